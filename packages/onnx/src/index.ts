@@ -1,1 +1,31 @@
-export {};
+export {
+  type AttributeValue,
+  type GraphParts,
+  makeGraph,
+  makeModel,
+  makeNode,
+  makeTensor,
+  makeValueInfo,
+} from "./build.ts";
+export { decodeModel, encodeModel } from "./codec.ts";
+export { inferElementTypes } from "./elementTypes.ts";
+export { attribute, type GraphIndex, indexGraph, intAttribute, readsOf } from "./graphIndex.ts";
+export { inlineIf } from "./inlineIf.ts";
+export {
+  type AttributeProto,
+  type ElementTypeName,
+  elementType,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from "./proto.ts";
+export { copyModel, cutAt, exposeTensor, prune, rewire } from "./surgery.ts";
+export {
+  type ExternalWeight,
+  externalizeWeights,
+  externalLocations,
+  externalWeight,
+  tensorValues,
+} from "./weights.ts";
