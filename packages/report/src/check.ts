@@ -1,0 +1,245 @@
+import { FormatError } from "@penfield/core";
+import { reportSchema } from "./schema.ts";
+import type {
+  DissociationSection,
+  LesionSection,
+  Report,
+  Section,
+  SelectionSection,
+} from "./types.ts";
+
+/** The version that this package writes; it reads no other. */
+const VERSION = 1;
+const MAX_DEPTH = 32;
+
+type Path = readonly (string | number | symbol)[];
+type Fault = { readonly path: Path; readonly expected: string; readonly got: string };
+
+/**
+ * Holds a value against the report's schema and against itself: names that are used must be
+ * declared, doses must ascend, files and section ids must be unique.
+ *
+ * @param value - As parsed from JSON, of any origin.
+ * @param where - How messages begin, e.g. "readReport: runs/a/report.json".
+ * @returns The report with its keys in the schema's order.
+ * @throws {FormatError} naming the first field that is wrong.
+ */
+export function checkReport(value: unknown, where: string): Report {
+  const fail = ({ path, expected, got }: Fault, hint?: string): never => {
+    throw new FormatError(`${where}: ${fieldName(path)}: expected ${expected}, got ${got}`, {
+      hint,
+    });
+  };
+  const odd = findOddity(value);
+  if (odd) fail(odd);
+  const record = (typeof value === "object" && value !== null ? value : {}) as Partial<Report>;
+  if (record.schema !== "penfield.report") {
+    const expected = '"penfield.report"';
+    fail(
+      { path: ["schema"], expected, got: shown(record.schema) },
+      "This is not a Penfield report.",
+    );
+  }
+  if (record.version !== VERSION) {
+    fail(
+      { path: ["version"], expected: String(VERSION), got: shown(record.version) },
+      "It was written by another version of Penfield; read it with that one.",
+    );
+  }
+  const parsed = reportSchema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    if (issue.code === "unrecognized_keys") {
+      const path = [...issue.path, issue.keys[0]!];
+      fail({ path, expected: "no such field", got: shown(valueAt(value, path)) });
+    }
+    const expected = issue.message
+      .replace(/^Invalid (input|option|string|tuple): (expected )?/, "")
+      .replace(/, received .*$/, "")
+      .replace(/^(Too \w+): expected \w+ to (be|have) /, "$1; ");
+    fail({ path: issue.path, expected, got: shown(valueAt(value, issue.path)) });
+  }
+  const fault = contradiction(parsed.data!);
+  if (fault) fail(fault);
+  return parsed.data!;
+}
+
+/** Walks without recursion, so that depth itself can be refused. */
+function findOddity(value: unknown): Fault | undefined {
+  const stack: { value: unknown; path: Path }[] = [{ value, path: [] }];
+  while (stack.length > 0) {
+    const { value: here, path } = stack.pop()!;
+    if (typeof here !== "object" || here === null) continue;
+    if (path.length >= MAX_DEPTH) {
+      return { path, expected: `at most ${MAX_DEPTH} levels`, got: "a deeper one" };
+    }
+    for (const [key, inner] of Object.entries(here)) {
+      const place = [...path, Array.isArray(here) ? Number(key) : key];
+      if (key === "__proto__") return { path: place, expected: "no such field", got: shown(inner) };
+      if (typeof inner === "object" && inner !== null) stack.push({ value: inner, path: place });
+    }
+  }
+  return undefined;
+}
+
+function contradiction(report: Report): Fault | undefined {
+  const seen = new Map<string, number>();
+  const files = new Map<string, Path>();
+  for (const [index, section] of report.sections.entries()) {
+    const at: Path = ["sections", index];
+    if (seen.has(section.id)) {
+      return { path: [...at, "id"], expected: "an id used once", got: shown(section.id) };
+    }
+    seen.set(section.id, index);
+    for (const [field, file] of sectionFiles(section)) {
+      const path = [...at, ...field];
+      // Lower case: two names that one file system tells apart may be one file on another.
+      const key = file.toLowerCase();
+      if (files.has(key)) return { path, expected: "a file named once", got: shown(file) };
+      files.set(key, path);
+    }
+    const inside =
+      section.kind === "selection"
+        ? selectionFault(section)
+        : section.kind === "lesion"
+          ? lesionFault(section)
+          : section.kind === "dissociation"
+            ? dissociationFault(section)
+            : undefined;
+    if (inside) return { ...inside, path: [...at, ...inside.path] };
+  }
+  return undefined;
+}
+
+/** The files that a section names, each with the field that names it; "arrays/t.npy". */
+export function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
+  if (section.kind === "selection") {
+    return Object.entries(section.arrays).map(([key, file]) => [["arrays", key], `arrays/${file}`]);
+  }
+  return section.kind === "units" ? [[["table"], `tables/${section.table}`]] : [];
+}
+
+/**
+ * Every file that a report names, relative to its folder, in order.
+ *
+ * @example
+ * reportFiles({ sections: [] }).length // => 0
+ */
+export function reportFiles(report: Pick<Report, "sections">): readonly string[] {
+  return report.sections.flatMap((section) => sectionFiles(section).map(([, file]) => file));
+}
+
+/** The sizes that an array file of the report must have. */
+export function arrayShape(report: Report, file: string): readonly [number, number] | undefined {
+  for (const section of report.sections) {
+    if (section.kind === "selection" && Object.values(section.arrays).includes(file)) {
+      return [section.nLayers, section.nUnits];
+    }
+  }
+  return undefined;
+}
+
+function selectionFault(section: SelectionSection): Fault | undefined {
+  const { layers, nLayers, nUnits, selected } = section;
+  if (layers.length !== nLayers) {
+    return { path: ["layers"], expected: `${nLayers} layers`, got: String(layers.length) };
+  }
+  if (nLayers * nUnits > 2 ** 27) {
+    return { path: ["nUnits"], expected: "at most 2^27 units in all", got: shown(nUnits) };
+  }
+  for (const [i, { layer, nSelected, nSignificant }] of layers.entries()) {
+    if (layer !== i) return { path: ["layers", i, "layer"], expected: `${i}`, got: `${layer}` };
+    for (const [key, n] of Object.entries({ nSelected, nSignificant })) {
+      if (n > nUnits) {
+        return { path: ["layers", i, key], expected: `at most ${nUnits} units`, got: `${n}` };
+      }
+    }
+  }
+  const total = layers.reduce((sum, layer) => sum + layer.nSelected, 0);
+  return total === selected.nSelected
+    ? undefined
+    : {
+        path: ["selected", "nSelected"],
+        expected: `the layers' sum, ${total}`,
+        got: shown(selected.nSelected),
+      };
+}
+
+function lesionFault(section: LesionSection): Fault | undefined {
+  const { doses, mainDose, tasks } = section;
+  if (doses.some((dose, i) => i > 0 && dose <= doses[i - 1]!)) {
+    return { path: ["doses"], expected: "ascending doses", got: shown(doses) };
+  }
+  if (!doses.includes(mainDose)) {
+    return { path: ["mainDose"], expected: `one of ${doses.join(", ")}`, got: shown(mainDose) };
+  }
+  return (
+    repeated("tasks", tasks) ??
+    undeclared(section, ["curves", "effects", "groups"], "task", tasks) ??
+    repeated(
+      "curves",
+      section.curves.map(({ task, set }) => ({ id: `${task} ${set}` })),
+    )
+  );
+}
+
+function dissociationFault(section: DissociationSection): Fault | undefined {
+  const { localizers, tasks } = section;
+  return (
+    repeated("localizers", localizers) ??
+    repeated("tasks", tasks) ??
+    undeclared(section, ["cells"], "localizer", localizers) ??
+    undeclared(section, ["cells"], "task", tasks) ??
+    undeclared(section, ["interactions"], "a", localizers) ??
+    undeclared(section, ["interactions"], "b", localizers) ??
+    undeclared(section, ["interactions"], "taskA", tasks) ??
+    undeclared(section, ["interactions"], "taskB", tasks)
+  );
+}
+
+function repeated(list: string, items: readonly { readonly id: string }[]): Fault | undefined {
+  const i = items.findIndex(({ id }, at) => items.findIndex((other) => other.id === id) !== at);
+  return i < 0
+    ? undefined
+    : { path: [list, i], expected: "each one once", got: shown(items[i]!.id) };
+}
+
+function undeclared<S extends Section>(
+  section: S,
+  lists: readonly (keyof S & string)[],
+  field: string,
+  declared: readonly { readonly id: string }[],
+): Fault | undefined {
+  const ids = new Set(declared.map(({ id }) => id));
+  for (const list of lists) {
+    for (const [i, item] of (section[list] as readonly Record<string, string>[]).entries()) {
+      if (!ids.has(item[field]!)) {
+        const expected = ids.size === 0 ? "a declared id" : `one of ${[...ids].join(", ")}`;
+        return { path: [list, i, field], expected, got: shown(item[field]) };
+      }
+    }
+  }
+  return undefined;
+}
+
+const valueAt = (value: unknown, path: Path): unknown =>
+  path.reduce<unknown>(
+    (here, key) => (here as Record<string | number | symbol, unknown> | undefined)?.[key],
+    value,
+  );
+
+function shown(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+function fieldName(path: Path): string {
+  if (path.length === 0) return "the whole";
+  const text = path.reduce<string>(
+    (name, key) =>
+      typeof key === "number" ? `${name}[${key}]` : name ? `${name}.${String(key)}` : String(key),
+    "",
+  );
+  return text.length > 200 ? `${text.slice(0, 197)}...` : text;
+}

@@ -1,0 +1,240 @@
+import { z } from "zod";
+import type { Report } from "./types.ts";
+
+/** A name that is one path segment, without a leading dot. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+const ARRAY_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}\.npy$/;
+const TABLE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}\.csv$/;
+
+const name = z.string().regex(NAME, "a name of letters, digits, dots, dashes and underscores");
+const arrayFile = z.string().regex(ARRAY_FILE, "the plain name of a .npy file, without folders");
+const tableFile = z.string().regex(TABLE_FILE, "the plain name of a .csv file, without folders");
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits");
+const count = z.int().nonnegative();
+const positive = z.int().positive();
+const statistic = z.number().nullable();
+const text = z.string().max(100_000, "at most 100000 characters");
+const percent = z.number().min(0).max(100);
+
+const estimate = z.strictObject({
+  value: statistic,
+  interval: z
+    .tuple([z.number(), z.number()])
+    .refine(([low, high]) => low <= high, "an interval whose low end is not above its high end")
+    .nullable(),
+});
+
+const head = { id: name, title: text, reading: text };
+
+const selection = z.strictObject({
+  kind: z.literal("selection"),
+  ...head,
+  hook: text,
+  nLayers: positive,
+  nUnits: positive,
+  statistic: z.strictObject({
+    name: text,
+    magnitude: z.boolean(),
+    pooling: text,
+    maxTokens: positive.nullable(),
+  }),
+  selected: z.strictObject({
+    k: count,
+    percent,
+    scope: z.enum(["global", "per-layer"]),
+    nSelected: count,
+  }),
+  layers: z.array(
+    z.strictObject({
+      layer: count,
+      nSelected: count,
+      quantiles: z.strictObject({
+        p5: statistic,
+        p25: statistic,
+        p50: statistic,
+        p75: statistic,
+        p95: statistic,
+        max: statistic,
+      }),
+      tMean: statistic,
+      nSignificant: count,
+    }),
+  ),
+  heldOut: z.strictObject({
+    nSplits: count,
+    jaccard: estimate,
+    selectivity: estimate,
+    randomSelectivity: estimate,
+  }),
+  arrays: z.strictObject({ t: arrayFile, q: arrayFile, mask: arrayFile }),
+});
+
+const metric = z.enum(["accuracy", "loss"]);
+
+const lesion = z.strictObject({
+  kind: z.literal("lesion"),
+  ...head,
+  hook: text,
+  doses: z.array(z.number().positive().max(100)).min(1),
+  mainDose: z.number().positive().max(100),
+  tasks: z.array(
+    z.strictObject({
+      id: name,
+      title: text,
+      kind: z.enum(["language", "control", "text"]),
+      metric,
+      higherIsBetter: z.boolean(),
+      nItems: count,
+      chance: z.number().nullable(),
+      baseline: estimate,
+    }),
+  ),
+  curves: z.array(
+    z.strictObject({
+      task: name,
+      set: z.enum(["localized", "random", "layer-matched", "least-selective"]),
+      points: z.array(
+        z.strictObject({
+          dose: percent,
+          nUnits: count,
+          value: estimate,
+          draws: z.array(statistic),
+        }),
+      ),
+    }),
+  ),
+  effects: z.array(
+    z.strictObject({
+      task: name,
+      dose: percent,
+      effect: estimate,
+      randomMean: statistic,
+      randomSd: statistic,
+      z: statistic,
+      p: statistic,
+      nRandom: count,
+    }),
+  ),
+  groups: z.array(
+    z.strictObject({
+      task: name,
+      group: text,
+      nItems: count,
+      baseline: statistic,
+      ablated: statistic,
+      randomMean: statistic,
+    }),
+  ),
+});
+
+const dissociation = z.strictObject({
+  kind: z.literal("dissociation"),
+  ...head,
+  localizers: z.array(z.strictObject({ id: name, title: text })),
+  tasks: z.array(z.strictObject({ id: name, title: text, metric, higherIsBetter: z.boolean() })),
+  cells: z.array(z.strictObject({ localizer: name, task: name, effect: estimate })),
+  interactions: z.array(
+    z.strictObject({
+      a: name,
+      b: name,
+      taskA: name,
+      taskB: name,
+      value: estimate,
+      p: statistic,
+    }),
+  ),
+});
+
+const alignment = z.strictObject({
+  kind: z.literal("alignment"),
+  ...head,
+  recording: z.strictObject({
+    name: text,
+    simulated: z.boolean(),
+    nStimuli: count,
+    nTargets: count,
+    nRepeats: count,
+  }),
+  metric: text,
+  folds: z.strictObject({
+    n: positive,
+    kind: z.enum(["contiguous", "grouped", "shuffled"]),
+  }),
+  ceiling: estimate.nullable(),
+  rows: z.array(
+    z.strictObject({
+      set: z.enum(["localized", "random", "all", "floor"]),
+      nUnits: count,
+      score: estimate,
+      draws: z.array(statistic),
+      normalized: statistic,
+    }),
+  ),
+  p: statistic,
+  layers: z.exactOptional(z.array(z.strictObject({ layer: count, score: estimate }))),
+});
+
+const units = z.strictObject({
+  kind: z.literal("units"),
+  ...head,
+  table: tableFile,
+  top: z.array(
+    z.strictObject({
+      rank: positive,
+      layer: count,
+      unit: count,
+      t: statistic,
+      q: statistic,
+      d: statistic,
+      heldOutT: statistic,
+    }),
+  ),
+});
+
+const note = z.strictObject({ kind: z.literal("note"), ...head, paragraphs: z.array(text) });
+
+/** The form of report.json, version 1. The order of its keys is the order in the file. */
+export const reportSchema: z.ZodType<Report> = z.strictObject({
+  schema: z.literal("penfield.report"),
+  version: z.literal(1),
+  id: name,
+  kind: name,
+  title: text,
+  question: text,
+  intervals: z.strictObject({ level: z.literal(0.95), method: text }),
+  model: z.strictObject({
+    name: text,
+    source: text,
+    sha256,
+    nLayers: positive,
+    dModel: positive,
+    nHeads: z.exactOptional(positive),
+    dMlp: z.exactOptional(positive),
+    dVocab: positive,
+    nParameters: z.exactOptional(positive),
+  }),
+  software: z.strictObject({ penfield: text, node: text, onnxruntime: text }),
+  seed: z.int(),
+  settings: z.record(z.string(), z.json()),
+  stimuli: z.array(
+    z.strictObject({
+      role: text,
+      name: text,
+      title: text,
+      sha256,
+      licence: text,
+      nItems: count,
+    }),
+  ),
+  warnings: z.array(text),
+  verdicts: z.array(
+    z.strictObject({
+      expectation: text,
+      outcome: z.enum(["seen", "not seen", "undecided"]),
+      text,
+    }),
+  ),
+  sections: z.array(
+    z.discriminatedUnion("kind", [selection, lesion, dissociation, alignment, units, note]),
+  ),
+});

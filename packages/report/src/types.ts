@@ -1,0 +1,303 @@
+/** A value that JSON holds as it is. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+/** A statistic; null where it is not defined (no variance, no data). NaN and Infinity are written as null. */
+export type Statistic = number | null;
+
+/** A number with its interval, whose level and method the report states once (`Report.intervals`). */
+export interface Estimate {
+  readonly value: Statistic;
+  /** null where no interval was computed, never where it was computed and is wide. */
+  readonly interval: readonly [low: number, high: number] | null;
+}
+
+/** The record of one experiment: what was asked, with what, and every number with its interval. */
+export interface Report {
+  readonly schema: "penfield.report";
+  readonly version: 1;
+  /** Letters, digits, dots, dashes and underscores; usually the folder's name. */
+  readonly id: string;
+  /** The probe that wrote it, e.g. "language-network". */
+  readonly kind: string;
+  readonly title: string;
+  readonly question: string;
+  /** Holds for every interval of the report. */
+  readonly intervals: { readonly level: 0.95; readonly method: string };
+  readonly model: ReportModel;
+  readonly software: ReportSoftware;
+  readonly seed: number;
+  /** Everything else that was chosen; keys are written in alphabetical order. */
+  readonly settings: { readonly [key: string]: JsonValue };
+  readonly stimuli: readonly ReportStimuli[];
+  /** What a reader must know before believing a number. */
+  readonly warnings: readonly string[];
+  readonly verdicts: readonly Verdict[];
+  readonly sections: readonly Section[];
+}
+
+export interface ReportModel {
+  readonly name: string;
+  /** Where it came from: a hub address or a path. */
+  readonly source: string;
+  /** Of the graph's bytes, 64 hexadecimal digits. */
+  readonly sha256: string;
+  readonly nLayers: number;
+  readonly dModel: number;
+  readonly nHeads?: number;
+  readonly dMlp?: number;
+  readonly dVocab: number;
+  readonly nParameters?: number;
+}
+
+/** Versions. */
+export interface ReportSoftware {
+  readonly penfield: string;
+  readonly node: string;
+  readonly onnxruntime: string;
+}
+
+export interface ReportStimuli {
+  /** What the set was used for: "localizer", "task", "recording"... */
+  readonly role: string;
+  readonly name: string;
+  readonly title: string;
+  readonly sha256: string;
+  readonly licence: string;
+  readonly nItems: number;
+}
+
+/** An expectation stated before the run, and what the data said of it. */
+export interface Verdict {
+  readonly expectation: string;
+  readonly outcome: "seen" | "not seen" | "undecided";
+  /** One sentence with the numbers. */
+  readonly text: string;
+}
+
+export type Section =
+  | SelectionSection
+  | LesionSection
+  | DissociationSection
+  | AlignmentSection
+  | UnitsSection
+  | NoteSection;
+
+interface SectionHead {
+  /** Unique in the report; letters, digits, dots, dashes and underscores. */
+  readonly id: string;
+  readonly title: string;
+  /** One or two plain sentences on how to read the section. */
+  readonly reading: string;
+}
+
+/** Which units a localizer picked, and whether they hold on stimuli it did not see. */
+export interface SelectionSection extends SectionHead {
+  readonly kind: "selection";
+  readonly hook: string;
+  readonly nLayers: number;
+  /** Units in each layer. */
+  readonly nUnits: number;
+  readonly statistic: {
+    /** e.g. "Welch t". */
+    readonly name: string;
+    /** Whether activations were taken by absolute value first. */
+    readonly magnitude: boolean;
+    readonly pooling: string;
+    /** null: no limit. */
+    readonly maxTokens: number | null;
+  };
+  readonly selected: {
+    /** Units asked for. */
+    readonly k: number;
+    /** k as a percentage of all units. */
+    readonly percent: number;
+    readonly scope: "global" | "per-layer";
+    /** Units chosen; differs from k where ties or the sign of t decide. */
+    readonly nSelected: number;
+  };
+  readonly layers: readonly SelectionLayer[];
+  readonly heldOut: {
+    /** How often the stimuli were split in two. */
+    readonly nSplits: number;
+    /** Overlap of the sets chosen on the two halves, |A and B| / |A or B|. */
+    readonly jaccard: Estimate;
+    /** Mean standardized difference of the selected units on stimuli that did not choose them. */
+    readonly selectivity: Estimate;
+    /** The same for random units, as many. */
+    readonly randomSelectivity: Estimate;
+  };
+  /** Names of files in `arrays/`, each [nLayers, nUnits]; the mask holds 0 and 1. */
+  readonly arrays: { readonly t: string; readonly q: string; readonly mask: string };
+}
+
+export interface SelectionLayer {
+  readonly layer: number;
+  readonly nSelected: number;
+  /** Of t over the layer's units. */
+  readonly quantiles: {
+    readonly p5: Statistic;
+    readonly p25: Statistic;
+    readonly p50: Statistic;
+    readonly p75: Statistic;
+    readonly p95: Statistic;
+    readonly max: Statistic;
+  };
+  readonly tMean: Statistic;
+  /** Units with a Benjamini-Hochberg q below 0.05. */
+  readonly nSignificant: number;
+}
+
+/** What the model can no longer do without its units, beside as many random ones. */
+export interface LesionSection extends SectionHead {
+  readonly kind: "lesion";
+  readonly hook: string;
+  /** Percent of all units, in ascending order, above 0; dose 0 is the baseline. */
+  readonly doses: readonly number[];
+  /** The dose that `groups` and the verdicts speak of; one of `doses`. */
+  readonly mainDose: number;
+  readonly tasks: readonly LesionTask[];
+  readonly curves: readonly DoseCurve[];
+  readonly effects: readonly LesionEffect[];
+  readonly groups: readonly LesionGroup[];
+}
+
+export interface LesionTask {
+  readonly id: string;
+  readonly title: string;
+  readonly kind: "language" | "control" | "text";
+  readonly metric: "accuracy" | "loss";
+  readonly higherIsBetter: boolean;
+  readonly nItems: number;
+  /** What guessing gives. */
+  readonly chance: number | null;
+  /** With nothing silenced. */
+  readonly baseline: Estimate;
+}
+
+export type LesionSet = "localized" | "random" | "layer-matched" | "least-selective";
+
+export interface DoseCurve {
+  /** The id of one of the section's tasks. */
+  readonly task: string;
+  readonly set: LesionSet;
+  readonly points: readonly DosePoint[];
+}
+
+export interface DosePoint {
+  readonly dose: number;
+  readonly nUnits: number;
+  readonly value: Estimate;
+  /** One value for each random set; empty where the set is not random. */
+  readonly draws: readonly Statistic[];
+}
+
+export interface LesionEffect {
+  readonly task: string;
+  readonly dose: number;
+  /** Ablated minus baseline. */
+  readonly effect: Estimate;
+  /** Of the effects of `nRandom` random sets of the same size. */
+  readonly randomMean: Statistic;
+  readonly randomSd: Statistic;
+  readonly z: Statistic;
+  readonly p: Statistic;
+  readonly nRandom: number;
+}
+
+/** A part of a task, e.g. one grammatical phenomenon, at the main dose. */
+export interface LesionGroup {
+  readonly task: string;
+  readonly group: string;
+  readonly nItems: number;
+  readonly baseline: Statistic;
+  readonly ablated: Statistic;
+  readonly randomMean: Statistic;
+}
+
+/** Whether different localizers' units do different jobs. */
+export interface DissociationSection extends SectionHead {
+  readonly kind: "dissociation";
+  readonly localizers: readonly { readonly id: string; readonly title: string }[];
+  readonly tasks: readonly {
+    readonly id: string;
+    readonly title: string;
+    readonly metric: "accuracy" | "loss";
+    readonly higherIsBetter: boolean;
+  }[];
+  /** Ablated minus baseline. */
+  readonly cells: readonly {
+    readonly localizer: string;
+    readonly task: string;
+    readonly effect: Estimate;
+  }[];
+  /** (effect of a on taskA - effect of a on taskB) - (effect of b on taskA - effect of b on taskB). */
+  readonly interactions: readonly {
+    readonly a: string;
+    readonly b: string;
+    readonly taskA: string;
+    readonly taskB: string;
+    readonly value: Estimate;
+    readonly p: Statistic;
+  }[];
+}
+
+/** How well units predict a recording, between a floor and a ceiling. */
+export interface AlignmentSection extends SectionHead {
+  readonly kind: "alignment";
+  readonly recording: {
+    readonly name: string;
+    /** True: made by a simulated subject, and every view says so. */
+    readonly simulated: boolean;
+    readonly nStimuli: number;
+    readonly nTargets: number;
+    readonly nRepeats: number;
+  };
+  readonly metric: string;
+  readonly folds: { readonly n: number; readonly kind: "contiguous" | "grouped" | "shuffled" };
+  readonly ceiling: Estimate | null;
+  readonly rows: readonly AlignmentRow[];
+  /** Of the localized set beating random sets. */
+  readonly p: Statistic;
+  readonly layers?: readonly { readonly layer: number; readonly score: Estimate }[];
+}
+
+export interface AlignmentRow {
+  readonly set: "localized" | "random" | "all" | "floor";
+  readonly nUnits: number;
+  readonly score: Estimate;
+  /** One score for each random set; empty where the set is not random. */
+  readonly draws: readonly Statistic[];
+  /** Score divided by the ceiling. */
+  readonly normalized: Statistic;
+}
+
+/** All selected units as a table file, and the first of them here. */
+export interface UnitsSection extends SectionHead {
+  readonly kind: "units";
+  /** Name of a file in `tables/`. */
+  readonly table: string;
+  readonly top: readonly UnitRow[];
+}
+
+export interface UnitRow {
+  /** From 1. */
+  readonly rank: number;
+  readonly layer: number;
+  readonly unit: number;
+  readonly t: Statistic;
+  readonly q: Statistic;
+  /** Cohen's d. */
+  readonly d: Statistic;
+  readonly heldOutT: Statistic;
+}
+
+export interface NoteSection extends SectionHead {
+  readonly kind: "note";
+  readonly paragraphs: readonly string[];
+}
