@@ -1,1 +1,36 @@
-export {};
+export {
+  type BootstrapInterval,
+  type BootstrapOptions,
+  bootstrapInterval,
+  pairedBootstrap,
+} from "./bootstrap.ts";
+export { pearson, pearsonColumns, spearman } from "./correlation.ts";
+export { mean, quantile, standardDeviation, variance } from "./descriptive.ts";
+export { benjaminiHochberg, bonferroni } from "./multiple.ts";
+export {
+  type PermutationResult,
+  permutationP,
+  rankP,
+  signFlipTest,
+  standardizeAgainst,
+  type Tail,
+  wilcoxonSignedRank,
+} from "./permutation.ts";
+export { rankData, type TieMethod } from "./rank.ts";
+export {
+  logGamma,
+  normalCdf,
+  normalQuantile,
+  regularizedIncompleteBeta,
+  studentTP,
+  studentTSurvival,
+} from "./special.ts";
+export {
+  cohenD,
+  cohenDFromMoments,
+  type UnitMoments,
+  unitMoments,
+  type WelchResult,
+  welchFromMoments,
+  welchT,
+} from "./welch.ts";
