@@ -64,11 +64,13 @@ export function readNpy(bytes: Uint8Array, name = "array.npy"): NpyArray {
   const fail = (expected: string, got: string): never => {
     throw new FormatError(`readNpy: ${name}: expected ${expected}, got ${got}`);
   };
-  const text = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to));
+  const text = (from: number, to: number) =>
+    Array.from(bytes.subarray(from, to), (c) => String.fromCharCode(c)).join("");
   if (bytes.length < 10 || text(0, 6) !== MAGIC) {
     fail("a .npy file", `${bytes.length} bytes that do not start with its magic number`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes[6]! < 1 || bytes[6]! > 3) fail("format version 1 to 3", `${bytes[6]}`);
   const wide = bytes[6]! >= 2;
   if (wide && bytes.length < 12) fail("a header", "the end of the file");
   const headerStart = wide ? 12 : 10;
@@ -97,7 +99,7 @@ export function readNpy(bytes: Uint8Array, name = "array.npy"): NpyArray {
   const [, order, letter, width] = kind as unknown as [string, string, string, string];
   const isText = letter === "U";
   const reader = readers[letter + width];
-  if (!isText && !reader) fail("a numeric or unicode type", descr);
+  if (isText ? Number(width) < 1 : !reader) fail("a numeric or unicode type", descr);
   const itemBytes = isText ? 4 * Number(width) : reader!.bytes;
   if (count * itemBytes !== bytes.length - dataStart) {
     fail(
@@ -106,10 +108,11 @@ export function readNpy(bytes: Uint8Array, name = "array.npy"): NpyArray {
     );
   }
   // Copy: the file's offset need not be aligned, and the result must not keep the file alive.
-  const body = bytes.slice(dataStart);
+  // Not bytes.slice(): of a Node Buffer that is a view.
+  const body = new Uint8Array(bytes.subarray(dataStart));
   const word = isText ? 4 : itemBytes;
   if (order === ">" && word > 1) swapBytes(body, word);
-  const data = isText ? decodeStrings(body, count, Number(width)) : reader!.read(body.buffer);
+  const data = isText ? decodeStrings(body, count, Number(width), fail) : reader!.read(body.buffer);
   return { data: fortran === "True" ? toRowMajor(data, shape) : data, shape };
 }
 
@@ -117,13 +120,20 @@ function swapBytes(body: Uint8Array, word: number): void {
   for (let i = 0; i < body.length; i += word) body.subarray(i, i + word).reverse();
 }
 
-function decodeStrings(body: Uint8Array, count: number, width: number): string[] {
+function decodeStrings(
+  body: Uint8Array,
+  count: number,
+  width: number,
+  fail: (expected: string, got: string) => never,
+): string[] {
   const points = new Uint32Array(body.buffer);
+  const bad = points.find((p) => p > 0x10ffff);
+  if (bad !== undefined) fail("unicode characters", `the code point ${bad}`);
   return Array.from({ length: count }, (_, i) => {
-    const item = points.subarray(i * width, (i + 1) * width);
-    return Array.from(item, (p) => (p === 0 || p > 0x10ffff ? "" : String.fromCodePoint(p))).join(
-      "",
-    );
+    let end = (i + 1) * width;
+    // numpy pads with zeros on the right, and takes them off again.
+    while (end > i * width && points[end - 1] === 0) end--;
+    return Array.from(points.subarray(i * width, end), (p) => String.fromCodePoint(p)).join("");
   });
 }
 
