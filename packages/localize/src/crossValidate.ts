@@ -1,0 +1,390 @@
+import {
+  type Activations,
+  ArgumentError,
+  createRng,
+  permutation,
+  type Rng,
+  ShapeError,
+  takeRows,
+} from "@penfield/core";
+import {
+  type BootstrapInterval,
+  type BootstrapOptions,
+  bootstrapInterval,
+  cohenDFromMoments,
+  mean,
+  rankP,
+  type UnitMoments,
+} from "@penfield/stats";
+import {
+  type Contrast,
+  checkSameUnits,
+  contrastOfRows,
+  flatten,
+  type LayerActivations,
+  type UnitMap,
+} from "./contrast.ts";
+import { complementRandom, layerMatchedRandom } from "./controls.ts";
+import { type SelectOptions, selectUnits } from "./select.ts";
+import { jaccard, type UnitSet } from "./unitSet.ts";
+
+/** Units found on one half of the stimuli, measured on the other. */
+export interface HeldOutFold {
+  readonly units: UnitSet;
+  /** Size-matched random units outside `units`, the first of the random sets. */
+  readonly random: UnitSet;
+  /** Welch's t of each unit of `units` on the held-out half, in their order. */
+  readonly t: Float64Array;
+  /** Cohen's d of each unit of `units` on the held-out half, in their order. */
+  readonly d: Float64Array;
+  /** Mean of `d`. */
+  readonly meanD: number;
+  /** Mean held-out d of each random set. */
+  readonly randomMeanD: Float64Array;
+}
+
+/** One random division of the stimuli, used both ways. */
+export interface LocalizerSplit {
+  /** Agreement of the units found on either half. */
+  readonly jaccard: number;
+  /** What two random sets of these sizes agree on average. */
+  readonly jaccardByChance: number;
+  readonly folds: readonly [HeldOutFold, HeldOutFold];
+}
+
+/** How well a localizer holds on stimuli that it has not seen. */
+export interface CrossValidation {
+  readonly splits: readonly LocalizerSplit[];
+  /** Means over splits. */
+  readonly jaccard: number;
+  readonly jaccardByChance: number;
+  /** Mean held-out d of the selected units, over folds and splits; interval over stimuli, units fixed. */
+  readonly selected: BootstrapInterval;
+  /** The same for size-matched random units. */
+  readonly random: BootstrapInterval;
+  /** Selected minus random, on the same draws. */
+  readonly difference: BootstrapInterval;
+  /** Share of random sets whose mean held-out d (over folds and splits) reaches the selected units', counted with rankP. */
+  readonly p: number;
+}
+
+/** How to divide and draw. */
+export interface CrossValidateOptions extends SelectOptions {
+  /** As in `contrast`. Default true. */
+  readonly magnitude?: boolean | undefined;
+  /** How many random divisions into halves. Default 5. */
+  readonly nSplits?: number | undefined;
+  /** Random units from the whole model (`complement`, default, as published) or as many of each layer (`layer-matched`). */
+  readonly control?: "complement" | "layer-matched" | undefined;
+  /** How many size-matched random sets per fold. Default 100. */
+  readonly nRandomSets?: number | undefined;
+  /** Bootstrap draws over stimuli. Default 1000. */
+  readonly nDraws?: number | undefined;
+  /** Default 0.95. */
+  readonly level?: number | undefined;
+  /** Default 0. */
+  readonly seed?: number | undefined;
+}
+
+/**
+ * Localizes on one half of the stimuli and measures on the other, both ways round, several times:
+ * are these the same units, and do they keep their preference for stimuli that did not choose them?
+ *
+ * @param positive - [nPositive, nLayers, nUnits], nPositive >= 4.
+ * @param negative - [nNegative, nLayers, nUnits], nNegative >= 4.
+ * @param options - Selection as in `selectUnits` (default top 1 %); `magnitude` as in `contrast`; `nSplits`
+ *   (5), `control` ("complement"), `nRandomSets` (100), `nDraws` (1000), `level` (0.95), `seed` (0).
+ * @returns Agreement of the halves beside chance; the mean held-out Cohen's d of the selected units
+ *   beside size-matched random ones, with intervals from resampling stimuli within each condition
+ *   (the units stay those of the splits); and each split with its units and held-out t.
+ *   In direction `negative`, d and t are negative for units that hold; in `both`, each unit's t and d are
+ *   turned by the sign of its t on the half that chose it. Units that are constant on a half are left out of means.
+ * @throws {ShapeError} if units differ or a condition has fewer than 4 stimuli.
+ * @throws {ArgumentError} if an option is out of range or more than half of the model is selected.
+ *
+ * Cost: 2 nSplits contrasts, then O(nDraws nSplits nStimuli nSelected) for the intervals.
+ * Source: the two-fold scheme of Kryvosheieva et al. (2025), arXiv 2512.03676, with controls and intervals added.
+ *
+ * @example
+ * const rng = createRng(3);
+ * const make = (shift) => tensor(Float64Array.from({ length: 40 * 20 }, (_, i) => rng.normal() + (i % 20 < 2 ? shift : 0)), ["stimulus", "layer", "unit"], [40, 2, 10]);
+ * const result = crossValidate(make(3), make(0), { k: 2, magnitude: false, nSplits: 2, nDraws: 200 });
+ * result.jaccard // => 1
+ * result.selected.low > 2 && result.random.high < 1 // => true
+ */
+export function crossValidate(
+  positive: LayerActivations,
+  negative: LayerActivations,
+  options: CrossValidateOptions = {},
+): CrossValidation {
+  const { nSplits = 5, nRandomSets = 100, nDraws = 1000, level, seed = 0 } = options;
+  checkSizes(positive, negative, { nSplits, nRandomSets });
+  const rng = createRng(seed);
+  const splits: LocalizerSplit[] = [];
+  const measures: FoldMeasure[] = [];
+  for (let s = 0; s < nSplits; s++) {
+    const drawn = drawSplit(positive, negative, { ...options, nRandomSets }, rng);
+    splits.push(drawn.split);
+    measures.push(...drawn.measures);
+  }
+  const folds = splits.flatMap((split) => split.folds);
+  const nulls = Float64Array.from({ length: nRandomSets }, (_, r) =>
+    mean(folds.map((fold) => fold.randomMeanD[r]!)),
+  );
+  const intervals = intervalsOverStimuli(measures, {
+    nPositive: positive.shape[0],
+    nNegative: negative.shape[0],
+    bootstrap: { nDraws, level, seed },
+  });
+  return {
+    splits,
+    jaccard: mean(splits.map((split) => split.jaccard)),
+    jaccardByChance: mean(splits.map((split) => split.jaccardByChance)),
+    ...intervals,
+    p: rankP(mean(folds.map((fold) => fold.meanD)), nulls, {
+      tail: options.direction === "negative" ? "less" : "greater",
+    }),
+  };
+}
+
+function checkSizes(
+  positive: LayerActivations,
+  negative: LayerActivations,
+  counts: { nSplits: number; nRandomSets: number },
+): void {
+  checkSameUnits("crossValidate", positive, negative);
+  const [nPositive] = positive.shape;
+  const [nNegative] = negative.shape;
+  if (nPositive < 4 || nNegative < 4) {
+    throw new ShapeError(
+      `crossValidate: expected at least 4 stimuli of each kind to halve, got ${nPositive} and ${nNegative}`,
+    );
+  }
+  for (const [what, count] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new ArgumentError(`crossValidate: expected ${what} of at least 1, got ${count}`);
+    }
+  }
+}
+
+type Halves = readonly [Int32Array, Int32Array];
+
+function halve(n: number, rng: Rng): Halves {
+  const order = permutation(n, rng);
+  const middle = Math.floor(n / 2);
+  return [order.slice(0, middle).sort(), order.slice(middle).sort()];
+}
+
+function drawSplit(
+  positive: LayerActivations,
+  negative: LayerActivations,
+  options: CrossValidateOptions & { nRandomSets: number },
+  rng: Rng,
+): { split: LocalizerSplit; measures: FoldMeasure[] } {
+  const { magnitude = true, nRandomSets } = options;
+  const [nPositive, nLayers, nUnits] = positive.shape;
+  const pos = flatten(positive);
+  const neg = flatten(negative);
+  const posHalves = halve(nPositive, rng);
+  const negHalves = halve(negative.shape[0], rng);
+  const onHalf = (half: 0 | 1): Contrast =>
+    contrastOfRows(takeRows(pos, posHalves[half]), takeRows(neg, negHalves[half]), {
+      nLayers,
+      nUnits,
+      magnitude,
+    });
+  const contrasts = [onHalf(0), onHalf(1)] as const;
+  const measures: FoldMeasure[] = [];
+  const fold = (found: 0 | 1, heldOut: 0 | 1): HeldOutFold => {
+    const units = selectUnits(contrasts[found].t, options);
+    const randomSets = Array.from({ length: nRandomSets }, () =>
+      drawControl(units, options.control, rng.below(2 ** 32)),
+    );
+    // In "both", a unit is expected to differ again in the direction in which it differed first.
+    const sign = (i: number): number =>
+      options.direction === "both" ? Math.sign(contrasts[found].t.data[i]!) : 1;
+    const of = (map: UnitMap, set: UnitSet): Float64Array =>
+      Float64Array.from(set.indices, (i) => sign(i) * map.data[i]!);
+    const { t, d } = contrasts[heldOut];
+    const random = randomSets[0]!;
+    const rows = { positive: posHalves[heldOut], negative: negHalves[heldOut] };
+    measures.push({
+      selected: meanDMeasure(pos, neg, rows, units, sign, magnitude),
+      random: meanDMeasure(pos, neg, rows, random, sign, magnitude),
+    });
+    const selectedD = of(d, units);
+    return {
+      units,
+      random,
+      t: of(t, units),
+      d: selectedD,
+      meanD: meanOfNumbers(selectedD),
+      randomMeanD: Float64Array.from(randomSets, (set) => meanOfNumbers(of(d, set))),
+    };
+  };
+  const folds = [fold(0, 1), fold(1, 0)] as const;
+  return {
+    split: {
+      jaccard: jaccard(folds[0].units, folds[1].units),
+      jaccardByChance: chanceJaccard(folds[0].units, folds[1].units),
+      folds,
+    },
+    measures,
+  };
+}
+
+function drawControl(
+  units: UnitSet,
+  control: "complement" | "layer-matched" = "complement",
+  seed: number,
+): UnitSet {
+  if (control === "layer-matched") return layerMatchedRandom(units, seed);
+  if (control === "complement") return complementRandom(units, units.indices.length, seed);
+  throw new ArgumentError(
+    `crossValidate: expected control complement or layer-matched, got ${control}`,
+  );
+}
+
+function chanceJaccard(a: UnitSet, b: UnitSet): number {
+  const both = (a.indices.length * b.indices.length) / (a.nLayers * a.nUnits);
+  return both / (a.indices.length + b.indices.length - both);
+}
+
+function meanOfNumbers(values: ArrayLike<number>): number {
+  let sum = 0;
+  let count = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i]!)) continue;
+    sum += values[i]!;
+    count++;
+  }
+  return sum / count;
+}
+
+/** How often each stimulus was drawn -> mean held-out d. */
+type Measure = (counts: { positive: Int32Array; negative: Int32Array }) => number;
+
+interface FoldMeasure {
+  readonly selected: Measure;
+  readonly random: Measure;
+}
+
+/** Mean d of units on the held-out rows, each counted as often as it was drawn. */
+function meanDMeasure(
+  pos: Activations,
+  neg: Activations,
+  rows: { positive: Int32Array; negative: Int32Array },
+  units: UnitSet,
+  sign: (index: number) => number,
+  magnitude: boolean,
+): Measure {
+  const signs = Float64Array.from(units.indices, sign);
+  const a = centredColumns(pos, rows.positive, units, magnitude);
+  const b = centredColumns(neg, rows.negative, units, magnitude);
+  return (counts) => {
+    const momentsA = weightedMoments(a, rows.positive, counts.positive);
+    const momentsB = weightedMoments(b, rows.negative, counts.negative);
+    return meanOfNumbers(cohenDFromMoments(momentsA, momentsB).map((d, j) => signs[j]! * d));
+  };
+}
+
+/** Values less the first row's, so that weighted sums keep their digits, [nRows, nSelected]. */
+interface CentredColumns {
+  readonly centre: Float64Array;
+  readonly values: Float64Array;
+}
+
+function centredColumns(
+  x: Activations,
+  rows: Int32Array,
+  units: UnitSet,
+  magnitude: boolean,
+): CentredColumns {
+  const nAll = x.shape[1];
+  const at = (row: number, index: number): number => {
+    const value = x.data[row * nAll + index]!;
+    return magnitude ? Math.abs(value) : value;
+  };
+  const centre = Float64Array.from(units.indices, (index) => {
+    let sum = 0;
+    for (const row of rows) sum += at(row, index) - at(rows[0]!, index);
+    return at(rows[0]!, index) + sum / rows.length;
+  });
+  const values = new Float64Array(rows.length * centre.length);
+  rows.forEach((row, i) => {
+    units.indices.forEach((index, j) => {
+      values[i * centre.length + j] = at(row, index) - centre[j]!;
+    });
+  });
+  return { centre, values };
+}
+
+function weightedMoments(
+  { centre, values }: CentredColumns,
+  rows: Int32Array,
+  counts: Int32Array,
+): UnitMoments {
+  const nSelected = centre.length;
+  const sum = new Float64Array(nSelected);
+  const squares = new Float64Array(nSelected);
+  let n = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const weight = counts[rows[i]!]!;
+    if (weight === 0) continue;
+    n += weight;
+    for (let j = 0; j < nSelected; j++) {
+      const value = values[i * nSelected + j]!;
+      sum[j]! += weight * value;
+      squares[j]! += weight * value * value;
+    }
+  }
+  return {
+    n,
+    mean: sum.map((s, j) => centre[j]! + s / n),
+    variance: squares.map((s, j) =>
+      n < 2 ? Number.NaN : Math.max(0, s - (sum[j]! * sum[j]!) / n) / (n - 1),
+    ),
+  };
+}
+
+function intervalsOverStimuli(
+  measures: readonly FoldMeasure[],
+  {
+    nPositive,
+    nNegative,
+    bootstrap,
+  }: { nPositive: number; nNegative: number; bootstrap: BootstrapOptions },
+): Pick<CrossValidation, "selected" | "random" | "difference"> {
+  const nItems = nPositive + nNegative;
+  const strata = Uint8Array.from({ length: nItems }, (_, i) => (i < nPositive ? 0 : 1));
+  const measureBoth = (indices: Int32Array): { selected: number; random: number } => {
+    const counts = { positive: new Int32Array(nPositive), negative: new Int32Array(nNegative) };
+    for (const i of indices) {
+      if (i < nPositive) counts.positive[i]!++;
+      else counts.negative[i - nPositive]!++;
+    }
+    return {
+      selected: meanOfNumbers(measures.map((measure) => measure.selected(counts))),
+      random: meanOfNumbers(measures.map((measure) => measure.random(counts))),
+    };
+  };
+  // Equal seeds give equal draws, so the second and third interval reuse what the first has measured.
+  const measured: { selected: number; random: number }[] = [];
+  const interval = (read: (both: { selected: number; random: number }) => number) => {
+    let call = 0;
+    return bootstrapInterval({
+      ...bootstrap,
+      nItems,
+      strata,
+      statistic: (indices) => {
+        measured[call] ??= measureBoth(indices);
+        return read(measured[call++]!);
+      },
+    });
+  };
+  return {
+    selected: interval((both) => both.selected),
+    random: interval((both) => both.random),
+    difference: interval((both) => both.selected - both.random),
+  };
+}
