@@ -1,1 +1,26 @@
-export {};
+export {
+  getActName,
+  type HookKind,
+  type HookPoint,
+  hookName,
+  matchesHook,
+} from "./hookPoint.ts";
+export type { Intervention, InterventionOp } from "./interventions.ts";
+export { createTokenizer, type EncodeOptions, type TextTokenizer } from "./tokenizer.ts";
+export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";
+export {
+  HookedModel,
+  type HookValues,
+  type ModelConfig,
+  type OpenOptions,
+  type RunRequest,
+  type RunResult,
+} from "./transformer/model.ts";
+export type { RuntimeOptions } from "./transformer/runtime.ts";
+export {
+  cacheFolder,
+  findModelFiles,
+  type ModelFiles,
+  type SourceOptions,
+} from "./transformer/source.ts";
+export type { IdentityCheck } from "./transformer/verify.ts";

@@ -2,14 +2,14 @@ import { isAbsolute, normalize } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { FormatError, float16ToNumber, ModelError } from "@penfield/core";
 import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "onnx-buf";
-import { elementType, type ModelProto, type TensorProto } from "./proto.ts";
+import { elementType, type GraphProto, type ModelProto, type TensorProto } from "./proto.ts";
 
 const THRESHOLD_BYTES = 1024;
 
 /**
  * Replaces every large weight that lies inside the file's bytes by a reference to its place in the
  * file itself, so that a model changed by surgery weighs kilobytes, and the runtime maps the
- * weights from the original file.
+ * weights from the original file. Small weights are copied, so that `bytes` can be released.
  *
  * @param model - As `decodeModel` returned it for `bytes`; changed in place.
  * @param bytes - The file that the model was decoded from.
@@ -18,9 +18,10 @@ const THRESHOLD_BYTES = 1024;
  */
 export function externalizeWeights(model: ModelProto, bytes: Uint8Array, location: string): number {
   let total = 0;
+  detach(model.graph!, bytes);
   for (const tensor of model.graph!.initializer) {
     const { rawData } = tensor;
-    if (rawData.length < THRESHOLD_BYTES || rawData.buffer !== bytes.buffer) continue;
+    if (rawData.buffer !== bytes.buffer) continue;
     const entries = [
       ["location", location],
       ["offset", String(rawData.byteOffset - bytes.byteOffset)],
@@ -34,6 +35,25 @@ export function externalizeWeights(model: ModelProto, bytes: Uint8Array, locatio
     tensor.rawData = new Uint8Array(0);
   }
   return total;
+}
+
+/** Copies what is small, or sits in an attribute, so that it no longer holds the whole file in memory. */
+function detach(graph: GraphProto, bytes: Uint8Array): void {
+  const copy = (tensor: TensorProto | undefined): void => {
+    if (tensor && tensor.rawData.buffer === bytes.buffer) tensor.rawData = tensor.rawData.slice();
+  };
+  for (const tensor of graph.initializer) {
+    if (tensor.rawData.length < THRESHOLD_BYTES) copy(tensor);
+  }
+  for (const { attribute } of graph.node) {
+    for (const { t, g, tensors, graphs } of attribute) {
+      [t, ...tensors].forEach(copy);
+      for (const branch of g ? [g, ...graphs] : graphs) {
+        for (const tensor of branch.initializer) copy(tensor);
+        detach(branch, bytes);
+      }
+    }
+  }
 }
 
 /** Where a weight outside the model file lies. */

@@ -1,0 +1,122 @@
+import { HookPointError } from "@penfield/core";
+
+/** What a hook point's tensor means; TransformerLens' classic names without the block. */
+export type HookKind =
+  | "hook_embed"
+  | "hook_resid_pre"
+  | "hook_resid_mid"
+  | "hook_resid_post"
+  | "hook_attn_out"
+  | "hook_mlp_out"
+  | "attn.hook_z"
+  | "attn.hook_attn_scores"
+  | "attn.hook_pattern"
+  | "mlp.hook_pre"
+  | "mlp.hook_pre_linear"
+  | "mlp.hook_post"
+  | "tensor";
+
+/** A place in a model where values can be read, and mostly also changed. */
+export interface HookPoint {
+  /** `blocks.5.mlp.hook_post`; for a raw tensor, its name in the file. */
+  readonly name: string;
+  readonly kind: HookKind;
+  /** Undefined for the embedding and raw tensors. */
+  readonly layer: number | undefined;
+  /** Other names that mean the same place. */
+  readonly aliases: readonly string[];
+  /** The tensor's name in the ONNX graph. */
+  readonly tensor: string;
+  readonly axes: readonly string[];
+  /** Size of the last axis: how many units; undefined until the model has been run. */
+  readonly nUnits: number | undefined;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  /** Why it is not readable or not writable. */
+  readonly reason: string | undefined;
+  /** Whether changing it was seen to change the model's output. */
+  readonly verified: boolean;
+}
+
+const RESIDUAL = ["batch", "pos", "d_model"];
+const ATTENTION = ["batch", "head_index", "dest_pos", "src_pos"];
+
+/** Axis names of each kind, as TransformerLens calls them. */
+export const axesOf: Record<HookKind, readonly string[]> = {
+  hook_embed: RESIDUAL,
+  hook_resid_pre: RESIDUAL,
+  hook_resid_mid: RESIDUAL,
+  hook_resid_post: RESIDUAL,
+  hook_attn_out: RESIDUAL,
+  hook_mlp_out: RESIDUAL,
+  "attn.hook_z": ["batch", "pos", "head_index*d_head"],
+  "attn.hook_attn_scores": ATTENTION,
+  "attn.hook_pattern": ATTENTION,
+  "mlp.hook_pre": ["batch", "pos", "d_mlp"],
+  "mlp.hook_pre_linear": ["batch", "pos", "d_mlp"],
+  "mlp.hook_post": ["batch", "pos", "d_mlp"],
+  tensor: [],
+};
+
+/** The names that TransformerLens 3 gives to the same places. */
+const version3: Partial<Record<HookKind, string>> = {
+  hook_resid_pre: "hook_in",
+  hook_resid_mid: "ln2.hook_in",
+  hook_resid_post: "hook_out",
+  hook_attn_out: "attn.hook_out",
+  hook_mlp_out: "mlp.hook_out",
+  "attn.hook_z": "attn.o.hook_in",
+  "mlp.hook_pre": "mlp.in.hook_out",
+  "mlp.hook_post": "mlp.out.hook_in",
+};
+
+/** The full name of a kind of hook in a block. */
+export function hookName(kind: HookKind, layer: number | undefined): string {
+  return layer === undefined ? kind : `blocks.${layer}.${kind}`;
+}
+
+/** Other names for the same place. */
+export function hookAliases(kind: HookKind, layer: number | undefined): string[] {
+  const other = version3[kind];
+  return other && layer !== undefined ? [`blocks.${layer}.${other}`] : [];
+}
+
+const SHORTHAND: Record<string, HookKind> = {
+  embed: "hook_embed",
+  resid_pre: "hook_resid_pre",
+  resid_mid: "hook_resid_mid",
+  resid_post: "hook_resid_post",
+  attn_out: "hook_attn_out",
+  mlp_out: "hook_mlp_out",
+  z: "attn.hook_z",
+  attn_scores: "attn.hook_attn_scores",
+  pattern: "attn.hook_pattern",
+  pre: "mlp.hook_pre",
+  pre_linear: "mlp.hook_pre_linear",
+  post: "mlp.hook_post",
+};
+
+/**
+ * The full hook name of a short one, as TransformerLens' `get_act_name`.
+ *
+ * @example
+ * getActName("resid_post", 5) // => "blocks.5.hook_resid_post"
+ *
+ * @example
+ * getActName("z", 0) // => "blocks.0.attn.hook_z"
+ */
+export function getActName(short: string, layer?: number): string {
+  const kind = SHORTHAND[short];
+  if (!kind) {
+    throw new HookPointError(
+      `getActName: expected one of ${Object.keys(SHORTHAND).join(", ")}, got ${JSON.stringify(short)}`,
+    );
+  }
+  return hookName(kind, layer);
+}
+
+/** Whether a name fits a pattern in which `*` stands for any run of characters without a line end. */
+export function matchesHook(pattern: string, name: string): boolean {
+  const source = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`^${source.join(".*")}$`).test(name);
+}

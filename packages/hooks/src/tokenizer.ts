@@ -1,0 +1,80 @@
+import { Tokenizer } from "@huggingface/tokenizers";
+import { FormatError, TokenizerError } from "@penfield/core";
+
+/** Text to token ids and back, as the model's publisher defines it. */
+export interface TextTokenizer {
+  readonly vocabularySize: number;
+  /** The token that marks the beginning of a text, if the model has one. */
+  readonly bosId: number | undefined;
+  readonly padId: number;
+  /**
+   * @param options.prependBos - Put the beginning-of-text token first; by default the tokenizer's
+   *   own behaviour.
+   * @param options.maxTokens - Keep only so many tokens from the start.
+   */
+  encode(text: string, options?: EncodeOptions): number[];
+  decode(ids: readonly number[]): string;
+  /** Each token as text. */
+  toStrTokens(ids: readonly number[]): string[];
+}
+
+export interface EncodeOptions {
+  readonly prependBos?: boolean | undefined;
+  readonly maxTokens?: number | undefined;
+}
+
+/**
+ * Opens a tokenizer from the two JSON files that hub folders carry.
+ *
+ * @throws {FormatError} if the files do not describe a tokenizer.
+ */
+export function createTokenizer(tokenizerJson: object, tokenizerConfig: object): TextTokenizer {
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+  } catch (cause) {
+    throw new FormatError(
+      `createTokenizer: tokenizer.json is not a tokenizer: ${(cause as Error).message}`,
+      {
+        hint: "Fetch tokenizer.json and tokenizer_config.json of the model again.",
+        cause,
+      },
+    );
+  }
+  const vocabulary = tokenizer.get_vocab(true);
+  let largest = -1;
+  for (const id of vocabulary.values()) if (id > largest) largest = id;
+  const special = (key: string): number | undefined => {
+    const value = (tokenizerConfig as Record<string, unknown>)[key];
+    const content =
+      typeof value === "string" ? value : (value as { content?: string } | null)?.content;
+    return content === undefined ? undefined : tokenizer.token_to_id(content);
+  };
+  const bosId = special("bos_token") ?? special("cls_token");
+  return {
+    vocabularySize: largest + 1,
+    bosId,
+    padId: special("pad_token") ?? special("eos_token") ?? bosId ?? 0,
+    encode(text, { prependBos, maxTokens } = {}) {
+      let ids: number[];
+      if (prependBos === undefined) ids = tokenizer.encode(text).ids;
+      else {
+        ids = tokenizer.encode(text, { add_special_tokens: false }).ids;
+        if (prependBos) {
+          if (bosId === undefined) {
+            throw new TokenizerError(
+              "encode: expected a beginning-of-text token, got a tokenizer without one",
+              {
+                hint: "Leave prependBos out.",
+              },
+            );
+          }
+          ids = [bosId, ...ids];
+        }
+      }
+      return maxTokens === undefined ? ids : ids.slice(0, maxTokens);
+    },
+    decode: (ids) => tokenizer.decode([...ids]),
+    toStrTokens: (ids) => ids.map((id) => tokenizer.decode([id])),
+  };
+}

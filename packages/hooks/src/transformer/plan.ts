@@ -1,0 +1,188 @@
+import {
+  copyModel,
+  cutAt,
+  elementType,
+  exposeTensor,
+  type ModelProto,
+  makeNode,
+  makeTensor,
+  makeValueInfo,
+  type NodeProto,
+  prune,
+  rewire,
+} from "@penfield/onnx";
+import type { Slot } from "../interventions.ts";
+import type { Located, LocatedHook } from "./locate.ts";
+
+/** What one compiled session must be able to do. */
+export interface SessionPlan {
+  /** Hook names and the tensors to return under them. */
+  readonly capture: ReadonlyMap<string, LocatedHook>;
+  /** Hook names and what can be done to them. */
+  readonly intervene: ReadonlyMap<
+    string,
+    { readonly hook: LocatedHook; readonly slots: readonly Slot[] }
+  >;
+  /** What is returned of the scores over the vocabulary. */
+  readonly head: "logits" | "tokenLogProbs" | "none";
+  /** Start in the middle: this hook's values are an input, and nothing before it is computed. */
+  readonly from: { readonly name: string; readonly hook: LocatedHook } | undefined;
+}
+
+/** Name of the input that carries the tokens to be scored, and of the output with their log-probabilities. */
+export const TARGETS = "penfield.targets";
+export const TOKEN_LOG_PROBS = "penfield.token_log_probs";
+export const OUTPUT = "penfield.output";
+
+/**
+ * Builds the graph of a session: the model with hooks as declared by the plan, pruned to what the
+ * plan asks for.
+ *
+ * Interventions at a tensor x become, for the slots asked for,
+ *
+ *   y = Where(<hook>.mask, Gather(x, <hook>.src, axis 0), x)     (patch)
+ *   y = Where(<hook>.keep, y, <hook>.value)                      (set)
+ *   y = y * <hook>.scale + <hook>.shift                          (affine)
+ *
+ * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are.
+ */
+export function buildSessionModel(
+  model: ModelProto,
+  located: Located,
+  plan: SessionPlan,
+): ModelProto {
+  const copy = copyModel(model);
+  const graph = copy.graph!;
+  const outputs: string[] = [];
+
+  // What stands for a tensor once hooks have been put behind it.
+  const current = new Map<string, string>();
+  if (plan.from) {
+    const { hook, name } = plan.from;
+    const type = name;
+    cutAt(
+      graph,
+      hook.tensor,
+      makeValueInfo(type, "float32", ["from_batch", "from_pos", "from_dim"]),
+    );
+    if (hook.type !== elementType.float32) {
+      const cast = `${name}::cast`;
+      const node = makeNode("Cast", [name], [cast], { to: BigInt(hook.type) });
+      rewire(graph, name, cast);
+      graph.node.push(node);
+      current.set(hook.tensor, cast);
+    } else current.set(hook.tensor, name);
+  }
+  for (const [name, { hook, slots }] of plan.intervene) {
+    const from = current.get(hook.tensor) ?? hook.tensor;
+    const { nodes, result } = hookNodes(name, from, hook.type, slots);
+    for (const slot of slots) graph.input.push(...slotInputs(name, slot));
+    rewire(graph, from, result);
+    graph.node.push(...nodes);
+    // A model may return the tensor itself: that output shows the change too.
+    renameOutput(graph, from, result);
+    current.set(hook.tensor, result);
+  }
+  for (const [name, hook] of plan.capture) {
+    const output = captureOutput(name, hook);
+    exposeTensor(graph, current.get(hook.tensor) ?? hook.tensor, output, {
+      type: elementType.float32,
+      castFrom: hook.type,
+    });
+    outputs.push(output);
+  }
+  const scores = located.logits ?? located.lastHiddenState;
+  if (plan.head !== "none" && scores) {
+    const type = graph.output.find((v) => v.name === scores)?.type?.value;
+    const scoreType = type?.case === "tensorType" ? type.value.elemType : elementType.float32;
+    if (plan.head === "logits") {
+      exposeTensor(graph, scores, OUTPUT, { type: elementType.float32, castFrom: scoreType });
+      outputs.push(OUTPUT);
+    } else {
+      outputs.push(addTokenLogProbs(graph, scores));
+    }
+  }
+  prune(graph, outputs);
+  return copy;
+}
+
+/** Name of the graph output that carries a captured hook; a raw tensor cannot go by its own name. */
+export function captureOutput(name: string, hook: LocatedHook): string {
+  return name === hook.tensor ? `captured::${name}` : name;
+}
+
+function hookNodes(
+  name: string,
+  tensor: string,
+  type: number,
+  slots: readonly Slot[],
+): { nodes: NodeProto[]; result: string } {
+  const nodes: NodeProto[] = [];
+  const float32 = type === elementType.float32;
+  let at = tensor;
+  const step = (op: string, inputs: string[], suffix: string, attributes = {}): void => {
+    const output = `${name}::${suffix}`;
+    nodes.push(makeNode(op, inputs, [output], attributes));
+    at = output;
+  };
+  if (!float32) step("Cast", [at], "float32", { to: BigInt(elementType.float32) });
+  if (slots.includes("patch")) {
+    const original = at;
+    step("Gather", [original, `${name}.src`], "gathered", { axis: 0n });
+    step("Where", [`${name}.mask`, at, original], "patched");
+  }
+  if (slots.includes("set")) step("Where", [`${name}.keep`, at, `${name}.value`], "set");
+  if (slots.includes("affine")) {
+    step("Mul", [at, `${name}.scale`], "scaled");
+    step("Add", [at, `${name}.shift`], "shifted");
+  }
+  if (!float32) step("Cast", [at], "hooked", { to: BigInt(type) });
+  return { nodes, result: at };
+}
+
+function slotInputs(name: string, slot: Slot) {
+  const dims = (part: string) => ["batch", "pos", "dim"].map((axis) => `${name}.${part}.${axis}`);
+  const input = (part: string, type: "float32" | "bool") =>
+    makeValueInfo(`${name}.${part}`, type, dims(part));
+  switch (slot) {
+    case "patch":
+      return [makeValueInfo(`${name}.src`, "int64", [`${name}.src.batch`]), input("mask", "bool")];
+    case "set":
+      return [input("keep", "bool"), input("value", "float32")];
+    case "affine":
+      return [input("scale", "float32"), input("shift", "float32")];
+  }
+}
+
+function renameOutput(graph: NonNullable<ModelProto["graph"]>, from: string, to: string): void {
+  if (!graph.output.some((v) => v.name === from)) return;
+  // The producer keeps making the plain tensor under a private name; the output is the hooked one.
+  const plain = `${from}::plain`;
+  for (const node of graph.node) {
+    node.output = node.output.map((n) => (n === from ? plain : n));
+    node.input = node.input.map((n) => (n === from ? plain : n));
+  }
+  graph.node.push(makeNode("Identity", [to], [from]));
+}
+
+/** log softmax(logits)[target] for each position, in the graph: scores never leave the runtime whole. */
+function addTokenLogProbs(graph: NonNullable<ModelProto["graph"]>, logits: string): string {
+  graph.input.push(makeValueInfo(TARGETS, "int64", ["targets_batch", "targets_pos"]));
+  graph.initializer.push(makeTensor("penfield.last_axis", "int64", [1], [-1]));
+  graph.node.push(
+    makeNode("Cast", [logits], ["penfield.logits"], { to: BigInt(elementType.float32) }),
+    makeNode("LogSoftmax", ["penfield.logits"], ["penfield.log_probs"], { axis: -1n }),
+    makeNode("Unsqueeze", [TARGETS, "penfield.last_axis"], ["penfield.target_index"]),
+    makeNode(
+      "GatherElements",
+      ["penfield.log_probs", "penfield.target_index"],
+      ["penfield.picked"],
+      {
+        axis: -1n,
+      },
+    ),
+    makeNode("Squeeze", ["penfield.picked", "penfield.last_axis"], [TOKEN_LOG_PROBS]),
+  );
+  graph.output.push(makeValueInfo(TOKEN_LOG_PROBS, "float32"));
+  return TOKEN_LOG_PROBS;
+}
