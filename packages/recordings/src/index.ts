@@ -1,1 +1,41 @@
-export {};
+export { meanOverRepeats, type NoiseCeiling, splitHalfCeiling } from "./ceiling.ts";
+export { type FetchCorpusOptions, type FetchedCorpus, fetchCorpus } from "./fetchCorpus.ts";
+export { evaluateFormula, type Formula, parseFormula } from "./formula.ts";
+export {
+  type GroupedFeatures,
+  groupByStimulus,
+  matchStimuli,
+  type StimulusMatch,
+} from "./matchStimuli.ts";
+export {
+  type LoadRecordingOptions,
+  loadRecording,
+  type Recording,
+  type Target,
+} from "./recording.ts";
+export { type SimulateOptions, simulateRecording } from "./simulateRecording.ts";
+export {
+  type CorpusFile,
+  type CorpusSource,
+  type Loader,
+  loaders,
+  parseSource,
+  readSource,
+} from "./source.ts";
+export {
+  contrastSet,
+  loadStimulusSet,
+  type Stimulus,
+  type StimulusContrast,
+  type StimulusSet,
+} from "./stimulusSet.ts";
+export { evaluateSuite, parseSuite } from "./suite.ts";
+export { type Delimiter, parseTable, type Table } from "./table.ts";
+export {
+  type ContinuationTask,
+  loadTasks,
+  type MinimalPairTask,
+  type SuiteTask,
+  type Task,
+  type TextTask,
+} from "./tasks.ts";
