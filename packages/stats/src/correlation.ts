@@ -94,8 +94,12 @@ function correlateColumns(
     }
   }
   for (let j = 0; j < nColumns; j++) {
-    // Two roots: the product of two tiny sums of squares would underflow.
-    const scale = Math.sqrt(xx[j]!) * Math.sqrt(yy[j]!);
+    const product = xx[j]! * yy[j]!;
+    // One root rounds better; two roots serve where the product of both sums would underflow or overflow.
+    const scale =
+      product > 1e-290 && product < 1e290
+        ? Math.sqrt(product)
+        : Math.sqrt(xx[j]!) * Math.sqrt(yy[j]!);
     out[j] = scale === 0 ? Number.NaN : Math.max(-1, Math.min(1, out[j]! / scale));
   }
 }
