@@ -1,1 +1,2 @@
-export {};
+export { createViewer } from "./app.ts";
+export { type RunningViewer, startViewer } from "./server.ts";

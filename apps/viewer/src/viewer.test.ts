@@ -1,0 +1,281 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FileError, UsageError } from "@penfield/core";
+import { readTable, writeReport } from "@penfield/report";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type RunningViewer, startViewer } from "./index.ts";
+import { makeTestReport } from "./testReport.ts";
+
+let root: string;
+let viewer: RunningViewer;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "penfield-viewer-"));
+  await writeReport(join(root, "full"), makeTestReport());
+  await writeReport(join(root, "odd name & ü"), makeTestReport({ nLayers: 2, nUnits: 20 }));
+  await writeReport(join(root, "torn"), makeTestReport({ nLayers: 2, nUnits: 20 }));
+  await writeFile(join(root, "torn/arrays/selection.t.npy"), "not an array");
+  await mkdir(join(root, "broken"));
+  await writeFile(join(root, "broken/report.json"), '{"schema":"penfield.report","version":"<b>"}');
+  await mkdir(join(root, ".half.1.ab.partial"));
+  await writeFile(join(root, "secret.txt"), "secret");
+  await writeFile(join(root, "full/unnamed.txt"), "secret");
+  viewer = await startViewer({ reportsFolder: root, port: 0 });
+});
+afterAll(async () => {
+  await viewer?.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+/** A request as it is written, without the tidying of addresses that fetch does. */
+function raw(
+  path: string,
+  { headers = {}, method = "GET" }: { headers?: Record<string, string>; method?: string } = {},
+): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
+  const { port } = new URL(viewer.url);
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ host: "127.0.0.1", port, path, method, headers }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode!,
+          headers: response.headers,
+          body: Buffer.concat(chunks).toString("utf8"),
+        }),
+      );
+    });
+    request.on("error", reject);
+    request.end();
+  });
+}
+
+describe("pages", () => {
+  test("the list names every report, and the broken ones with their errors", async () => {
+    const { status, headers, body } = await raw("/");
+    expect(status).toBe(200);
+    expect(headers["content-type"]).toBe("text/html; charset=utf-8");
+    expect(body).toContain('href="/reports/full"');
+    expect(body).toContain('href="/reports/odd%20name%20%26%20%C3%BC"');
+    expect(body).toContain("version: expected 1, got &quot;&lt;b&gt;&quot;");
+    expect(body).not.toContain("partial");
+  });
+
+  test("a report shows its verdicts before its sections, and its sources at the end", async () => {
+    const { status, body } = await raw("/reports/full");
+    expect(status).toBe(200);
+    const order = [
+      "What was expected, and what was seen",
+      "not seen",
+      "Before you believe a number",
+      'id="section-selection"',
+      'id="section-lesion"',
+      'id="section-dissociation"',
+      "Simulated recording.",
+      'id="section-units"',
+      'id="section-notes"',
+      'id="provenance"',
+      "0123456789abcdef0123456789abcdef",
+      "CC-BY-4.0",
+    ].map((text) => body.indexOf(text));
+    expect(order).not.toContain(-1);
+    expect([...order].sort((a, b) => a - b)).toEqual(order);
+  });
+
+  test("a page is small, has no script, and asks nothing of other places", async () => {
+    const { body } = await raw("/reports/full");
+    expect(body.length).toBeLessThan(300_000);
+    expect(body).not.toMatch(/<script|javascript:|\son\w+=|style="/i);
+    const addresses = [...body.matchAll(/(?:href|src)="([^"]*)"/g)].map(([, address]) => address!);
+    expect(addresses.every((address) => /^[/#]/.test(address))).toBe(true);
+  });
+
+  test("ids are used once, and every link within the page leads somewhere", async () => {
+    const { body } = await raw("/reports/full");
+    const ids = [...body.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id!);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [, target] of body.matchAll(/(?:href="#|aria-labelledby=")([^"]+)"/g)) {
+      for (const id of target!.split(" ")) expect(ids).toContain(id);
+    }
+  });
+
+  test("a report whose array is damaged shows the rest", async () => {
+    const { status, body } = await raw("/reports/torn");
+    expect(status).toBe(200);
+    expect(body).toContain("The map of single units cannot be drawn");
+    expect(body).toContain("What the model loses without them");
+  });
+
+  test("a broken report is an error page, and the viewer goes on", async () => {
+    const { status, body } = await raw("/reports/broken");
+    expect(status).toBe(500);
+    expect(body).toContain("This report cannot be read");
+    expect(body).toContain("version: expected 1");
+    expect((await raw("/reports/full")).status).toBe(200);
+  });
+
+  test("a folder that is itself a report is shown", async () => {
+    const single = await startViewer({ reportsFolder: join(root, "full"), port: 0 });
+    const list = await (await fetch(single.url)).text();
+    expect(list).toContain('href="/reports/full"');
+    expect((await fetch(`${single.url}reports/full`)).status).toBe(200);
+    await single.close();
+  });
+});
+
+describe("files", () => {
+  test("report.json is the file itself", async () => {
+    const { headers, body } = await raw("/reports/full/report.json");
+    expect(headers["content-type"]).toBe("application/json; charset=utf-8");
+    expect(body).toBe(await readFile(join(root, "full/report.json"), "utf8"));
+  });
+
+  test("files that the report names are sent as they are", async () => {
+    const { status, headers, body } = await raw("/reports/full/files/tables/units.csv");
+    expect(status).toBe(200);
+    expect(headers["content-disposition"]).toBe("attachment; filename=units.csv");
+    expect(body).toBe(await readFile(join(root, "full/tables/units.csv"), "utf8"));
+    expect((await raw("/reports/full/files/arrays/selection.t.npy")).status).toBe(200);
+    const short = await raw("/reports/full/units.csv");
+    expect([short.status, short.headers.location]).toEqual([
+      302,
+      "/reports/full/files/tables/units.csv",
+    ]);
+  });
+
+  test("every link to a figure's file works, and its numbers are a table", async () => {
+    const { body } = await raw("/reports/full");
+    const links = [...body.matchAll(/href="(\/reports\/full\/figures\/[^"]+)"/g)].map(
+      ([, to]) => to!,
+    );
+    expect(links.length).toBeGreaterThan(20);
+    for (const link of links) {
+      const { status, headers, body: content } = await raw(link);
+      expect([link, status]).toEqual([link, 200]);
+      if (link.endsWith(".csv")) {
+        expect(headers["content-type"]).toBe("text/csv; charset=utf-8");
+        expect(readTable(new TextEncoder().encode(content)).rows.length).toBeGreaterThan(0);
+      } else {
+        expect(headers["content-type"]).toBe("image/svg+xml; charset=utf-8");
+        expect(content).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg".*<title .*<style>/s);
+        expect(content).not.toContain("/* ---- pages");
+      }
+    }
+  });
+
+  test.each([
+    "/reports/full/files/unnamed.txt",
+    "/reports/full/files/report.json",
+    "/reports/full/files/../../secret.txt",
+    "/reports/full/files/..%2f..%2fsecret.txt",
+    "/reports/full/files/arrays/..%2f..%2f..%2fsecret.txt",
+    "/reports/full/files/%2fetc%2fpasswd",
+    "/reports/..",
+    "/reports/..%2f",
+    "/reports/%2e%2e%2ffull",
+    "/reports/.half.1.ab.partial",
+    "/reports/secret.txt",
+    "/reports/nothing",
+    "/reports/full/figures/nothing.csv",
+    "/reports/full/figures/lesion-effects.svg",
+    "/reports/full/figures/..%2f..%2fsecret.csv",
+    "/reports/%00",
+    "/nothing",
+    "/viewer.css/../../package.json",
+  ])("%s is not found", async (path) => {
+    const { status, body } = await raw(path);
+    expect(status).toBe(404);
+    expect(body).toContain("Not found");
+    expect(body).not.toContain("secret\n");
+  });
+
+  test("an address that cannot be decoded is a clear error", async () => {
+    const { status, body } = await raw("/reports/%E0%A4%A");
+    expect(status).toBe(400);
+    expect(body).toContain("The address cannot be understood.");
+  });
+});
+
+describe("safety", () => {
+  test("every answer carries the headers that keep a page to itself", async () => {
+    for (const path of ["/", "/reports/full", "/viewer.css", "/nothing", "/reports/broken"]) {
+      const { headers } = await raw(path);
+      expect(headers["content-security-policy"]).toContain("default-src 'none'");
+      expect(headers["content-security-policy"]).not.toContain("unsafe");
+      expect(headers["x-content-type-options"]).toBe("nosniff");
+      expect(headers["referrer-policy"]).toBe("no-referrer");
+      expect(headers["x-powered-by"]).toBeUndefined();
+    }
+  });
+
+  test("only requests to this machine by name are answered", async () => {
+    const { port } = new URL(viewer.url);
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `LOCALHOST:${port}`]) {
+      expect((await raw("/", { headers: { host } })).status).toBe(200);
+    }
+    for (const host of ["evil.example", `evil.example:${port}`, "127.0.0.1", "127.0.0.1:1"]) {
+      const { status, body } = await raw("/", { headers: { host } });
+      expect([host, status]).toEqual([host, 403]);
+      expect(body).not.toContain("/reports/full");
+    }
+  });
+
+  test("it only reads", async () => {
+    for (const method of ["POST", "PUT", "DELETE"]) {
+      const { status, headers } = await raw("/", { method });
+      expect([status, headers.allow]).toEqual([405, "GET, HEAD"]);
+    }
+    expect((await raw("/", { method: "HEAD" })).status).toBe(200);
+  });
+});
+
+describe("startViewer", () => {
+  const occupy = (port: number): Promise<Server> =>
+    new Promise((resolve, reject) => {
+      const server = createServer();
+      server.once("error", reject);
+      server.listen(port, "127.0.0.1", () => resolve(server));
+    });
+  const portOf = (server: Server) => (server.address() as { port: number }).port;
+
+  test("a port that is taken is an error that says what to do", async () => {
+    const other = await occupy(0);
+    const starting = startViewer({ reportsFolder: root, port: portOf(other) });
+    await expect(starting).rejects.toThrow(UsageError);
+    await expect(starting).rejects.toThrow(`got ${portOf(other)}, which is in use`);
+    await expect(starting).rejects.toMatchObject({ hint: expect.stringContaining("--port") });
+    other.close();
+  });
+
+  test("without a port, the next free one is taken", async () => {
+    const first = await startViewer({ reportsFolder: root });
+    const second = await startViewer({ reportsFolder: root });
+    expect(Number(new URL(second.url).port)).toBeGreaterThan(Number(new URL(first.url).port));
+    expect((await fetch(second.url)).status).toBe(200);
+    await Promise.all([first.close(), second.close()]);
+    await expect(fetch(first.url)).rejects.toThrow();
+  });
+
+  test("other hosts, other ports and missing folders are refused", async () => {
+    await expect(startViewer({ reportsFolder: root, host: "0.0.0.0" })).rejects.toThrow(UsageError);
+    await expect(startViewer({ reportsFolder: root, port: 99999 })).rejects.toThrow(UsageError);
+    await expect(startViewer({ reportsFolder: join(root, "no") })).rejects.toThrow(FileError);
+  });
+
+  test("a folder without reports says how to get one", async () => {
+    const empty = join(root, "empty");
+    await mkdir(empty);
+    const { url, close } = await startViewer({ reportsFolder: empty, port: 0 });
+    expect(await (await fetch(url)).text()).toContain("penfield run language-network");
+    await rm(empty, { recursive: true });
+    const gone = await fetch(url);
+    expect([gone.status, await gone.text()]).toEqual([
+      500,
+      expect.stringContaining("no such file"),
+    ]);
+    await close();
+  });
+});

@@ -1,0 +1,88 @@
+import type { ListedReport, Report, Section } from "@penfield/report";
+import { SET_NAMES } from "../figures/alignment.ts";
+import { fixed, pText, short, signed, whole } from "../format.ts";
+import { type Html, html } from "../html.ts";
+import { outcomeMark, page } from "./parts.ts";
+
+/** Every report of the folder with its verdicts and main numbers; the unreadable ones with their errors. */
+export function listPage(listed: readonly ListedReport[], folder: string): string {
+  const readable = listed.filter((item) => "report" in item);
+  const broken = listed.filter((item) => "error" in item);
+  return page({
+    title: "Reports",
+    home: true,
+    main: html`<h1>Reports</h1>
+${
+  listed.length === 0
+    ? html`<p>There are no reports in <code>${folder}</code> yet. An experiment writes one: <code>penfield run language-network</code>.</p>`
+    : html`<p class="about">${readable.length} ${readable.length === 1 ? "report" : "reports"} in <code>${folder}</code></p>`
+}
+${readable.map(({ name, report }) => card(name, report))}
+${
+  broken.length > 0 &&
+  html`<section aria-labelledby="broken"><h2 id="broken">Cannot be read</h2>${broken.map(
+    ({ name, error }) =>
+      html`<article class="card"><h3>${name}</h3><p class="message">${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</article>`,
+  )}</section>`
+}`,
+  });
+}
+
+function card(name: string, report: Report): Html {
+  const numbers = report.sections.flatMap(mainNumbers);
+  return html`<article class="card"><h2><a href="/reports/${encodeURIComponent(name)}">${report.title}</a></h2>
+<p class="question">${report.question}</p>
+<p class="about">${report.model.name} · ${report.kind} · <code>${name}</code></p>
+${
+  report.verdicts.length > 0 &&
+  html`<ul class="verdicts">${report.verdicts.map(({ outcome, expectation }) => html`<li>${outcomeMark(outcome)}<p>${expectation}</p></li>`)}</ul>`
+}
+${numbers.length > 0 && html`<dl class="numbers">${numbers.map(([what, value]) => html`<div><dt>${what}</dt><dd>${value}</dd></div>`)}</dl>`}</article>`;
+}
+
+/** The few numbers by which a reader tells reports apart. */
+function mainNumbers(section: Section): readonly (readonly [string, string])[] {
+  switch (section.kind) {
+    case "selection": {
+      const { selectivity, randomSelectivity } = section.heldOut;
+      return [
+        [
+          "Units selected",
+          `${whole(section.selected.nSelected)} of ${whole(section.nLayers * section.nUnits)}`,
+        ],
+        [
+          "Held-out selectivity",
+          `${fixed(selectivity.value, 2)} (random ${fixed(randomSelectivity.value, 2)})`,
+        ],
+      ];
+    }
+    case "lesion":
+      return section.effects
+        .filter(({ dose }) => dose === section.mainDose)
+        .slice(0, 4)
+        .map(({ task: id, effect, randomMean }) => {
+          const task = section.tasks.find((one) => one.id === id)!;
+          return [
+            `${task.title}, ${short(section.mainDose)} % silenced`,
+            `${signed(effect.value)} (random ${signed(randomMean)})`,
+          ];
+        });
+    case "dissociation":
+      return section.interactions
+        .slice(0, 1)
+        .map(({ value, p }) => ["Interaction", `${signed(value.value)}, ${pText(p)}`]);
+    case "alignment":
+      return [
+        [
+          `${section.metric}${section.recording.simulated ? " (simulated recording)" : ""}`,
+          section.rows
+            .map(({ set, score }) => `${SET_NAMES[set]} ${fixed(score.value)}`)
+            .concat(section.ceiling ? [`ceiling ${fixed(section.ceiling.value)}`] : [])
+            .join(", "),
+        ],
+      ];
+    case "units":
+    case "note":
+      return [];
+  }
+}

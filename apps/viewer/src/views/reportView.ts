@@ -1,0 +1,113 @@
+import { type JsonValue, type Report, reportFiles } from "@penfield/report";
+import { whole } from "../format.ts";
+import { type Html, html } from "../html.ts";
+import { dataTable, outcomeMark, page } from "./parts.ts";
+import { type SectionMaps, sectionView } from "./sections.ts";
+
+/** One report: verdicts, sections, and where every number comes from. */
+export function reportPage(
+  report: Report,
+  maps: ReadonlyMap<string, SectionMaps>,
+  base: string,
+): string {
+  const simulated = report.sections.some(
+    (section) => section.kind === "alignment" && section.recording.simulated,
+  );
+  return page({
+    title: report.title,
+    main: html`<h1>${report.title}</h1>
+<p class="question">${report.question}</p>
+<p class="about">${report.model.name}, ${report.model.nLayers} layers of ${whole(report.model.dModel)}${
+      report.model.nParameters !== undefined && `, ${whole(report.model.nParameters)} parameters`
+    }.${simulated && html` <strong>The recording is simulated.</strong>`}</p>
+${verdicts(report)}
+${
+  report.warnings.length > 0 &&
+  html`<section class="notice" aria-labelledby="warnings"><h2 id="warnings">Before you believe a number</h2><ul>${report.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></section>`
+}
+<nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li></ul></nav>
+${report.sections.map((section) => sectionView(section, maps.get(section.id), base))}
+${provenance(report, base)}`,
+  });
+}
+
+function verdicts({ verdicts: all, intervals }: Report): Html {
+  return html`<section aria-labelledby="verdicts"><h2 id="verdicts">What was expected, and what was seen</h2>${
+    all.length === 0
+      ? html`<p>No expectation was stated before the run.</p>`
+      : html`<ul class="verdicts">${all.map(
+          ({ expectation, outcome, text }) =>
+            html`<li>${outcomeMark(outcome)}<div><p class="expectation">${expectation}</p><p>${text}</p></div></li>`,
+        )}</ul>`
+  }<p class="fine">Brackets hold ${intervals.level * 100} % intervals: ${intervals.method}.</p></section>`;
+}
+
+function provenance(report: Report, base: string): Html {
+  const { model, software, stimuli, seed, settings } = report;
+  const files = reportFiles(report);
+  const rows: [string, string | Html | number][] = [
+    ["Model", model.name],
+    ["Source", model.source],
+    ["SHA-256", html`<code>${model.sha256}</code>`],
+    [
+      "Size",
+      [
+        `${model.nLayers} layers`,
+        `width ${whole(model.dModel)}`,
+        model.nHeads !== undefined && `${model.nHeads} heads`,
+        model.dMlp !== undefined && `MLP ${whole(model.dMlp)}`,
+        `vocabulary ${whole(model.dVocab)}`,
+      ]
+        .filter(Boolean)
+        .join(", "),
+    ],
+    ["Penfield", software.penfield],
+    ["Node", software.node],
+    ["onnxruntime", software.onnxruntime],
+    ["Seed", String(seed)],
+    ["Experiment", report.kind],
+    ["Report", report.id],
+  ];
+  return html`<section id="provenance" aria-labelledby="heading-provenance"><h2 id="heading-provenance">Where it comes from</h2>
+<div class="columns"><div><h3>Model and software</h3>${definitions(rows)}</div>
+<div><h3>Settings</h3>${
+    Object.keys(settings).length === 0 ? html`<p>None.</p>` : definitions(flatten(settings))
+  }</div></div>
+<h3>Stimuli</h3>${
+    stimuli.length === 0
+      ? html`<p>None are named.</p>`
+      : dataTable(
+          "Stimuli",
+          [
+            { title: "Set" },
+            { title: "Used as" },
+            { title: "Items", numeric: true },
+            { title: "Licence" },
+            { title: "SHA-256" },
+          ],
+          stimuli.map(({ role, name, title, sha256, licence, nItems }) => [
+            html`${title}<small>${name}</small>`,
+            role,
+            whole(nItems),
+            licence,
+            html`<code title="${sha256}">${sha256.slice(0, 12)}…</code>`,
+          ]),
+        )
+  }
+<h3>Files</h3><ul class="files"><li><a href="${base}/report.json">report.json</a></li>${files.map((file) => html`<li><a href="${base}/files/${file}">${file}</a></li>`)}</ul></section>`;
+}
+
+const definitions = (rows: readonly (readonly [string, string | Html | number])[]): Html =>
+  html`<dl>${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+
+/** Nested settings as one line each: "localizer.k". */
+function flatten(settings: Readonly<Record<string, JsonValue>>, prefix = ""): [string, string][] {
+  return Object.entries(settings).flatMap(([key, value]): [string, string][] => {
+    const nested = typeof value === "object" && value !== null && !Array.isArray(value);
+    if (nested && Object.keys(value).length > 0) {
+      return flatten(value as Readonly<Record<string, JsonValue>>, `${prefix}${key}.`);
+    }
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return [[prefix + key, text.length > 300 ? `${text.slice(0, 300)}…` : text]];
+  });
+}

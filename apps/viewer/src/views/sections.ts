@@ -1,0 +1,355 @@
+import type {
+  AlignmentSection,
+  DissociationSection,
+  LesionSection,
+  LesionTask,
+  NoteSection,
+  Section,
+  SelectionSection,
+  UnitsSection,
+} from "@penfield/report";
+import { layerScoresFigure, SET_NAMES, scoresFigure } from "../figures/alignment.ts";
+import { matrixFigure } from "../figures/dissociation.ts";
+import type { Exhibit } from "../figures/exhibit.ts";
+import { doseFigures } from "../figures/lesion.ts";
+import {
+  heldOutFigure,
+  layersFigure,
+  mapFigure,
+  type SelectionMaps,
+} from "../figures/selection.ts";
+import {
+  fixed,
+  interval,
+  probability,
+  pText,
+  short,
+  signed,
+  whole,
+  withInterval,
+} from "../format.ts";
+import { type Html, html, type Part } from "../html.ts";
+import { csvLink, dataTable, figure } from "./parts.ts";
+
+/** What a section needs beside report.json: the arrays of a selection, or why they cannot be shown. */
+export type SectionMaps = SelectionMaps | { readonly problem: string } | undefined;
+
+/** Everything of a section that has numbers of its own, in the order of the page. */
+export function sectionExhibits(section: Section, maps: SectionMaps): readonly Exhibit[] {
+  switch (section.kind) {
+    case "selection":
+      return [
+        layersFigure(section),
+        ...(maps && "t" in maps ? [mapFigure(section, maps)] : []),
+        heldOutFigure(section),
+      ];
+    case "lesion":
+      return [
+        ...doseFigures(section),
+        effectsTable(section),
+        ...(section.groups.length > 0 ? [groupsTable(section)] : []),
+      ];
+    case "dissociation":
+      return [matrixFigure(section)];
+    case "alignment": {
+      const layers = layerScoresFigure(section);
+      return [scoresFigure(section), ...(layers ? [layers] : [])];
+    }
+    case "units":
+    case "note":
+      return [];
+  }
+}
+
+/** A section of the page; `base` is the report's address. */
+export function sectionView(section: Section, maps: SectionMaps, base: string): Html {
+  return html`<section id="section-${section.id}" aria-labelledby="heading-${section.id}">
+<h2 id="heading-${section.id}">${section.title}</h2>
+${section.reading && html`<p class="reading">${section.reading}</p>`}
+${sectionBody(section, maps, base)}
+</section>`;
+}
+
+function sectionBody(section: Section, maps: SectionMaps, base: string): Part {
+  const exhibits = sectionExhibits(section, maps);
+  switch (section.kind) {
+    case "selection":
+      return selectionBody(section, exhibits, maps, base);
+    case "lesion":
+      return lesionBody(section, exhibits, base);
+    case "dissociation":
+      return dissociationBody(section, exhibits, base);
+    case "alignment":
+      return alignmentBody(section, exhibits, base);
+    case "units":
+      return unitsBody(section, base);
+    case "note":
+      return noteBody(section);
+  }
+}
+
+const figures = (exhibits: readonly Exhibit[], base: string): Html =>
+  html`<div class="figures">${exhibits.filter(({ drawing }) => drawing).map((exhibit) => figure(exhibit, base))}</div>`;
+
+const poolings: Readonly<Record<string, string>> = {
+  last: "at the last token",
+  "last-token": "at the last token",
+  mean: "averaged over tokens",
+};
+
+function selectionBody(
+  section: SelectionSection,
+  exhibits: readonly Exhibit[],
+  maps: SectionMaps,
+  base: string,
+): Html {
+  const { selected, statistic, hook, nLayers, nUnits } = section;
+  const tokens =
+    statistic.maxTokens === null ? "all tokens" : `first ${statistic.maxTokens} tokens`;
+  return html`<p>${whole(selected.nSelected)} of ${whole(nLayers * nUnits)} units selected (${short(selected.percent)} %, ${
+    selected.scope === "global" ? "over the whole model" : "in each layer"
+  }${selected.nSelected !== selected.k && `; ${whole(selected.k)} asked for`}) at <code>${hook}</code> by ${statistic.name} of ${
+    statistic.magnitude ? "activation magnitudes" : "activations"
+  }, ${poolings[statistic.pooling] ?? statistic.pooling}, ${tokens}.</p>${maps && "problem" in maps && html`<p class="message">The map of single units cannot be drawn: ${maps.problem}</p>`}${figures(exhibits, base)}`;
+}
+
+/** What the localized set gives at a dose. */
+function ablated(section: LesionSection, task: LesionTask, dose: number) {
+  return section.curves
+    .find((curve) => curve.task === task.id && curve.set === "localized")
+    ?.points.find((point) => point.dose === dose)?.value;
+}
+
+function effectsTable(section: LesionSection): Exhibit {
+  return {
+    id: `${section.id}-effects`,
+    title: "Change of every task at every dose",
+    description: "",
+    caption: "",
+    drawing: null,
+    numbers: {
+      columns: [
+        "task",
+        "metric",
+        "n_items",
+        "dose_percent",
+        "baseline",
+        "effect",
+        "low",
+        "high",
+        "random_mean",
+        "random_sd",
+        "n_random",
+        "z",
+        "p",
+      ],
+      rows: section.effects.map(({ task, dose, effect, randomMean, randomSd, nRandom, z, p }) => {
+        const { metric, nItems, baseline } = section.tasks.find(({ id }) => id === task)!;
+        return [
+          task,
+          metric,
+          nItems,
+          dose,
+          baseline.value,
+          effect.value,
+          effect.interval?.[0] ?? null,
+          effect.interval?.[1] ?? null,
+          randomMean,
+          randomSd,
+          nRandom,
+          z,
+          p,
+        ];
+      }),
+    },
+  };
+}
+
+function groupsTable(section: LesionSection): Exhibit {
+  return {
+    id: `${section.id}-groups`,
+    title: `Parts of the tasks at ${short(section.mainDose)} % silenced`,
+    description: "",
+    caption: "",
+    drawing: null,
+    numbers: {
+      columns: ["task", "group", "n_items", "baseline", "ablated", "change", "random_mean"],
+      rows: section.groups.map(({ task, group, nItems, baseline, ablated, randomMean }) => [
+        task,
+        group,
+        nItems,
+        baseline,
+        ablated,
+        difference(ablated, baseline),
+        randomMean,
+      ]),
+    },
+  };
+}
+
+const difference = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? null : a - b;
+
+function effectRows(section: LesionSection, dose: number): Part[][] {
+  return section.effects
+    .filter((effect) => effect.dose === dose)
+    .map(({ task: id, effect, randomMean, randomSd, nRandom, z, p }) => {
+      const task = section.tasks.find((one) => one.id === id)!;
+      const after = ablated(section, task, dose);
+      return [
+        html`${task.title}<small>${task.kind}, ${task.metric}${task.higherIsBetter ? "" : " (lower is better)"}, ${whole(task.nItems)} items</small>`,
+        stacked(fixed(task.baseline.value), interval(task.baseline)),
+        after ? stacked(fixed(after.value), interval(after)) : "–",
+        stacked(html`<strong>${signed(effect.value)}</strong>`, interval(effect, signed)),
+        stacked(`${signed(randomMean)} ± ${fixed(randomSd)}`, `${nRandom} sets`),
+        fixed(z, 1),
+        probability(p),
+      ];
+    });
+}
+
+/** A number above its interval. */
+const stacked = (value: Part, below: Part): Html => html`${value}<small>${below}</small>`;
+
+const effectColumns = [
+  { title: "Task" },
+  { title: "Intact", numeric: true },
+  { title: "Silenced", numeric: true },
+  { title: "Change", numeric: true },
+  { title: html`Random change <small>mean ± sd</small>`, numeric: true },
+  { title: "z", numeric: true },
+  { title: "p", numeric: true },
+] as const;
+
+function lesionBody(section: LesionSection, exhibits: readonly Exhibit[], base: string): Html {
+  const { mainDose, doses } = section;
+  const find = (name: string) => exhibits.find(({ id }) => id === `${section.id}-${name}`);
+  const groups = find("groups");
+  return html`<p>Units silenced at <code>${section.hook}</code>. Grey: random sets of the same size, from smallest to largest, and their mean. Vertical lines: intervals.</p>${figures(exhibits, base)}
+<h3>What changed at ${short(mainDose)} % silenced</h3>
+${dataTable(`Tasks with ${short(mainDose)} percent of the units silenced`, effectColumns, effectRows(section, mainDose))}
+<details><summary>Other doses</summary>${doses
+    .filter((dose) => dose !== mainDose)
+    .map((dose) =>
+      dataTable(
+        `${short(dose)} percent of the units silenced`,
+        effectColumns,
+        effectRows(section, dose),
+      ),
+    )}</details>
+${csvLink(find("effects")!, base)}
+${groups && html`<h3>${groups.title}</h3>${groupsView(section)}${csvLink(groups, base)}`}`;
+}
+
+function groupsView(section: LesionSection): Html {
+  const several = new Set(section.groups.map(({ task }) => task)).size > 1;
+  const name = (id: string) => section.tasks.find((task) => task.id === id)!.title;
+  return dataTable(
+    "Parts of the tasks",
+    [
+      { title: "Part" },
+      ...(several ? [{ title: "Task" }] : []),
+      ...["Items", "Intact", "Silenced", "Change", "Random mean"].map((title) => ({
+        title,
+        numeric: true,
+      })),
+    ],
+    section.groups.map(({ task, group, nItems, baseline, ablated, randomMean }) => [
+      group,
+      ...(several ? [name(task)] : []),
+      whole(nItems),
+      fixed(baseline),
+      fixed(ablated),
+      html`<strong>${signed(difference(ablated, baseline))}</strong>`,
+      fixed(randomMean),
+    ]),
+  );
+}
+
+function dissociationBody(
+  section: DissociationSection,
+  exhibits: readonly Exhibit[],
+  base: string,
+): Html {
+  const localizer = (id: string) => section.localizers.find((one) => one.id === id)!.title;
+  const task = (id: string) => section.tasks.find((one) => one.id === id)!.title;
+  return html`${figures(exhibits, base)}${
+    section.interactions.length > 0 &&
+    html`<h3>Does the harm depend on whose units were silenced?</h3>${dataTable(
+      "Interactions",
+      [
+        { title: "Units of" },
+        { title: "on" },
+        { title: "Interaction", numeric: true },
+        { title: "p", numeric: true },
+      ],
+      section.interactions.map(({ a, b, taskA, taskB, value, p }) => [
+        `${localizer(a)} against ${localizer(b)}`,
+        `${task(taskA)} against ${task(taskB)}`,
+        stacked(signed(value.value), interval(value, signed)),
+        probability(p),
+      ]),
+    )}`
+  }`;
+}
+
+function alignmentBody(
+  section: AlignmentSection,
+  exhibits: readonly Exhibit[],
+  base: string,
+): Html {
+  const { recording, folds, ceiling, rows, p } = section;
+  return html`${recording.simulated && html`<p class="notice"><strong>Simulated recording.</strong> These responses were made by a simulated subject; they say how the method behaves, and nothing about brains.</p>`}<p>${recording.name}: ${whole(recording.nStimuli)} stimuli, ${whole(recording.nTargets)} targets, ${recording.nRepeats} ${
+    recording.nRepeats === 1 ? "repeat" : "repeats"
+  }. ${folds.n} ${folds.kind} folds. ${ceiling ? `Ceiling ${withInterval(ceiling)}.` : "No ceiling could be estimated."} ${p !== null && `Localized above random: ${pText(p)}.`}</p>${
+    folds.kind === "shuffled" &&
+    html`<p class="notice">The folds are shuffled: neighbours in time can stand in both training and test data, which raises every score.</p>`
+  }${figures(exhibits, base)}${dataTable(
+    "Scores",
+    [
+      { title: "Units" },
+      { title: "Number", numeric: true },
+      { title: section.metric, numeric: true },
+      { title: "Share of ceiling", numeric: true },
+      { title: html`Random draws <small>smallest to largest</small>`, numeric: true },
+    ],
+    rows.map(({ set, nUnits, score, normalized, draws }) => {
+      const known = draws.filter((draw) => draw !== null);
+      return [
+        SET_NAMES[set],
+        whole(nUnits),
+        stacked(fixed(score.value), interval(score)),
+        fixed(normalized, 2),
+        known.length
+          ? stacked(
+              `${fixed(Math.min(...known))} to ${fixed(Math.max(...known))}`,
+              `${draws.length} sets`,
+            )
+          : "",
+      ];
+    }),
+  )}`;
+}
+
+function unitsBody(section: UnitsSection, base: string): Html {
+  return html`${dataTable(
+    `The first ${section.top.length} units`,
+    ["Rank", "Layer", "Unit", "t", "q", "d", "t held out"].map((title) => ({
+      title,
+      numeric: true,
+    })),
+    section.top.map(({ rank, layer, unit, t, q, d, heldOutT }) => [
+      rank,
+      layer,
+      unit,
+      fixed(t, 2),
+      probability(q),
+      fixed(d, 2),
+      fixed(heldOutT, 2),
+    ]),
+  )}<p class="files"><a href="${base}/files/tables/${section.table}">All selected units as .csv</a></p>`;
+}
+
+function noteBody({ paragraphs }: NoteSection): Html {
+  return html`${paragraphs.map((paragraph) => html`<p>${paragraph}</p>`)}`;
+}
