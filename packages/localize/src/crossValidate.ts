@@ -98,7 +98,7 @@ export interface CrossValidateOptions extends SelectOptions {
  *   beside size-matched random ones, with intervals from resampling stimuli within each condition
  *   (the units stay those of the splits); and each split with its units and held-out t.
  *   In direction `negative`, d and t are negative for units that hold; in `both`, each unit's t and d are
- *   turned by the sign of its t on the half that chose it. Units that are constant on a half are left out of means.
+ *   turned by the sign of its t on the half that chose it. A unit that is constant on a half counts there as d = 0.
  * @throws {ShapeError} if units differ or a condition has fewer than 4 stimuli.
  * @throws {ArgumentError} if an option is out of range or more than half of the model is selected.
  *
@@ -218,8 +218,8 @@ function drawSplit(
       random,
       t: of(t, units),
       d: selectedD,
-      meanD: meanOfNumbers(selectedD),
-      randomMeanD: Float64Array.from(randomSets, (set) => meanOfNumbers(of(d, set))),
+      meanD: meanEffect(selectedD),
+      randomMeanD: Float64Array.from(randomSets, (set) => meanEffect(of(d, set))),
     };
   };
   const folds = [fold(0, 1), fold(1, 0)] as const;
@@ -250,15 +250,11 @@ function chanceJaccard(a: UnitSet, b: UnitSet): number {
   return both / (a.indices.length + b.indices.length - both);
 }
 
-function meanOfNumbers(values: ArrayLike<number>): number {
+/** The mean of effects, a unit without spread (NaN) counting as no effect. */
+function meanEffect(d: ArrayLike<number>): number {
   let sum = 0;
-  let count = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (Number.isNaN(values[i]!)) continue;
-    sum += values[i]!;
-    count++;
-  }
-  return sum / count;
+  for (let i = 0; i < d.length; i++) sum += Number.isNaN(d[i]!) ? 0 : d[i]!;
+  return sum / d.length;
 }
 
 /** How often each stimulus was drawn -> mean held-out d. */
@@ -284,11 +280,12 @@ function meanDMeasure(
   return (counts) => {
     const momentsA = weightedMoments(a, rows.positive, counts.positive);
     const momentsB = weightedMoments(b, rows.negative, counts.negative);
-    return meanOfNumbers(cohenDFromMoments(momentsA, momentsB).map((d, j) => signs[j]! * d));
+    if (momentsA.n < 2 || momentsB.n < 2) return Number.NaN;
+    return meanEffect(cohenDFromMoments(momentsA, momentsB).map((d, j) => signs[j]! * d));
   };
 }
 
-/** Values less the first row's, so that weighted sums keep their digits, [nRows, nSelected]. */
+/** Values less their mean, so that weighted sums keep their digits, [nRows, nSelected]. */
 interface CentredColumns {
   readonly centre: Float64Array;
   readonly values: Float64Array;
@@ -341,11 +338,13 @@ function weightedMoments(
   return {
     n,
     mean: sum.map((s, j) => centre[j]! + s / n),
-    variance: squares.map((s, j) =>
-      n < 2 ? Number.NaN : Math.max(0, s - (sum[j]! * sum[j]!) / n) / (n - 1),
-    ),
+    variance: squares.map((s, j) => Math.max(0, s - (sum[j]! * sum[j]!) / n) / (n - 1)),
   };
 }
+
+/** The plain mean; NaN if one is, so that the bootstrap leaves a draw out that misses a half. */
+const average = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function intervalsOverStimuli(
   measures: readonly FoldMeasure[],
@@ -364,8 +363,8 @@ function intervalsOverStimuli(
       else counts.negative[i - nPositive]!++;
     }
     return {
-      selected: meanOfNumbers(measures.map((measure) => measure.selected(counts))),
-      random: meanOfNumbers(measures.map((measure) => measure.random(counts))),
+      selected: average(measures.map((measure) => measure.selected(counts))),
+      random: average(measures.map((measure) => measure.random(counts))),
     };
   };
   // Equal seeds give equal draws, so the second and third interval reuse what the first has measured.

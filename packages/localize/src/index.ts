@@ -19,6 +19,14 @@ export {
   type LocalizerSplit,
 } from "./crossValidate.ts";
 export { type LocalizerStimuli, multipleDemandStimuli } from "./multipleDemand.ts";
+export {
+  batchesByLength,
+  type ReadUnitsOptions,
+  readUnits,
+  type UnitKind,
+  unitHook,
+  unitKinds,
+} from "./readUnits.ts";
 export { type SelectOptions, selectUnits } from "./select.ts";
 export {
   difference,

@@ -87,7 +87,7 @@ function countOf(
   const share = percent ?? 1;
   // The order of the products is that of the published code: another one rounds differently.
   const count = Math.floor((share / 100) * nUnits * nLayers);
-  if (count >= 1 && count <= total) return count;
+  if (count >= 1 && share <= 100) return count;
   throw new ArgumentError(
     `selectUnits: expected a percentage that gives 1 to ${total} units, got ${share} %, which is ${count}`,
     { hint: "Ask for a number of units with k." },

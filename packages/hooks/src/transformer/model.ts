@@ -79,6 +79,11 @@ export interface RunRequest {
   /** Hook points to return: names, aliases, patterns with `*`, or raw tensor names. */
   readonly capture?: readonly string[] | undefined;
   readonly interventions?: readonly Intervention[] | undefined;
+  /**
+   * Hook points that stay wired for zeroing and setting, whether or not something is done to them in
+   * this run: runs with the same list share one compiled session, whichever units they silence.
+   */
+  readonly wired?: readonly string[] | undefined;
   /** What to return of the output: scores, log-probabilities of the next tokens, or nothing. */
   readonly head?: "logits" | "tokenLogProbs" | "none" | undefined;
   /** Start from these values at a hook point: nothing before it is computed. */
@@ -272,7 +277,9 @@ export class HookedModel {
       hook: this.hookPoint(request.from.hook).name,
       values: request.from.values,
     };
-    return this.#core.run({ ...request, capture, interventions, from });
+    const wired = (request.wired ?? []).flatMap((wanted) => this.#captureNames(wanted));
+    const neutral = new Map(wired.map((name) => [this.#writable(name), ["set"] as const]));
+    return this.#core.run({ ...request, capture, interventions, from, neutral });
   }
 
   /** Runs the model and returns its output with the values at the hook points asked for. */
