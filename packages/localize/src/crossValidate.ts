@@ -342,9 +342,11 @@ function weightedMoments(
   };
 }
 
-/** The plain mean; NaN if one is, so that the bootstrap leaves a draw out that misses a half. */
-const average = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;
+/** The mean of the folds that a draw leaves at least 2 stimuli of each kind; NaN if it leaves none. */
+function average(values: readonly number[]): number {
+  const defined = values.filter((value) => !Number.isNaN(value));
+  return defined.reduce((sum, value) => sum + value, 0) / defined.length;
+}
 
 function intervalsOverStimuli(
   measures: readonly FoldMeasure[],
