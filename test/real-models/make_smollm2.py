@@ -31,7 +31,7 @@ SENTENCES = ["The keys to the old cabinet are on the table.", "She said: \"It's 
 
 p = argparse.ArgumentParser()
 p.add_argument("out", nargs="?", default=os.path.join(os.path.expanduser("~"), ".cache", "penfield", "real-models", "smollm2-135m-instruct"))
-p.add_argument("--without-past", action="store_true", help="plain torch export: input_ids, attention_mask, position_ids in, logits out")
+p.add_argument("--without-past", action="store_true", help="no cache: input_ids, attention_mask, position_ids in, logits out")
 a = p.parse_args()
 os.makedirs(os.path.join(a.out, "onnx"), exist_ok=True)
 work = tempfile.mkdtemp(prefix="smollm2-")
@@ -67,30 +67,13 @@ plain = os.path.join(work, "plain")
 model.save_pretrained(plain)
 tokenizer.save_pretrained(plain)
 
-if a.without_past:
-    model.config.save_pretrained(a.out)
-    tokenizer.save_pretrained(a.out)
+from optimum.exporters.onnx import main_export  # after the arguments: it takes seconds to load
 
-    class Logits(type(model)):
-        """The same model with logits as its only output; a subclass keeps the hub's node names."""
-
-        def forward(self, input_ids, attention_mask, position_ids):
-            return super().forward(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False).logits
-
-    model.__class__ = Logits
-    ids = torch.tensor([[5, 6, 7, 8]] * 2)
-    names = ["input_ids", "attention_mask", "position_ids"]
-    torch.onnx.export(model, (ids, torch.ones_like(ids), torch.arange(4)[None].repeat(2, 1)), os.path.join(a.out, "onnx", "model.onnx"),
-                      input_names=names, output_names=["logits"], opset_version=17, dynamo=False,
-                      dynamic_axes={n: {0: "batch_size", 1: "sequence_length"} for n in names + ["logits"]})
-    model.__class__ = type(model).__mro__[1]
-else:
-    from optimum.exporters.onnx import main_export
-    exported = os.path.join(work, "exported")
-    main_export(plain, exported, task="text-generation-with-past", device="cpu", do_validation=False)
-    for f in os.listdir(exported):
-        shutil.move(os.path.join(exported, f), os.path.join(a.out, "onnx" if ".onnx" in f else "", f))
-    tokenizer.save_pretrained(a.out)
+exported = os.path.join(work, "exported")
+main_export(plain, exported, task="text-generation" if a.without_past else "text-generation-with-past", device="cpu", do_validation=False)
+for f in os.listdir(exported):
+    shutil.move(os.path.join(exported, f), os.path.join(a.out, "onnx" if ".onnx" in f else "", f))
+tokenizer.save_pretrained(a.out)
 
 # ONNX against PyTorch
 path = os.path.join(a.out, "onnx", "model.onnx")
@@ -122,7 +105,7 @@ ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
 check = {"package": PACKAGE, "version": VERSION, "gguf": inside,
          "ggufSha256": hashlib.sha256(open(os.path.join(folder, gguf), "rb").read()).hexdigest(),
          "onnxSha256": hashlib.sha256(open(path, "rb").read()).hexdigest(), "onnxBytes": os.path.getsize(path),
-         "form": "without past" if a.without_past else "text-generation-with-past",
+         "form": "text-generation" if a.without_past else "text-generation-with-past",
          "maxAbsDifference": worst, "tokenizerRoundTrip": same, "tokenizerEqualsLlamaCpp": llama,
          "capitalOfFrance": tokenizer.decode(model(ids).logits[0, -1].argmax()),
          "inputs": {k: v[1] for k, v in inputs.items()}, "outputs": [o.name for o in session.get_outputs()],
