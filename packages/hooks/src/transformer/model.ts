@@ -16,6 +16,7 @@ import {
   decodeModel,
   externalizeWeights,
   externalLocations,
+  externalWeight,
   type ModelProto,
   prune,
 } from "@penfield/onnx";
@@ -102,7 +103,9 @@ export interface RunResult {
   readonly batch: PaddedBatch;
 }
 
+/** Sessions kept compiled; each holds its own packed copy of the weights. */
 const MAX_SESSIONS = 6;
+const MAX_SESSION_BYTES = 2 * 2 ** 30;
 
 /** A transformer with hook points, run by onnxruntime. */
 export class HookedModel {
@@ -196,6 +199,8 @@ export class HookedModel {
     try {
       const probe = await verify(core, options.verify ?? "full");
       const cfg = describeModel(parts.name, located, config, probe.shapes, probe.causal);
+      // The checks' session can do everything and is larger than any that will be asked for.
+      await core.dispose();
       core.nHeads = cfg.nHeads;
       core.padId = tokenizer?.padId ?? 0;
       if (tokenizer && cfg.dVocab !== undefined && tokenizer.vocabularySize > cfg.dVocab) {
@@ -334,6 +339,8 @@ export interface CoreRequest extends Omit<RunRequest, "capture" | "interventions
   readonly interventions: readonly Intervention[];
   /** Hooks that are wired with neutral inputs though nothing is done to them. */
   readonly neutral?: ReadonlyMap<string, readonly Slot[]>;
+  /** Hooks that the session can return, if more than this run asks for. */
+  readonly readable?: readonly string[];
 }
 
 /** The graph, its sessions, and one run: what stays when the user's view of a model is taken off. */
@@ -345,6 +352,7 @@ export class ModelCore {
   padId = 0;
   readonly #graph: ModelProto;
   readonly #weights: Weights;
+  readonly #weightBytes: number;
   readonly #options: RuntimeOptions;
   readonly #config: Record<string, unknown> | undefined;
   readonly #byName: ReadonlyMap<string, LocatedHook>;
@@ -363,6 +371,10 @@ export class ModelCore {
     this.#graph = graph;
     this.located = located;
     this.#weights = weights;
+    this.#weightBytes = graph.graph!.initializer.reduce(
+      (sum, t) => sum + (externalWeight(t)?.length ?? t.rawData.length),
+      1,
+    );
     this.#options = options;
     this.#config = config;
     this.#byName = new Map(located.hooks.map((h) => [hookName(h.kind, h.layer), h]));
@@ -402,7 +414,7 @@ export class ModelCore {
     const session = await createSession(plain, this.#weights, this.#options);
     try {
       const feeds = textFeeds(this.original, session.inputNames, batch, this.#cacheSizes());
-      const output = (await runSession(session, feeds))[name]!;
+      const output = (await runSession(session, feeds, [name]))[name]!;
       return toHookValues(output);
     } finally {
       await session.release();
@@ -434,7 +446,12 @@ export class ModelCore {
       );
     }
     const plan: SessionPlan = {
-      capture: new Map([...new Set(capture)].map((name) => [name, this.#hook(name)])),
+      capture: new Map(
+        [...new Set([...(request.readable ?? []), ...capture])].map((name) => [
+          name,
+          this.#hook(name),
+        ]),
+      ),
       intervene: new Map(
         [...slots].map(([name, s]) => [name, { hook: this.#hook(name), slots: s }]),
       ),
@@ -461,12 +478,13 @@ export class ModelCore {
         Object.assign(feeds, compileFeeds(name, list, sizes));
       }
     }
-    const result = await runSession(session, feeds);
+    const wanted = new Map([...plan.capture].filter(([name]) => capture.includes(name)));
+    const fetches = [...wanted].map(([name, hook]) => captureOutput(name, hook));
+    const output = { logits: OUTPUT, tokenLogProbs: TOKEN_LOG_PROBS, none: "" }[head];
+    if (session.outputNames.includes(output)) fetches.push(output);
+    const result = await runSession(session, feeds, fetches);
     const cache = new Map(
-      [...plan.capture].map(([name, hook]) => [
-        name,
-        toHookValues(result[captureOutput(name, hook)]!),
-      ]),
+      [...wanted].map(([name, hook]) => [name, toHookValues(result[captureOutput(name, hook)]!)]),
     );
     for (const [name, values] of cache) {
       const size = values.shape.at(-1);
@@ -503,7 +521,11 @@ export class ModelCore {
     if (session) this.#sessions.delete(key);
     else {
       const oldest = this.#sessions.keys().next().value;
-      if (this.#sessions.size >= MAX_SESSIONS && oldest !== undefined) {
+      const fits = Math.max(
+        1,
+        Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / this.#weightBytes)),
+      );
+      if (this.#sessions.size >= fits && oldest !== undefined) {
         const old = this.#sessions.get(oldest)!;
         this.#sessions.delete(oldest);
         await (await old).release();
@@ -539,9 +561,10 @@ export class ModelCore {
 async function runSession(
   session: InferenceSession,
   feeds: Record<string, Tensor>,
+  fetches: readonly string[],
 ): Promise<Record<string, Tensor>> {
   try {
-    return (await session.run(feeds)) as Record<string, Tensor>;
+    return (await session.run(feeds, fetches)) as Record<string, Tensor>;
   } catch (cause) {
     throw new ModelError(`run: onnxruntime could not run the model: ${(cause as Error).message}`, {
       cause,

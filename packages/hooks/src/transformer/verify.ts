@@ -1,5 +1,5 @@
 import type { Intervention, Slot } from "../interventions.ts";
-import { padTokens } from "./inputs.ts";
+import { padTokens, type TokenRows } from "./inputs.ts";
 import type { CoreRequest, HookValues, RunResult } from "./model.ts";
 import { OUTPUT } from "./plan.ts";
 
@@ -34,6 +34,8 @@ const PROBE: readonly (readonly number[])[] = [
   [5, 9, 7, 8],
 ];
 
+const ROWS_AT_ONCE = 16;
+
 /**
  * Looks at a freshly opened model: sizes of its hooks; whether hooks wired with neutral inputs leave
  * the output bit-equal; whether adding to each hook changes the output; whether later tokens change
@@ -43,53 +45,54 @@ export async function verify(
   core: Verifiable,
   level: "full" | "identity" | "none",
 ): Promise<Verification> {
-  const writable = core.hookNames.filter((name) => core.isWritable(name));
+  const hooks = core.hookNames;
+  const writable = hooks.filter((name) => core.isWritable(name));
+  const checked = level !== "none";
   const neutral = new Map<string, readonly Slot[]>(
-    writable.map((name) => [name, ["affine", "set"]]),
+    checked ? writable.map((name) => [name, ["affine", "set"]]) : [],
   );
+  // One session does all of it: everything readable, and everything wired that is to be checked.
+  const look = (
+    tokens: TokenRows,
+    capture: readonly string[],
+    interventions: readonly Intervention[] = [],
+  ) => core.run({ tokens, capture, interventions, neutral, readable: hooks });
+
   // A quantised model's rows disturb each other: its identity is judged one row at a time.
   const tokens = core.located.batchDependent > 0 ? PROBE.slice(0, 1) : PROBE;
-  const read = await core.run({ tokens, capture: core.hookNames, interventions: [] });
+  const read = await look(tokens, hooks);
   const shapes = new Map([...read.cache].map(([name, values]) => [name, values.shape]));
   if (read.logits) shapes.set(OUTPUT, read.logits.shape);
-  const other =
-    tokens === PROBE
-      ? read
-      : await core.run({ tokens: PROBE, capture: ["blocks.0.hook_resid_post"], interventions: [] });
-  const causal = isCausal(other.cache.get("blocks.0.hook_resid_post")!);
-  if (level === "none") {
-    return {
-      identity: { state: "unchecked", maxAbsDifference: Number.NaN },
-      verified: new Set(),
-      shapes,
-      causal,
-    };
+  const firstBlock = "blocks.0.hook_resid_post";
+  const both = tokens === PROBE ? read : await look(PROBE, [firstBlock]);
+  const causal = isCausal(both.cache.get(firstBlock)!);
+  const verified = new Set<string>();
+  if (!checked || !read.logits) {
+    const identity = { state: "unchecked" as const, maxAbsDifference: Number.NaN };
+    return { identity, verified, shapes, causal };
   }
   const plain = await core.runPlain(padTokens(tokens, 0));
-  const hooked = await core.run({ tokens, capture: [], interventions: [], neutral });
-  const difference = plain.data.length === 0 ? 0 : maxDifference(plain.data, hooked.logits!.data);
   const identity: IdentityCheck = {
-    state: sameBits(plain.data, hooked.logits?.data ?? plain.data) ? "exact" : "close",
-    maxAbsDifference: difference,
+    state: sameBits(plain.data, read.logits.data) ? "exact" : "close",
+    maxAbsDifference: maxDifference(plain.data, read.logits.data),
   };
-  const verified = new Set<string>();
-  if (level === "full" && hooked.logits) {
-    // One row for each hook, all in one run; the first row is left alone.
-    const rows = [PROBE[0]!, ...writable.map(() => PROBE[0]!)];
-    const interventions = writable.map(
+  for (let start = 0; level === "full" && start < writable.length; start += ROWS_AT_ONCE) {
+    // One hook changed in each row; the first row is left alone.
+    const some = writable.slice(start, start + ROWS_AT_ONCE);
+    const rows = [PROBE[0]!, ...some.map(() => PROBE[0]!)];
+    const interventions = some.map(
       (hook, i): Intervention => ({
         hook,
-        op: { type: "add", value: 0.5 + i / 1000 },
+        op: { type: "add", value: 0.5 },
         units: [0],
         rows: [i + 1],
       }),
     );
-    const { logits } = await core.run({ tokens: rows, capture: [], interventions, neutral });
-    const size = logits!.data.length / rows.length;
-    const first = logits!.data.subarray(0, size);
-    writable.forEach((name, i) => {
-      const row = logits!.data.subarray((i + 1) * size, (i + 2) * size);
-      if (maxDifference(first, row) > 0) verified.add(name);
+    const { data } = (await look(rows, [], interventions)).logits!;
+    const size = data.length / rows.length;
+    some.forEach((name, i) => {
+      const row = data.subarray((i + 1) * size, (i + 2) * size);
+      if (maxDifference(data.subarray(0, size), row) > 0) verified.add(name);
     });
   }
   return { identity, verified, shapes, causal };
