@@ -56,27 +56,24 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
   const overflow = (page: Page): Promise<number> =>
     page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
 
-  test.each([
+  test.each<[string, BrowserContextOptions]>([
     ["wide, light", { viewport: { width: 1280, height: 900 }, colorScheme: "light" }],
     ["a phone, dark", { viewport: { width: 380, height: 800 }, colorScheme: "dark" }],
     ["no JavaScript", { viewport: { width: 380, height: 800 }, javaScriptEnabled: false }],
-  ] satisfies [string, BrowserContextOptions][])(
-    "%s: everything is there, nothing complains, nothing scrolls sideways",
-    async (_, options) => {
-      for (const path of ["", "reports/full"]) {
-        const { seen, complaints } = await visit(path, options, async (page) => ({
-          overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
-          headings: await page.getByRole("heading", { level: 2 }).count(),
-          figures: await page.getByRole("img").count(),
-          tables: await page.getByRole("table").count(),
-        }));
-        expect(complaints).toEqual([]);
-        expect(seen.overflow).toBe(0);
-        if (path) expect(seen).toMatchObject({ figures: 11, headings: 9 });
-        if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
-      }
-    },
-  );
+  ])("%s: everything is there, nothing complains, nothing scrolls sideways", async (_, options) => {
+    for (const path of ["", "reports/full"]) {
+      const { seen, complaints } = await visit(path, options, async (page) => ({
+        overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
+        headings: await page.getByRole("heading", { level: 2 }).count(),
+        figures: await page.getByRole("img").count(),
+        tables: await page.getByRole("table").count(),
+      }));
+      expect(complaints).toEqual([]);
+      expect(seen.overflow).toBe(0);
+      if (path) expect(seen).toMatchObject({ figures: 11, headings: 9 });
+      if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
+    }
+  });
 
   test("with every part unfolded, a phone still does not scroll sideways", async () => {
     const { seen } = await visit(

@@ -3,12 +3,7 @@ import type { Estimate, Statistic } from "@penfield/report";
 /** What stands where a number is not defined. */
 export const ABSENT = "–";
 
-/**
- * A number with a fixed count of decimals, and a true minus sign.
- *
- * @example
- * fixed(-0.12345) // => "−0.123"
- */
+/** A number with a fixed count of decimals, and a true minus sign. */
 export function fixed(value: Statistic, decimals = 3): string {
   if (value === null) return ABSENT;
   if (value !== 0 && Math.abs(value) >= 1e6) return value.toExponential(2).replace("-", "−");
@@ -16,33 +11,18 @@ export function fixed(value: Statistic, decimals = 3): string {
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
-/**
- * The same, with a sign in front of every number other than 0.
- *
- * @example
- * signed(0.5) // => "+0.500"
- */
+/** The same, with a sign in front of every number other than 0. */
 export function signed(value: Statistic, decimals = 3): string {
   const text = fixed(value, decimals);
   return value !== null && value > 0 && Number(text) !== 0 ? `+${text}` : text;
 }
 
-/**
- * A probability, as papers print it.
- *
- * @example
- * probability(0.00002) // => "< 0.001"
- */
+/** A probability, as papers print it. */
 export function probability(p: Statistic): string {
   return p !== null && p >= 0 && p < 0.001 ? "< 0.001" : fixed(p, 3);
 }
 
-/**
- * A count with its thousands apart.
- *
- * @example
- * whole(134515008) // => "134 515 008"
- */
+/** A count with its thousands apart. */
 export function whole(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }

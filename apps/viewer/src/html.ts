@@ -12,9 +12,6 @@ export type Part = Html | string | number | null | undefined | false | readonly 
 /**
  * A page fragment: text is escaped, fragments stand as they are, null, undefined and false are nothing.
  * Attribute values must stand in double quotes.
- *
- * @example
- * html`<p>${"a < b"}</p>`.markup // => "<p>a &lt; b</p>"
  */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.reduce((markup, text, i) => markup + render(parts[i - 1]) + text));

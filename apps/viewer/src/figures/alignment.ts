@@ -2,7 +2,19 @@ import type { AlignmentSection } from "@penfield/report";
 import { line as d3line, scaleLinear } from "d3";
 import { fixed, short, whole, withInterval } from "../format.ts";
 import { html } from "../html.ts";
-import { axisBelow, box, dot, type Exhibit, label, rule, WIDTH } from "./exhibit.ts";
+import {
+  axisBelow,
+  box,
+  dot,
+  drawCells,
+  type Exhibit,
+  label,
+  numbersOf,
+  px,
+  rule,
+  span,
+  WIDTH,
+} from "./exhibit.ts";
 
 /** How readers know the sets. */
 export const SET_NAMES: Readonly<Record<AlignmentSection["rows"][number]["set"], string>> = {
@@ -21,12 +33,8 @@ export function scoresFigure(section: AlignmentSection): Exhibit {
   const top = 24;
   const step = 38;
   const bottom = top + rows.length * step;
-  const values = [
-    ...rows.flatMap(({ score, draws }) => [score.value, ...(score.interval ?? []), ...draws]),
-    ceiling?.value ?? null,
-    ...(ceiling?.interval ?? []),
-  ].filter((value) => value !== null);
-  const x = scaleLinear([Math.min(0, ...values), Math.max(0.01, ...values)], [left, right]).nice(5);
+  const values = rows.flatMap(({ score, draws }) => [...numbersOf(score), ...draws]);
+  const x = scaleLinear(span([0, 0.01, ...values, ...numbersOf(ceiling)]), [left, right]).nice(5);
   const marks = rows.map(({ set, nUnits, score, draws }, i) => {
     const y = top + (i + 0.5) * step;
     const kind = set === "localized" ? "localized" : set === "random" ? "random" : "intact";
@@ -81,7 +89,6 @@ export function scoresFigure(section: AlignmentSection): Exhibit {
         "n_draws",
       ],
       rows: rows.map(({ set, nUnits, score, normalized, draws }) => {
-        const known = draws.filter((draw) => draw !== null);
         return [
           set,
           nUnits,
@@ -89,9 +96,7 @@ export function scoresFigure(section: AlignmentSection): Exhibit {
           score.interval?.[0] ?? null,
           score.interval?.[1] ?? null,
           normalized,
-          known.length ? Math.min(...known) : null,
-          known.length ? Math.max(...known) : null,
-          draws.length,
+          ...drawCells(draws),
         ];
       }),
     },
@@ -103,19 +108,13 @@ export function layerScoresFigure(section: AlignmentSection): Exhibit | null {
   const { layers = [], metric, ceiling } = section;
   if (layers.length === 0) return null;
   const [left, right, top, bottom] = [44, WIDTH - 14, 14, 176];
-  const values = [
-    ...layers.flatMap(({ score }) => [score.value, ...(score.interval ?? [])]),
-    ceiling?.value ?? null,
-  ].filter((value) => value !== null);
-  const x = scaleLinear(
-    [Math.min(...layers.map(({ layer }) => layer)), Math.max(...layers.map(({ layer }) => layer))],
-    [left + 8, right - 4],
-  );
-  const y = scaleLinear([Math.min(0, ...values), Math.max(0.01, ...values)], [bottom, top]).nice(5);
+  const x = scaleLinear(span(layers.map(({ layer }) => layer)), [left + 8, right - 4]);
+  const values = layers.flatMap(({ score }) => numbersOf(score));
+  const y = scaleLinear(span([0, 0.01, ...values, ...numbersOf(ceiling)]), [bottom, top]).nice(5);
   const known = layers.filter(({ score }) => score.value !== null);
   const path = d3line<(typeof known)[0]>(
-    ({ layer }) => Math.round(x(layer) * 10) / 10,
-    ({ score }) => Math.round(y(score.value!) * 10) / 10,
+    ({ layer }) => Number(px(x(layer))),
+    ({ score }) => Number(px(y(score.value!))),
   )(known);
   const best = known.reduce<(typeof known)[0] | undefined>(
     (top, one) => (top && top.score.value! >= one.score.value! ? top : one),

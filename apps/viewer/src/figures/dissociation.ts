@@ -33,7 +33,7 @@ export function matrixFigure(section: DissociationSection): Exhibit {
       const cell = cells.find((one) => one.localizer === id && one.task === task.id);
       const x = LEFT + column * cellWidth;
       if (!cell) return box(x, y, cellWidth - 2, ROW - 2, "none");
-      const shade = 3 + Math.round((3 * harm(cell)) / largest(task.id));
+      const shade = 3 + Math.round((harm(cell) / largest(task.id)) * 3);
       return [
         box(
           x,

@@ -1,4 +1,5 @@
-import type { Table } from "@penfield/report";
+import type { Estimate, Statistic, Table } from "@penfield/report";
+import { extent } from "d3";
 import { type Html, html, type Part } from "../html.ts";
 
 /** Something to look at and the numbers that it shows; every exhibit can be had as .csv, and as .svg if it is drawn. */
@@ -23,8 +24,29 @@ export interface Drawing {
 /** Drawings are this wide: a phone shows them without shrinking the text. */
 export const WIDTH = 344;
 
-/** A coordinate, to a tenth of a pixel. */
-export const px = (value: number): string => String(Math.round(value * 10) / 10);
+/** A coordinate, to a tenth of a pixel; what no axis can hold lies far outside. */
+export function px(value: number): string {
+  const inside = Number.isNaN(value) ? -1e5 : Math.min(1e5, Math.max(-1e5, value));
+  return String(Math.round(inside * 10) / 10);
+}
+
+/** An estimate's numbers, for `span`. */
+export const numbersOf = (estimate: Estimate | null): readonly Statistic[] =>
+  estimate ? [estimate.value, ...(estimate.interval ?? [])] : [];
+
+/** The smallest and the largest number, for an axis; [0, 1] without any. Numbers that no axis can hold do not count. */
+export function span(values: readonly Statistic[]): readonly [number, number] {
+  const [low, high] = extent(
+    values.filter((value): value is number => value !== null && Math.abs(value) < 1e100),
+  );
+  return low === undefined || high === undefined ? [0, 1] : [low, high];
+}
+
+/** Of random draws, as the cells of a table: smallest, largest, how many. */
+export function drawCells(draws: readonly Statistic[]): [Statistic, Statistic, number] {
+  const [low = null, high = null] = extent(draws.filter((draw) => draw !== null));
+  return [low, high, draws.length];
+}
 
 /** A drawing as an <svg> that names and describes itself. */
 export function drawSvg({ id, title, description, drawing }: Exhibit, style?: string): Html {

@@ -198,7 +198,9 @@ describe("pages of any report", () => {
       "chance",
     ];
     if (texts.includes(key) && value !== "accuracy" && value !== "loss" && chance()) return HOSTILE;
-    if (typeof value === "number" && statistics.includes(key) && chance()) return null;
+    if (typeof value === "number" && statistics.includes(key) && chance()) {
+      return chance() ? null : chance() ? 1e308 : chance() ? -1e308 : 5e-324;
+    }
     return value;
   };
 

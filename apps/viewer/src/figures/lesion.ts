@@ -2,7 +2,19 @@ import type { DoseCurve, LesionSection, LesionSet, LesionTask } from "@penfield/
 import { line as d3line, scaleLinear, scaleLog } from "d3";
 import { fixed, short, whole } from "../format.ts";
 import { type Html, html } from "../html.ts";
-import { box, dot, type Exhibit, label, px, rule, spread, WIDTH } from "./exhibit.ts";
+import {
+  box,
+  dot,
+  drawCells,
+  type Exhibit,
+  label,
+  numbersOf,
+  px,
+  rule,
+  span,
+  spread,
+  WIDTH,
+} from "./exhibit.ts";
 
 const LEFT = 40;
 const RIGHT = WIDTH - 102;
@@ -87,19 +99,8 @@ function doseFigure(
         ],
         ...[...order].reverse().flatMap(({ curve, set }) =>
           curve.points.map(({ dose, nUnits, value, draws }) => {
-            const known = draws.filter((draw) => draw !== null);
             const [low = null, high = null] = value.interval ?? [];
-            return [
-              set,
-              dose,
-              nUnits,
-              value.value,
-              low,
-              high,
-              known.length ? Math.min(...known) : null,
-              known.length ? Math.max(...known) : null,
-              draws.length,
-            ];
+            return [set, dose, nUnits, value.value, low, high, ...drawCells(draws)];
           }),
         ),
       ],
@@ -123,21 +124,13 @@ function doseScale(doses: readonly number[]): Scale {
 
 function valueScale(task: LesionTask, curves: readonly DoseCurve[]) {
   const values = curves.flatMap(({ points }) =>
-    points.flatMap(({ value, draws }) => [value.value, ...(value.interval ?? []), ...draws]),
+    points.flatMap(({ value, draws }) => [...numbersOf(value), ...draws]),
   );
-  const known = [
-    ...values,
-    task.baseline.value,
-    ...(task.baseline.interval ?? []),
-    task.chance,
-  ].filter((value) => value !== null);
-  const low = Math.min(...known);
-  const high = Math.max(...known);
+  const [low, high] = span([...values, ...numbersOf(task.baseline), task.chance]);
   const room = (high - low || Math.abs(high) || 1) * 0.06;
   const inside = (value: number) =>
     task.metric === "accuracy" && low >= 0 && high <= 1 ? Math.min(1, Math.max(0, value)) : value;
-  const domain = known.length ? [inside(low - room), inside(high + room)] : [0, 1];
-  return scaleLinear(domain, [BOTTOM, TOP]);
+  return scaleLinear([inside(low - room), inside(high + room)], [BOTTOM, TOP]);
 }
 
 function valueAxis(y: ReturnType<typeof valueScale>, task: LesionTask): Html {
@@ -185,10 +178,8 @@ function references(y: Scale, { baseline, chance }: LesionTask): Html {
 /** From the smallest to the largest random draw at each dose. */
 function band(curve: DoseCurve | undefined, x: Scale, y: Scale): Html {
   const ends = (curve?.points ?? []).flatMap(({ dose, draws }) => {
-    const known = draws.filter((draw) => draw !== null);
-    return known.length
-      ? [{ at: x(dose), top: y(Math.max(...known)), bottom: y(Math.min(...known)) }]
-      : [];
+    const [low, high] = drawCells(draws);
+    return low === null || high === null ? [] : [{ at: x(dose), top: y(high), bottom: y(low) }];
   });
   if (ends.length === 0) return html``;
   if (ends.length === 1) {
@@ -207,8 +198,8 @@ function lines({ points }: DoseCurve, kind: string, heavy: boolean, x: Scale, y:
     value.value === null ? [] : [{ dose, nUnits, value: value.value, interval: value.interval }],
   );
   const path = d3line<(typeof known)[0]>(
-    ({ dose }) => Math.round(x(dose) * 10) / 10,
-    ({ value }) => Math.round(y(value) * 10) / 10,
+    ({ dose }) => Number(px(x(dose))),
+    ({ value }) => Number(px(y(value))),
   )(known);
   const marks = known.map(({ dose, nUnits, value, interval }) => [
     heavy && interval && rule(x(dose), y(interval[0]), x(dose), y(interval[1]), `whisker ${kind}`),

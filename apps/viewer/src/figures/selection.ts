@@ -1,8 +1,18 @@
 import type { SelectionSection } from "@penfield/report";
-import { scaleLinear } from "d3";
+import { greatest, scaleLinear } from "d3";
 import { fixed, short, whole, withInterval } from "../format.ts";
 import { type Html, html } from "../html.ts";
-import { axisBelow, box, dot, type Exhibit, label, rule, WIDTH } from "./exhibit.ts";
+import {
+  axisBelow,
+  box,
+  dot,
+  type Exhibit,
+  label,
+  numbersOf,
+  rule,
+  span,
+  WIDTH,
+} from "./exhibit.ts";
 
 /** The arrays of a selection section that the map draws, [nLayers * nUnits]. */
 export interface SelectionMaps {
@@ -34,9 +44,9 @@ export function layersFigure(section: SelectionSection): Exhibit {
   const right = WIDTH - 92;
   const bottom = TOP + layers.length * height;
   const values = layers.flatMap(({ quantiles }) => Object.values(quantiles));
-  const known = values.filter((value) => value !== null);
-  const x = scaleLinear([Math.min(0, ...known), Math.max(0, ...known)], [LEFT + 4, right]).nice(5);
-  const most = Math.max(1, ...layers.map(({ nSelected }) => nSelected));
+  const x = scaleLinear(span([0, ...values]), [LEFT + 4, right]).nice(5);
+  const richest = greatest(layers, ({ nSelected }) => nSelected);
+  const most = Math.max(1, richest?.nSelected ?? 0);
   const bar = scaleLinear([0, most], [0, 50]);
   const marks = layers.map(({ layer, quantiles: q, nSelected, tMean, nSignificant }) => {
     const middle = TOP + (layer + 0.5) * height;
@@ -58,7 +68,9 @@ export function layersFigure(section: SelectionSection): Exhibit {
   return {
     id: `${section.id}-layers`,
     title: `${section.statistic.name} of the units of each layer, and how many were selected`,
-    description: `${whole(section.selected.nSelected)} of ${whole(section.nLayers * section.nUnits)} units were selected; most of them, ${most}, in layer ${layers.findIndex(({ nSelected }) => nSelected === most)}.`,
+    description: `${whole(section.selected.nSelected)} of ${whole(section.nLayers * section.nUnits)} units were selected${
+      richest?.nSelected ? `; most of them, ${richest.nSelected}, in layer ${richest.layer}` : ""
+    }.`,
     caption:
       "Line: 5th to 95th percentile of the layer's units; box: quartiles; tick: median; circle: maximum. Bars at the right: units selected.",
     drawing: {
@@ -145,7 +157,7 @@ export function mapFigure(section: SelectionSection, { t, mask }: SelectionMaps)
     counts.push(inBand);
     const colours = runs(units.map((unit) => band(t[unit]!, edges)));
     const chosen = runs(units.map((unit) => (mask[unit] ? 1 : 0))).filter(({ value }) => value);
-    const thick = Math.max(2, height * 0.22);
+    const thick = Math.min(4, Math.max(2, height * 0.22));
     return html`<g>${colours.map(({ value, from, to }) =>
       box(x(from), y, x(to) - x(from), height - 1, value < 0 ? "none" : `shade-${value}`),
     )}${chosen.map(({ from, to }) =>
@@ -229,13 +241,12 @@ export function heldOutFigure(section: SelectionSection): Exhibit {
     { name: "selected units", kind: "localized", estimate: selectivity },
     { name: "random units", kind: "random", estimate: randomSelectivity },
   ];
-  const values = rows.flatMap(({ estimate }) => [
-    estimate.value ?? 0,
-    ...(estimate.interval ?? []),
-  ]);
   const left = 110;
   const right = WIDTH - 14;
-  const x = scaleLinear([Math.min(0, ...values), Math.max(0.1, ...values)], [left, right]).nice(4);
+  const x = scaleLinear(span([0, 0.1, ...rows.flatMap(({ estimate }) => numbersOf(estimate))]), [
+    left,
+    right,
+  ]).nice(4);
   const bottom = 74;
   const marks = rows.map(({ name, kind, estimate }, i) => {
     const y = 20 + i * 32;

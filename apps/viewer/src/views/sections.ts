@@ -10,7 +10,7 @@ import type {
 } from "@penfield/report";
 import { layerScoresFigure, SET_NAMES, scoresFigure } from "../figures/alignment.ts";
 import { matrixFigure } from "../figures/dissociation.ts";
-import type { Exhibit } from "../figures/exhibit.ts";
+import { drawCells, type Exhibit } from "../figures/exhibit.ts";
 import { doseFigures } from "../figures/lesion.ts";
 import {
   heldOutFigure,
@@ -222,21 +222,23 @@ const effectColumns = [
 ] as const;
 
 function lesionBody(section: LesionSection, exhibits: readonly Exhibit[], base: string): Html {
-  const { mainDose, doses } = section;
+  const { mainDose } = section;
+  const others = section.doses.filter((dose) => dose !== mainDose);
   const find = (name: string) => exhibits.find(({ id }) => id === `${section.id}-${name}`);
   const groups = find("groups");
   return html`<p>Units silenced at <code>${section.hook}</code>. Grey: random sets of the same size, from smallest to largest, and their mean. Vertical lines: intervals.</p>${figures(exhibits, base)}
 <h3>What changed at ${short(mainDose)} % silenced</h3>
 ${dataTable(`Tasks with ${short(mainDose)} percent of the units silenced`, effectColumns, effectRows(section, mainDose))}
-<details><summary>Other doses</summary>${doses
-    .filter((dose) => dose !== mainDose)
-    .map((dose) =>
-      dataTable(
-        `${short(dose)} percent of the units silenced`,
-        effectColumns,
-        effectRows(section, dose),
-      ),
-    )}</details>
+${
+  others.length > 0 &&
+  html`<details><summary>Other doses</summary>${others.map((dose) =>
+    dataTable(
+      `${short(dose)} percent of the units silenced`,
+      effectColumns,
+      effectRows(section, dose),
+    ),
+  )}</details>`
+}
 ${csvLink(find("effects")!, base)}
 ${groups && html`<h3>${groups.title}</h3>${groupsView(section)}${csvLink(groups, base)}`}`;
 }
@@ -314,31 +316,30 @@ function alignmentBody(
       { title: html`Random draws <small>smallest to largest</small>`, numeric: true },
     ],
     rows.map(({ set, nUnits, score, normalized, draws }) => {
-      const known = draws.filter((draw) => draw !== null);
+      const [low, high, n] = drawCells(draws);
       return [
         SET_NAMES[set],
         whole(nUnits),
         stacked(fixed(score.value), interval(score)),
         fixed(normalized, 2),
-        known.length
-          ? stacked(
-              `${fixed(Math.min(...known))} to ${fixed(Math.max(...known))}`,
-              `${draws.length} sets`,
-            )
-          : "",
+        low === null ? "" : stacked(`${fixed(low)} to ${fixed(high)}`, `${n} sets`),
       ];
     }),
   )}`;
 }
 
+/** The page shows so many units; the table file has all. */
+const MAX_TOP = 50;
+
 function unitsBody(section: UnitsSection, base: string): Html {
+  const top = section.top.slice(0, MAX_TOP);
   return html`${dataTable(
-    `The first ${section.top.length} units`,
+    `The first ${top.length} units`,
     ["Rank", "Layer", "Unit", "t", "q", "d", "t held out"].map((title) => ({
       title,
       numeric: true,
     })),
-    section.top.map(({ rank, layer, unit, t, q, d, heldOutT }) => [
+    top.map(({ rank, layer, unit, t, q, d, heldOutT }) => [
       rank,
       layer,
       unit,
