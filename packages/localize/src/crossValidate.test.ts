@@ -45,6 +45,7 @@ describe("crossValidate", () => {
   test("finds nothing in noise: held-out effects around zero, agreement by chance", () => {
     const estimates: number[] = [];
     const overlaps: number[] = [];
+    let significant = 0;
     for (let seed = 0; seed < 30; seed++) {
       const result = crossValidate(stimuli(20, 100 + seed), stimuli(20, 200 + seed), {
         ...quick,
@@ -53,11 +54,14 @@ describe("crossValidate", () => {
       });
       estimates.push(result.selected.estimate);
       overlaps.push(result.jaccard);
+      if (result.p <= 0.1) significant++;
     }
     // On the half that chose them, the top 6 of 120 have d around 0.9 in pure noise.
     const se = Math.sqrt(estimates.reduce((s, v) => s + v * v, 0)) / estimates.length;
     expect(Math.abs(mean(estimates))).toBeLessThan(4 * se);
     expect(Math.abs(mean(overlaps) - 0.3 / 11.7)).toBeLessThan(0.03);
+    // A tenth of 30 is 3; binomially, 9 or more come once in a thousand.
+    expect(significant).toBeLessThan(9);
   });
 
   test("the means are those of the folds, and the folds those of a contrast on the other half", () => {
@@ -170,7 +174,7 @@ describe("crossValidate", () => {
       "crossValidate: expected control complement or layer-matched, got x",
     );
     expect(() => crossValidate(x, stimuli(8, 2), { ...quick, k: 61 })).toThrow(
-      "complementRandom: expected k within 1..59",
+      "crossValidate: expected as many units outside the selection as in it, got 61 selected of 120",
     );
   });
 });

@@ -24,9 +24,8 @@ import {
   type LayerActivations,
   type UnitMap,
 } from "./contrast.ts";
-import { complementRandom, layerMatchedRandom } from "./controls.ts";
 import { type SelectOptions, selectUnits } from "./select.ts";
-import { jaccard, type UnitSet } from "./unitSet.ts";
+import { jaccard, perLayerCounts, toMask, type UnitSet, unitSet } from "./unitSet.ts";
 
 /** Units found on one half of the stimuli, measured on the other. */
 export interface HeldOutFold {
@@ -64,7 +63,7 @@ export interface CrossValidation {
   readonly random: BootstrapInterval;
   /** Selected minus random, on the same draws. */
   readonly difference: BootstrapInterval;
-  /** Share of random sets whose mean held-out d (over folds and splits) reaches the selected units', counted with rankP. */
+  /** Share of random sets whose mean held-out d (over folds and splits) reaches the selected units', counted with rankP. A random set keeps its units over folds. */
   readonly p: number;
 }
 
@@ -120,10 +119,12 @@ export function crossValidate(
   const { nSplits = 5, nRandomSets = 100, nDraws = 1000, level, seed = 0 } = options;
   checkSizes(positive, negative, { nSplits, nRandomSets });
   const rng = createRng(seed);
+  const [, nLayers, nUnits] = positive.shape;
+  const orders = Array.from({ length: nRandomSets }, () => permutation(nLayers * nUnits, rng));
   const splits: LocalizerSplit[] = [];
   const measures: FoldMeasure[] = [];
   for (let s = 0; s < nSplits; s++) {
-    const drawn = drawSplit(positive, negative, { ...options, nRandomSets }, rng);
+    const drawn = drawSplit(positive, negative, options, { rng, orders });
     splits.push(drawn.split);
     measures.push(...drawn.measures);
   }
@@ -178,10 +179,10 @@ function halve(n: number, rng: Rng): Halves {
 function drawSplit(
   positive: LayerActivations,
   negative: LayerActivations,
-  options: CrossValidateOptions & { nRandomSets: number },
-  rng: Rng,
+  options: CrossValidateOptions,
+  { rng, orders }: { rng: Rng; orders: readonly Int32Array[] },
 ): { split: LocalizerSplit; measures: FoldMeasure[] } {
-  const { magnitude = true, nRandomSets } = options;
+  const { magnitude = true } = options;
   const [nPositive, nLayers, nUnits] = positive.shape;
   const pos = flatten(positive);
   const neg = flatten(negative);
@@ -197,9 +198,7 @@ function drawSplit(
   const measures: FoldMeasure[] = [];
   const fold = (found: 0 | 1, heldOut: 0 | 1): HeldOutFold => {
     const units = selectUnits(contrasts[found].t, options);
-    const randomSets = Array.from({ length: nRandomSets }, () =>
-      drawControl(units, options.control, rng.below(2 ** 32)),
-    );
+    const randomSets = orders.map((order) => firstOutside(units, order, options.control));
     // In "both", a unit is expected to differ again in the direction in which it differed first.
     const sign = (i: number): number =>
       options.direction === "both" ? Math.sign(contrasts[found].t.data[i]!) : 1;
@@ -233,16 +232,39 @@ function drawSplit(
   };
 }
 
-function drawControl(
+/**
+ * The first units of an order that are not in the set: as many as it has, or as many in each layer. Following
+ * one order in all folds makes a random set as stable over folds as the selected units can be; fresh
+ * sets per fold would average out and make p too small.
+ */
+function firstOutside(
   units: UnitSet,
+  order: Int32Array,
   control: "complement" | "layer-matched" = "complement",
-  seed: number,
 ): UnitSet {
-  if (control === "layer-matched") return layerMatchedRandom(units, seed);
-  if (control === "complement") return complementRandom(units, units.indices.length, seed);
-  throw new ArgumentError(
-    `crossValidate: expected control complement or layer-matched, got ${control}`,
-  );
+  if (control !== "complement" && control !== "layer-matched") {
+    throw new ArgumentError(
+      `crossValidate: expected control complement or layer-matched, got ${control}`,
+    );
+  }
+  const { nLayers, nUnits } = units;
+  const taken = toMask(units);
+  const wanted =
+    control === "complement" ? Int32Array.of(units.indices.length) : perLayerCounts(units);
+  const chosen: number[] = [];
+  for (const index of order) {
+    const layer = control === "complement" ? 0 : Math.floor(index / nUnits);
+    if (taken[index] === 1 || wanted[layer] === 0) continue;
+    chosen.push(index);
+    wanted[layer]!--;
+  }
+  if (chosen.length < units.indices.length) {
+    throw new ArgumentError(
+      `crossValidate: expected as many units outside the selection as in it${control === "complement" ? "" : ", in each layer"}, got ${units.indices.length} selected of ${nLayers * nUnits}`,
+      { hint: "Select fewer units." },
+    );
+  }
+  return unitSet(nLayers, nUnits, chosen);
 }
 
 function chanceJaccard(a: UnitSet, b: UnitSet): number {
