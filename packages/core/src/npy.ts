@@ -181,7 +181,8 @@ export function writeNpy(
   data: Exclude<NpyArray["data"], string[]>,
   shape: readonly number[],
 ): Uint8Array {
-  if (shape.reduce((a, b) => a * b, 1) !== data.length) {
+  const whole = shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+  if (!whole || shape.reduce((a, b) => a * b, 1) !== data.length) {
     throw new FormatError(
       `writeNpy: expected sizes that multiply to ${data.length}, got [${shape.join(", ")}]`,
     );

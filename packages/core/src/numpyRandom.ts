@@ -80,14 +80,17 @@ export function numpyRandom(seed: number): NumpyRandom {
   return {
     permutation: shuffled,
     choice<T>(values: ArrayLike<T>, k: number): T[] {
-      if (!(k >= 0 && k <= values.length)) {
+      if (!(Number.isInteger(k) && k >= 0 && k <= values.length)) {
         throw new ArgumentError(`choice: expected k within 0..${values.length}, got ${k}`);
       }
       return Array.from(shuffled(values.length).subarray(0, k), (i) => values[i]!);
     },
     randint(low: number, high: number): number {
-      if (!(high > low)) {
-        throw new ArgumentError(`randint: expected low < high, got ${low}, ${high}`);
+      const whole = Number.isSafeInteger(low) && Number.isSafeInteger(high);
+      if (!(whole && high > low && high - low <= 4294967296)) {
+        throw new ArgumentError(
+          `randint: expected whole numbers low < high at most 2^32 apart, got ${low}, ${high}`,
+        );
       }
       return low + interval(high - low - 1);
     },

@@ -30,7 +30,7 @@ const MASK_64 = (1n << 64n) - 1n;
  * Math.floor(rng.uniform() * 100) // => 63
  */
 export function createRng(seed: number, stream = 54): Rng {
-  if (!Number.isInteger(seed) || !Number.isInteger(stream)) {
+  if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(stream)) {
     throw new ArgumentError(
       `createRng: expected whole numbers for seed and stream, got ${seed}, ${stream}`,
     );
@@ -112,7 +112,7 @@ export function permutation(n: number, rng: Rng): Int32Array {
  * sampleWithoutReplacement(10, 10, createRng(3)).length // => 10
  */
 export function sampleWithoutReplacement(n: number, k: number, rng: Rng): Int32Array {
-  if (!(k >= 0 && k <= n)) {
+  if (!(Number.isInteger(k) && k >= 0 && k <= n)) {
     throw new ArgumentError(`sampleWithoutReplacement: expected k within 0..${n}, got ${k}`);
   }
   return permutation(n, rng).slice(0, k).sort();

@@ -22,7 +22,7 @@ export type Activations = Tensor<readonly ["stimulus", "unit"]>;
  * @param data - Values, row-major (last axis fastest).
  * @param axes - One name per axis.
  * @param shape - One size per axis; their product must be `data.length`.
- * @throws {ShapeError} if the sizes do not multiply to the number of values, or an axis has no size.
+ * @throws {ShapeError} if the sizes do not multiply to the number of values, are no whole numbers, or an axis has none.
  *
  * @example
  * tensor(new Float32Array(6), ["stimulus", "unit"], [2, 3]).shape[1] // => 3
@@ -34,7 +34,8 @@ export function tensor<const Axes extends readonly string[]>(
 ): Tensor<Axes> {
   const sizes = shape as readonly number[];
   const product = sizes.reduce((a, b) => a * b, 1);
-  if (sizes.length !== axes.length || product !== data.length) {
+  const whole = sizes.every((size) => Number.isSafeInteger(size) && size >= 0);
+  if (!whole || sizes.length !== axes.length || product !== data.length) {
     throw new ShapeError(
       `tensor: expected ${axes.length} sizes (${axes.join(", ")}) that multiply to ${data.length}, got [${sizes.join(", ")}]`,
     );
@@ -80,7 +81,7 @@ export function takeRows<const Axes extends readonly [string, string]>(
       : new Float64Array(rows.length * nColumns);
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!;
-    if (!(row >= 0 && row < nRows)) {
+    if (!(Number.isInteger(row) && row >= 0 && row < nRows)) {
       throw new ShapeError(`takeRows: expected rows within 0..${nRows - 1}, got ${row}`);
     }
     out.set(x.data.subarray(row * nColumns, (row + 1) * nColumns), i * nColumns);
@@ -105,9 +106,10 @@ export function takeColumns<const Axes extends readonly [string, string]>(
   const [nRows, nColumns] = x.shape as unknown as [number, number];
   const nTaken = columns.length;
   for (let j = 0; j < nTaken; j++) {
-    if (!(columns[j]! >= 0 && columns[j]! < nColumns)) {
+    const column = columns[j]!;
+    if (!(Number.isInteger(column) && column >= 0 && column < nColumns)) {
       throw new ShapeError(
-        `takeColumns: expected columns within 0..${nColumns - 1}, got ${columns[j]}`,
+        `takeColumns: expected columns within 0..${nColumns - 1}, got ${column}`,
       );
     }
   }
