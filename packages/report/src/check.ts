@@ -112,7 +112,7 @@ function contradiction(report: Report): Fault | undefined {
 }
 
 /** The files that a section names, each with the field that names it; "arrays/t.npy". */
-export function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
+function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
   if (section.kind === "selection") {
     return Object.entries(section.arrays).map(([key, file]) => [["arrays", key], `arrays/${file}`]);
   }

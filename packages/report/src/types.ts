@@ -123,7 +123,7 @@ export interface SelectionSection extends SectionHead {
   };
   readonly layers: readonly SelectionLayer[];
   readonly heldOut: {
-    /** How often the stimuli were split in two. */
+    /** How often the stimuli were split in two; 0: not measured. */
     readonly nSplits: number;
     /** Overlap of the sets chosen on the two halves, |A and B| / |A or B|. */
     readonly jaccard: Estimate;
@@ -171,6 +171,7 @@ export interface LesionTask {
   readonly id: string;
   readonly title: string;
   readonly kind: "language" | "control" | "text";
+  /** A share of items, or nats per token. */
   readonly metric: "accuracy" | "loss";
   readonly higherIsBetter: boolean;
   readonly nItems: number;

@@ -15,7 +15,7 @@ export interface Exhibit {
   readonly numbers: Table;
 }
 
-export interface Drawing {
+interface Drawing {
   readonly width: number;
   readonly height: number;
   readonly content: Html;

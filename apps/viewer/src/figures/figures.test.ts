@@ -89,6 +89,16 @@ describe("the map of t", () => {
   });
 });
 
+test("a selection that was not held out shows no held-out figure", () => {
+  const { heldOut } = selection;
+  const ids = (section: SelectionSection) => sectionExhibits(section, maps).map(({ id }) => id);
+  expect(ids(selection)).toContain("selection-held-out");
+  expect(ids({ ...selection, heldOut: { ...heldOut, nSplits: 0 } })).toEqual([
+    "selection-layers",
+    "selection-map",
+  ]);
+});
+
 test("the layers' bars and counts agree", () => {
   const { drawing, numbers } = layersFigure(selection);
   const counts = selection.layers.map(({ nSelected }) => nSelected);

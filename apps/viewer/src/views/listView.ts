@@ -44,16 +44,14 @@ ${numbers.length > 0 && html`<dl class="numbers">${numbers.map(([what, value]) =
 function mainNumbers(section: Section): readonly (readonly [string, string])[] {
   switch (section.kind) {
     case "selection": {
-      const { selectivity, randomSelectivity } = section.heldOut;
+      const { selectivity, randomSelectivity, nSplits } = section.heldOut;
+      const held = `${fixed(selectivity.value, 2)} (random ${fixed(randomSelectivity.value, 2)})`;
       return [
         [
           "Units selected",
           `${whole(section.selected.nSelected)} of ${whole(section.nLayers * section.nUnits)}`,
         ],
-        [
-          "Held-out selectivity",
-          `${fixed(selectivity.value, 2)} (random ${fixed(randomSelectivity.value, 2)})`,
-        ],
+        ["Held-out selectivity", nSplits > 0 ? held : "not measured"],
       ];
     }
     case "lesion":

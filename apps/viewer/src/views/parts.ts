@@ -67,7 +67,7 @@ export function dataTable(
 }
 
 /** The numbers of an exhibit as they stand in its .csv, rounded to five digits. */
-export function plainTable(caption: string, { columns, rows }: Table, limit = 200): Html {
+function plainTable(caption: string, { columns, rows }: Table, limit = 200): Html {
   const numeric = columns.map((_, i) => rows.every((row) => typeof row[i] !== "string"));
   const shown = (cell: Cell) =>
     cell === null ? ABSENT : typeof cell === "number" ? short(cell, 5) : cell;

@@ -41,7 +41,7 @@ export function sectionExhibits(section: Section, maps: SectionMaps): readonly E
       return [
         layersFigure(section),
         ...(maps && "t" in maps ? [mapFigure(section, maps)] : []),
-        heldOutFigure(section),
+        ...(section.heldOut.nSplits > 0 ? [heldOutFigure(section)] : []),
       ];
     case "lesion":
       return [
@@ -103,14 +103,23 @@ function selectionBody(
   maps: SectionMaps,
   base: string,
 ): Html {
-  const { selected, statistic, hook, nLayers, nUnits } = section;
+  const { selected, statistic, hook, nLayers, nUnits, heldOut } = section;
   const tokens =
     statistic.maxTokens === null ? "all tokens" : `first ${statistic.maxTokens} tokens`;
-  return html`<p>${whole(selected.nSelected)} of ${whole(nLayers * nUnits)} units selected (${short(selected.percent)} %, ${
-    selected.scope === "global" ? "over the whole model" : "in each layer"
-  }${selected.nSelected !== selected.k && `; ${whole(selected.k)} asked for`}) at <code>${hook}</code> by ${statistic.name} of ${
-    statistic.magnitude ? "activation magnitudes" : "activations"
-  }, ${poolings[statistic.pooling] ?? statistic.pooling}, ${tokens}.</p>${maps && "problem" in maps && html`<p class="message">The map of single units cannot be drawn: ${maps.problem}</p>`}${figures(exhibits, base)}`;
+  const chosen = [
+    `${short(selected.percent)} %`,
+    selected.scope === "global" ? "over the whole model" : "in each layer",
+    ...(selected.nSelected === selected.k ? [] : [`${whole(selected.k)} asked for`]),
+  ];
+  const measured = [
+    `${statistic.name} of ${statistic.magnitude ? "activation magnitudes" : "activations"}`,
+    poolings[statistic.pooling] ?? statistic.pooling,
+    tokens,
+  ];
+  return html`<p>${whole(selected.nSelected)} of ${whole(nLayers * nUnits)} units selected (${chosen.join(", ")}) at <code>${hook}</code> by ${measured.join(", ")}.</p>
+${heldOut.nSplits === 0 && html`<p class="notice">Whether the selection holds on other stimuli was not measured.</p>`}
+${maps && "problem" in maps && html`<p class="message">The map of single units cannot be drawn: ${maps.problem}</p>`}
+${figures(exhibits, base)}`;
 }
 
 /** What the localized set gives at a dose. */
