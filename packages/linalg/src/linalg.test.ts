@@ -1,0 +1,95 @@
+import { activations, ModelError, ShapeError } from "@penfield/core";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { createLinalg } from "./linalg.ts";
+import { type Matrix, matrix, matrixOf } from "./matrix.ts";
+
+const linalg = createLinalg();
+afterAll(() => linalg.dispose());
+
+const random = (seed: number) => {
+  let state = seed * 2654435761 + 1;
+  return () => {
+    state = (state * 16807 + 11) % 2147483647;
+    return state / 1073741823.5 - 1;
+  };
+};
+const filled = (nRows: number, nColumns: number, seed: number) =>
+  matrix(Float64Array.from({ length: nRows * nColumns }, random(seed)), nRows, nColumns);
+
+function naive(a: Matrix, b: Matrix, transposeA: boolean, transposeB: boolean): Float64Array {
+  const n = transposeA ? a.nColumns : a.nRows;
+  const k = transposeA ? a.nRows : a.nColumns;
+  const m = transposeB ? b.nRows : b.nColumns;
+  const out = new Float64Array(n * m);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < m; j++) {
+      for (let l = 0; l < k; l++) {
+        const x = a.data[transposeA ? l * a.nColumns + i : i * a.nColumns + l]!;
+        const y = b.data[transposeB ? j * b.nColumns + l : l * b.nColumns + j]!;
+        out[i * m + j]! += x * y;
+      }
+    }
+  }
+  return out;
+}
+
+describe("matmul", () => {
+  test("equals three loops, in float64 and float32, whatever is transposed", async () => {
+    const size = fc.integer({ min: 1, max: 24 });
+    await fc.assert(
+      fc.asyncProperty(
+        size,
+        size,
+        size,
+        fc.boolean(),
+        fc.boolean(),
+        fc.boolean(),
+        async (n, k, m, ta, tb, single) => {
+          const a = ta ? filled(k, n, n + k) : filled(n, k, n + k);
+          const b = tb ? filled(m, k, m) : filled(k, m, m);
+          const to = (x: Matrix): Matrix =>
+            single ? { ...x, data: Float32Array.from(x.data) } : x;
+          const c = await linalg.matmul(to(a), to(b), { transposeA: ta, transposeB: tb });
+          expect([c.nRows, c.nColumns]).toEqual([n, m]);
+          expect(c.data).toBeInstanceOf(single ? Float32Array : Float64Array);
+          const expected = naive(a, b, ta, tb);
+          // k products of numbers below 1, each rounded once or twice.
+          const tolerance = k * (single ? 2 ** -22 : 2 ** -51);
+          expected.forEach((value, i) => {
+            expect(Math.abs(c.data[i]! - value)).toBeLessThanOrEqual(tolerance);
+          });
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("a factor in float64 makes the product float64", async () => {
+    const a = matrixOf(activations([[1, 2]]));
+    const b = matrix(Float32Array.of(3, 4), 2, 1);
+    const c = await linalg.matmul(a, b);
+    expect(c.data).toEqual(Float64Array.of(11));
+  });
+
+  test("products over nothing are zero", async () => {
+    const c = await linalg.matmul(
+      matrix(new Float64Array(0), 2, 0),
+      matrix(new Float64Array(0), 0, 3),
+    );
+    expect(c).toEqual({ data: new Float64Array(6), nRows: 2, nColumns: 3 });
+  });
+
+  test("refuses sizes that do not fit, and work after dispose", async () => {
+    const a = filled(2, 3, 1);
+    await expect(linalg.matmul(a, a)).rejects.toThrow(
+      new ShapeError("matmul: expected equal inner sizes, got [2, 3] times [2, 3]"),
+    );
+    expect(() => matrix(new Float64Array(5), 2, 3)).toThrow(ShapeError);
+    const other = createLinalg({ threads: 1 });
+    expect((await other.matmul(a, a, { transposeB: true })).nRows).toBe(2);
+    await other.dispose();
+    await other.dispose();
+    await expect(other.matmul(a, a, { transposeB: true })).rejects.toThrow(ModelError);
+  });
+});

@@ -1,0 +1,120 @@
+import { ModelError, ShapeError } from "@penfield/core";
+import * as ort from "onnxruntime-node";
+import { gemmModel } from "./gemmModel.ts";
+import { asFloat64, type Matrix } from "./matrix.ts";
+
+/** Which factors to take transposed; nothing is copied for it. */
+export interface MatmulOptions {
+  readonly transposeA?: boolean | undefined;
+  readonly transposeB?: boolean | undefined;
+}
+
+/** Matrix products on onnxruntime. Holds native memory until disposed. */
+export interface Linalg {
+  /**
+   * The matrix product a b, or with either factor transposed.
+   *
+   * @param a - `[n, k]`, or `[k, n]` with transposeA.
+   * @param b - `[k, m]`, or `[m, k]` with transposeB.
+   * @returns `[n, m]`: float32, accumulated in float32, if both are float32; else float64.
+   * @throws {ShapeError} if the inner sizes differ.
+   *
+   * Cost: 2 n k m operations at about 80-100 % of the speed of OpenBLAS; 30 microseconds per call. The
+   * event loop is blocked meanwhile.
+   */
+  matmul(
+    a: Matrix<Float64Array>,
+    b: Matrix,
+    options?: MatmulOptions,
+  ): Promise<Matrix<Float64Array>>;
+  matmul(
+    a: Matrix,
+    b: Matrix<Float64Array>,
+    options?: MatmulOptions,
+  ): Promise<Matrix<Float64Array>>;
+  matmul(a: Matrix, b: Matrix, options?: MatmulOptions): Promise<Matrix>;
+  /** Frees the native memory. Products asked for afterwards fail. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens the matrix products. Sessions (one per number type and transposition, each well under a
+ * kilobyte) are made when first needed and kept.
+ *
+ * @param options.threads - How many threads a product uses. Default: one per core.
+ *
+ * Source: the ONNX operator Gemm on onnxruntime's CPU kernels (MLAS).
+ *
+ * @example
+ * const linalg = createLinalg();
+ * const a = matrix(Float64Array.of(1, 2, 3, 4), 2, 2);
+ * (await linalg.matmul(a, a)).data.join(" ") // => "7 10 15 22"
+ * (await linalg.matmul(a, a, { transposeA: true })).data.join(" ") // => "10 14 14 20"
+ */
+export function createLinalg({ threads }: { threads?: number | undefined } = {}): Linalg {
+  const sessions = new Map<string, Promise<ort.InferenceSession>>();
+  let disposed = false;
+
+  const session = (
+    type: "float32" | "float64",
+    transposeA: boolean,
+    transposeB: boolean,
+  ): Promise<ort.InferenceSession> => {
+    const key = `${type} ${transposeA} ${transposeB}`;
+    let open = sessions.get(key);
+    if (!open) {
+      open = ort.InferenceSession.create(gemmModel(type, { transposeA, transposeB }), {
+        executionProviders: ["cpu"],
+        // Threads that spin while they wait take the cores from everything else on the machine.
+        extra: { session: { intra_op: { allow_spinning: "0" } } },
+        ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+      });
+      sessions.set(key, open);
+    }
+    return open;
+  };
+
+  async function matmul(
+    a: Matrix,
+    b: Matrix,
+    { transposeA = false, transposeB = false }: MatmulOptions = {},
+  ): Promise<Matrix<never>> {
+    const [nRows, inner] = transposeA ? [a.nColumns, a.nRows] : [a.nRows, a.nColumns];
+    const [innerB, nColumns] = transposeB ? [b.nColumns, b.nRows] : [b.nRows, b.nColumns];
+    if (inner !== innerB) {
+      throw new ShapeError(
+        `matmul: expected equal inner sizes, got [${nRows}, ${inner}] times [${innerB}, ${nColumns}]`,
+      );
+    }
+    if (disposed) {
+      throw new ModelError("matmul: expected an open Linalg, got one that was disposed");
+    }
+    const single = a.data instanceof Float32Array && b.data instanceof Float32Array;
+    if (nRows * nColumns * inner === 0) {
+      const size = nRows * nColumns;
+      return {
+        data: (single ? new Float32Array(size) : new Float64Array(size)) as never,
+        nRows,
+        nColumns,
+      };
+    }
+    const type = single ? "float32" : "float64";
+    const feed = ({ data, nRows: rows, nColumns: columns }: Matrix) =>
+      single
+        ? new ort.Tensor("float32", data as Float32Array, [rows, columns])
+        : new ort.Tensor("float64", asFloat64(data), [rows, columns]);
+    const open = await session(type, transposeA, transposeB);
+    const { c } = await open.run({ a: feed(a), b: feed(b) });
+    return { data: c!.data as never, nRows, nColumns };
+  }
+
+  return {
+    matmul: matmul as Linalg["matmul"],
+    async dispose(): Promise<void> {
+      disposed = true;
+      const open = await Promise.all(sessions.values());
+      sessions.clear();
+      await Promise.all(open.map((s) => s.release()));
+    },
+  };
+}
