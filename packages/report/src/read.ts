@@ -163,9 +163,7 @@ async function checkPlainFile(path: string, limit: number): Promise<void> {
 
 async function readPlainFile(path: string, limit: number): Promise<Uint8Array> {
   await checkPlainFile(path, limit);
-  const bytes = await readFile(path).catch((cause) => {
+  return readFile(path).catch((cause) => {
     throw fileError("readReport", path, cause);
   });
-  // A plain Uint8Array: a Buffer's slice() would be a view where every other array's is a copy.
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
