@@ -109,7 +109,8 @@ describe("what numpy writes and we do not", () => {
       Number.NaN,
       -0,
     ];
-    expect(Array.from(readNpy(file(header("<f2", "8,"), halves)).data)).toEqual(values);
+    const { data } = readNpy(file(header("<f2", "8,"), halves));
+    expect(Array.from(data as Float32Array)).toEqual(values);
     expect(Array.from(halves, float16ToNumber)).toEqual(values);
     // 1/3 rounded to half precision, and the largest number below the normal ones.
     expect(float16ToNumber(0x3555)).toBe(0.333251953125);

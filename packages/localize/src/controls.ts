@@ -30,7 +30,7 @@ function outside(units: UnitSet): number[] {
  * Source: AlKhamissi et al. (2025), released code.
  *
  * @example
- * complementRandom(unitSet(2, 5, [0, 9]), 3, 42).indices.join(" ") // => "2 6 8"
+ * complementRandom(unitSet(2, 5, [0, 9]), 3, 42).indices.join(" ") // => "1 2 6"
  */
 export function complementRandom(units: UnitSet, k: number, seed: number): UnitSet {
   const candidates = outside(units);

@@ -54,8 +54,9 @@ export function standardDeviation(values: ArrayLike<number>): number {
 
 /**
  * The value below which a share `q` of the values lies, interpolated linearly between order
- * statistics. Equal to the last bit to numpy's default (`method="linear"`); simple-statistics'
- * `quantile` is another definition (no interpolation) and is not used.
+ * statistics. Equal to the last bit to numpy's default (`method="linear"`), which interpolates from the
+ * nearer of the two; simple-statistics' `quantile` does so from the lower one and can differ in the last bit, which
+ * decides on units that lie exactly on a percentile.
  *
  * @param values - At least one finite value, in any order (not changed).
  * @param q - 0 (smallest) to 1 (largest).
