@@ -1,1 +1,2 @@
-export {};
+export { runCommandLine } from "./commandLine.ts";
+export type { Surroundings } from "./commands.ts";

@@ -649,7 +649,6 @@ function describeModel(
     throw new ArgumentError("describeModel: the residual stream has no size");
   return {
     modelName: name,
-    // biome-ignore lint/complexity/useLiteralKeys: config is an index signature
     modelType: typeof config?.["model_type"] === "string" ? config["model_type"] : undefined,
     nLayers: located.nLayers,
     dModel,

@@ -24,7 +24,6 @@ export interface SourceOptions {
 
 /** Where Penfield keeps what it downloads. */
 export function cacheFolder(): string {
-  // biome-ignore lint/complexity/useLiteralKeys: process.env is an index signature
   return process.env["PENFIELD_CACHE"] ?? join(homedir(), ".cache", "penfield");
 }
 
@@ -97,7 +96,6 @@ async function fromHub(id: string, options: SourceOptions): Promise<ModelFiles> 
   if (cached && (await isFile(join(folder, id, "tokenizer.json")))) return cached;
   // Loaded only here: a large library, needed for nothing but downloads.
   const hub = await import("@huggingface/transformers");
-  // biome-ignore lint/complexity/useLiteralKeys: process.env is an index signature
   const host = options.hub ?? process.env["HF_ENDPOINT"];
   if (host) hub.env.remoteHost = host.endsWith("/") ? host : `${host}/`;
   hub.env.cacheDir = folder;

@@ -1,0 +1,37 @@
+/** What `penfield help` prints. */
+export const helpText = `penfield: find the units of a network that do a job, silence them, and set them beside a brain.
+
+  npm run -s penfield -- <verb> [options]
+
+run [PROBE]             run an experiment; without a name, list them
+  --model M             hub id, folder in hub layout, or .onnx file
+                        (organism-a, organism-b ship with Penfield; default organism-a)
+  --file NAME           which of several ONNX files (model, model_fp16, model_quantized, ...)
+  --units KIND          resid (default), mlp, heads
+  --stimuli PATH        localizer stimuli (default: Penfield's own)
+  --tasks PATH          tasks; may be given several times (default: Penfield's own)
+  --recordings FILE     .npy [stimuli x targets] or [repeats x stimuli x targets], or a table
+  --recording-stimuli P the stimuli of the recording; --recording-key COLUMN names its rows
+  --percent P           share of units selected (default 1)
+  --doses A,B,C         shares silenced (default 0.125,0.25,0.5,1,2)
+  --random N            random sets per dose (default 10)
+  --pooling HOW         last-token (default) or mean
+  --max-tokens N|all    tokens kept of each localizer stimulus (default 12)
+  --signed              contrast signed activations (default: magnitudes)
+  --items-per-group N   use so many items of each group of a task (default: all)
+  --scoring HOW         sum (default) or mean of token log-probabilities
+  --bos, --no-bos       with or without the beginning-of-text token (default: if there is one)
+  --seed N              (default 42)
+  --threads N           threads of the runtime (default: one per core)
+  --out DIR             the report's folder (default reports/PROBE-MODEL)
+  --replace             replace an older report there
+  --resume              go on with an interrupted run
+hooks --model M         list the hook points of a model [--pattern 'blocks.0.*']
+corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
+view [DIR]              serve the reports in a folder (default reports) [--port N]
+help                    this text
+--version               the version
+
+Every verb takes --json. Errors go to the error stream as message, hint and code.
+Exit codes: 0 done, 1 failed, 2 the command could not be understood.
+`;

@@ -1,0 +1,105 @@
+import { basename } from "node:path";
+import { createRng, sampleWithoutReplacement, sha256 } from "@penfield/core";
+import { loadTasks, readSource, type Task } from "@penfield/recordings";
+import type { ReportStimuli } from "@penfield/report";
+
+/** What a task is for: `language` should suffer from losing language units, `control` should not. */
+export type TaskRole = "language" | "control" | "text";
+
+export interface RoledTask {
+  readonly task: Task;
+  readonly role: TaskRole;
+}
+
+const roles: Record<Task["kind"], TaskRole> = {
+  "minimal-pairs": "language",
+  syntaxgym: "language",
+  continuation: "control",
+  text: "text",
+};
+
+/**
+ * Reads tasks from folders and files. Minimal pairs of one folder become one task with a group per
+ * phenomenon, and so do suites.
+ *
+ * @param itemsPerGroup - Take so many items of each group, drawn with the seed.
+ */
+export async function gatherTasks(
+  paths: readonly string[],
+  { itemsPerGroup, seed }: { itemsPerGroup: number | undefined; seed: number },
+): Promise<{ tasks: readonly RoledTask[]; stimuli: readonly ReportStimuli[] }> {
+  const tasks: RoledTask[] = [];
+  const stimuli: ReportStimuli[] = [];
+  for (const path of paths) {
+    const loaded = await loadTasks(path);
+    const source = await readSource(path).catch(() => undefined);
+    const merged = mergePairs(loaded, source?.name ?? basename(path), source?.title);
+    for (const whole of merged) {
+      const task = limitItems(whole, itemsPerGroup, seed);
+      tasks.push({ task, role: roles[task.kind] });
+      stimuli.push({
+        role: `${roles[task.kind]} task`,
+        name: task.id,
+        title: source && merged.length > 1 ? `${source.title}: ${task.title}` : task.title,
+        sha256: sha256(JSON.stringify(task)),
+        licence: source?.licence ?? "unknown",
+        nItems: task.kind === "text" ? task.passages.length : task.items.length,
+      });
+    }
+  }
+  return { tasks, stimuli };
+}
+
+/** Minimal pairs of one collection are one task; the phenomenon is the item's group. */
+function mergePairs(
+  tasks: readonly Task[],
+  name: string,
+  title: string | undefined,
+): readonly Task[] {
+  const pairs = tasks.filter((task) => task.kind === "minimal-pairs");
+  if (pairs.length < 2) return tasks;
+  const merged: Task = {
+    kind: "minimal-pairs",
+    id: name.replace(/[^A-Za-z0-9._-]/g, "-"),
+    title: title ?? `Minimal pairs of ${name}`,
+    items: pairs.flatMap((task) => task.items),
+  };
+  return [merged, ...tasks.filter((task) => task.kind !== "minimal-pairs")];
+}
+
+function limitItems(task: Task, itemsPerGroup: number | undefined, seed: number): Task {
+  if (itemsPerGroup === undefined) return task;
+  const keep = (groups: readonly string[]): Set<number> => {
+    const members = new Map<string, number[]>();
+    groups.forEach((group, i) => {
+      members.set(group, [...(members.get(group) ?? []), i]);
+    });
+    return new Set(
+      [...members.values()].flatMap((list) => {
+        const n = Math.min(itemsPerGroup, list.length);
+        return Array.from(
+          sampleWithoutReplacement(list.length, n, createRng(seed)),
+          (i) => list[i]!,
+        );
+      }),
+    );
+  };
+  switch (task.kind) {
+    case "minimal-pairs": {
+      const kept = keep(task.items.map((item) => item.group));
+      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
+    }
+    case "continuation": {
+      const kept = keep(task.items.map(() => task.id));
+      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
+    }
+    case "text": {
+      const kept = keep(task.passages.map(() => task.id));
+      return { ...task, passages: task.passages.filter((_, i) => kept.has(i)) };
+    }
+    case "syntaxgym": {
+      const kept = keep(task.items.map(() => task.id));
+      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
+    }
+  }
+}
