@@ -145,10 +145,13 @@ function toRowMajor<T extends NpyArray["data"]>(data: T, shape: readonly number[
     strides[axis] = stride;
     return stride * size;
   }, 1);
+  let from = 0;
   for (let flat = 0; flat < data.length; flat++) {
-    out[flat] = data[index.reduce((sum, i, axis) => sum + i * strides[axis]!, 0)]!;
+    out[flat] = data[from]!;
     for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis]!;
       if (++index[axis]! < shape[axis]!) break;
+      from -= strides[axis]! * shape[axis]!;
       index[axis] = 0;
     }
   }

@@ -18,6 +18,7 @@ export {
   type HeldOutFold,
   type LocalizerSplit,
 } from "./crossValidate.ts";
+export type { EffectIntervals } from "./heldOutEffect.ts";
 export { type LocalizerStimuli, multipleDemandStimuli } from "./multipleDemand.ts";
 export {
   batchesByLength,
