@@ -14,7 +14,7 @@ import { asFloat64, checkFinite, checkSquareFinite, type Matrix } from "./matrix
  * Source: Golub & Van Loan (2013), Matrix Computations, 4.2.
  *
  * @example
- * choleskySolve(matrix(Float64Array.of(4, 2, 2, 3), 2, 2), matrix(Float64Array.of(8, 7), 2, 1)).data.map(Math.round).join(" ") // => "1 2"
+ * choleskySolve(matrix(Float64Array.of(4, 2, 2, 3), 2, 2), matrix(Float64Array.of(8, 8), 2, 1)).data.map(Math.round).join(" ") // => "1 2"
  */
 export function choleskySolve(a: Matrix, b: Matrix): Matrix<Float64Array> {
   checkSquareFinite("choleskySolve", a);
