@@ -237,6 +237,14 @@ test("permutationP counts shuffled statistics and refuses undefined ones", () =>
   );
 });
 
+test("permutationP counts values that differ by rounding alone as ties", () => {
+  const x = [0.1, 0.2, 0.3, 0.7, 1.1];
+  const sum = (order: Int32Array) => order.reduce((total, i) => total + x[i]!, 0);
+  for (const tail of ["greater", "less", "two-sided"] as const) {
+    expect(permutationP({ nItems: 5, statistic: sum, nDraws: 99, tail }).p).toBe(1);
+  }
+});
+
 test("standardizeAgainst", () => {
   expect(standardizeAgainst(7, [1, 3])).toEqual({ mean: 2, sd: Math.SQRT2, z: 5 / Math.SQRT2 });
   expect(standardizeAgainst(7, [2, 2, 2]).z).toBeNaN();

@@ -34,12 +34,22 @@ export function rankP(
   checkTail("rankP", tail);
   checkValues("rankP", nullValues, 1, "null values");
   if (Number.isNaN(value)) throw new ArgumentError("rankP: expected a number, got NaN");
+  return rankWithSlack(value, nullValues, tail, 0);
+}
+
+/** Null values within `slack` of the value count as equal to it. */
+function rankWithSlack(
+  value: number,
+  nullValues: ArrayLike<number>,
+  tail: Tail,
+  slack: number,
+): number {
   const n = nullValues.length;
   let atLeast = 1;
   let atMost = 1;
   for (let i = 0; i < n; i++) {
-    if (nullValues[i]! >= value) atLeast++;
-    if (nullValues[i]! <= value) atMost++;
+    if (nullValues[i]! >= value - slack) atLeast++;
+    if (nullValues[i]! <= value + slack) atMost++;
   }
   const count =
     tail === "greater" ? atLeast : tail === "less" ? atMost : 2 * Math.min(atLeast, atMost);
@@ -71,6 +81,8 @@ export interface PermutationResult {
  * @throws {ArgumentError} if an option is out of range.
  * @throws {DataError} if the statistic is not finite.
  *
+ * Null values that differ from the observed one by rounding alone (1e-14) count as equal to it.
+ *
  * Cost: nDraws + 1 calls of the statistic. For time series, exchange whole blocks: shuffled neighbours are no null.
  *
  * @example
@@ -101,7 +113,9 @@ export function permutationP({
   const observed = measure(Int32Array.from({ length: nItems }, (_, i) => i));
   const rng = createRng(seed);
   const nulls = Float64Array.from({ length: nDraws }, () => measure(permutation(nItems, rng)));
-  return { observed, nulls, p: rankP(observed, nulls, { tail }) };
+  // The same items summed in another order differ in their last bits; those are ties (scipy's rule).
+  const slack = Math.max(1e-14, 1e-14 * Math.abs(observed));
+  return { observed, nulls, p: rankWithSlack(observed, nulls, tail, slack) };
 }
 
 /**
