@@ -3,7 +3,7 @@ import { DataError } from "@penfield/core";
 import { contrast, crossValidate, multipleDemandStimuli, selectUnits } from "@penfield/localize";
 import { contrastSet, loadStimulusSet } from "@penfield/recordings";
 import type { Section, Verdict } from "@penfield/report";
-import { alignUnits } from "../src/alignment.ts";
+import { alignUnits, openBrainData } from "../src/alignment.ts";
 import { corpusFolder } from "../src/corpora.ts";
 import { lesionStore } from "../src/lesionStore.ts";
 import { describeForReport, openModel } from "../src/openModel.ts";
@@ -55,6 +55,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   if (tasks.length === 0)
     throw new DataError("language-network: expected at least one task, got none");
   const roles = tasks.map((t) => t.role);
+  const brain = await openBrainData(context);
 
   const model = await openModel(context);
   try {
@@ -132,7 +133,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
       }));
     await store.put(`multiple-demand-${experiment.mainDose}`, demandOutcomes);
 
-    const aligned = await alignUnits(model, selected, context);
+    const aligned = await alignUnits(model, selected, brain, context);
 
     const { section: selection, arrays } = selectionSection(found, selected, heldOut, settings, {
       id: "selection",
@@ -150,14 +151,14 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
       selection,
       lesionSection(experiment, scorer.tasks, roles, units, seed),
       ...(dissociation ? [dissociation] : []),
-      ...(aligned ? [aligned.section] : []),
+      aligned.section,
       unitList,
     ];
     const verdicts: (Verdict | undefined)[] = [
       selectivityVerdict(EXPECTATIONS[0], heldOut),
       harmVerdict(EXPECTATIONS[1], experiment, roles, "language", "harmed", seed),
       harmVerdict(EXPECTATIONS[2], experiment, roles, "control", "spared", seed),
-      aligned && alignmentVerdict(EXPECTATIONS[3], aligned.section),
+      alignmentVerdict(EXPECTATIONS[3], aligned.section),
     ];
     const identity = model.identity;
     return {
@@ -187,13 +188,13 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
             nItems: set.stimuli.length,
           },
           ...taskStimuli,
-          ...(aligned?.stimuli ?? []),
+          ...aligned.stimuli,
         ],
         warnings: warningsFor(
           model.cfg.batchDependent,
           identity,
           selected.indices.length,
-          aligned?.warnings ?? [],
+          aligned.warnings,
         ),
         verdicts: verdicts.filter((v) => v !== undefined),
         sections,
