@@ -15,8 +15,11 @@ import { predict, type Responses, type RidgeOptions, ridgeCv } from "./ridgeCv.t
 export interface EncodingOptions extends Omit<RidgeOptions, "folds" | "intercept"> {
   /** How many contiguous (or grouped) outer folds, or the folds themselves. Default 5. */
   readonly outerFolds?: number | readonly Fold[] | undefined;
-  /** How many contiguous (or grouped) folds inside each training set choose the penalty. Default 5. */
-  readonly innerFolds?: number | undefined;
+  /**
+   * How many contiguous (or grouped) folds inside each training set choose the penalty, or
+   * `leave-one-out`. Default 5.
+   */
+  readonly innerFolds?: number | "leave-one-out" | undefined;
   /** A label per stimulus; stimuli of one group are never on both sides of a split. */
   readonly groups?: ArrayLike<string | number> | undefined;
   /** Divide each unit by its standard deviation over the training stimuli. Default false. */
@@ -149,9 +152,10 @@ function outerFoldsOf(
 
 function innerFoldsOf(
   train: Int32Array,
-  innerFolds: number,
+  innerFolds: number | "leave-one-out",
   groups: ArrayLike<string | number> | undefined,
-): readonly Fold[] {
+): readonly Fold[] | "leave-one-out" {
+  if (innerFolds === "leave-one-out") return innerFolds;
   if (groups === undefined) return contiguousFolds(train.length, innerFolds);
   const labels = Array.from(train, (i) => groups[i]!);
   return groupedFolds(labels, Math.min(innerFolds, new Set(labels).size));

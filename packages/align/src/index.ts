@@ -5,6 +5,11 @@ export {
 } from "./compareUnitSets.ts";
 export { type EncodingOptions, type EncodingScore, encodingScore } from "./encodingScore.ts";
 export { contiguousFolds, type Fold, groupedFolds } from "./folds.ts";
+export {
+  type Identification,
+  type IdentificationOptions,
+  identificationRate,
+} from "./identificationRate.ts";
 export { positionLengthFloor } from "./positionLengthFloor.ts";
 export {
   predict,

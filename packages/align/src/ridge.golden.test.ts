@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { readNpy, tensor } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
+import { encodingScore } from "./encodingScore.ts";
 import { groupedFolds } from "./folds.ts";
 import { predict, type RidgeOptions, ridgeCv } from "./ridgeCv.ts";
 
@@ -27,7 +28,11 @@ type Arrays = Partial<
     | "primal"
     | "cv_scores"
     | "intercept"
-    | "pred",
+    | "pred"
+    | "alpha"
+    | "best_score"
+    | "fold"
+    | "r_ridge",
     Values
   >
 >;
@@ -69,7 +74,7 @@ const cases: Record<string, RidgeOptions & { tolerance?: number }> = {
 };
 
 describe.skipIf(!existsSync(golden))(
-  "against himalaya, ../shared/golden (skipped when absent)",
+  "against himalaya and sklearn, ../shared/golden (skipped when absent)",
   () => {
     test.each(Object.entries(cases))("%s", async (name, { tolerance = 1e-8, ...options }) => {
       const { arrays, matrixOf, alphas } = load(name);
@@ -100,6 +105,60 @@ describe.skipIf(!existsSync(golden))(
         const predicted = await predict(model, matrixOf("Xt", "unit"), { linalg });
         expect(difference(predicted.data, arrays.pred.data)).toBeLessThan(tolerance);
       }
+    });
+
+    test.each([
+      ["sk_gcv", true],
+      ["sk_gcv_shared", false],
+    ])("%s: leave-one-out as sklearn's RidgeCV", async (name, perTarget) => {
+      const { arrays, matrixOf, alphas } = load(name);
+      const model = await ridgeCv(matrixOf("X", "unit"), matrixOf("Y", "target"), {
+        alphas,
+        perTarget,
+        folds: "leave-one-out",
+        linalg,
+      });
+      model.bestAlphas.forEach((alpha, t) => {
+        const { data } = arrays.alpha!;
+        expect(alpha / data[data.length === 1 ? 0 : t]!).toBeCloseTo(1, 12);
+      });
+      // sklearn's coefficients are [target, unit].
+      const { data, shape } = arrays.coef!;
+      const [nTargets, nUnits] = shape as [number, number];
+      const turned = Float64Array.from(
+        data,
+        (_, i) => data[(i % nTargets) * nUnits + Math.floor(i / nTargets)]!,
+      );
+      expect(difference(model.coefficients.data, turned)).toBeLessThan(1e-8);
+      if (arrays.best_score) {
+        expect(difference(model.cvScores, arrays.best_score.data)).toBeLessThan(1e-8);
+      }
+    });
+
+    test("brainscore: ridge with one leave-one-out penalty, Pearson per fold", async () => {
+      const { arrays, matrixOf } = load("brainscore");
+      const { data: fold } = arrays.fold!;
+      const rows = Int32Array.from(fold.keys());
+      const { data, shape } = arrays.r_ridge!;
+      const [nFolds, nTargets] = shape as [number, number];
+      const outerFolds = Array.from({ length: nFolds }, (_, f) => ({
+        train: rows.filter((i) => fold[i] !== f),
+        test: rows.filter((i) => fold[i] === f),
+      }));
+      const score = await encodingScore(matrixOf("X", "unit"), matrixOf("Y", "target"), {
+        outerFolds,
+        innerFolds: "leave-one-out",
+        perTarget: false,
+        alphas: [1e-3, 1e-2, 0.1, 1, 10, 100, 1000],
+        linalg,
+      });
+      const expected = Float64Array.from({ length: nTargets }, (_, t) => {
+        let sum = 0;
+        for (let f = 0; f < nFolds; f++) sum += data[f * nTargets + t]!;
+        return sum / nFolds;
+      });
+      // The reference adds 1e-8 to the norms of its correlation.
+      expect(difference(score.perTarget, expected)).toBeLessThan(1e-7);
     });
 
     test("kernelridge_fixed: one penalty, no intercept", async () => {

@@ -111,6 +111,25 @@ describe("ridgeCv", () => {
     if (n > p) expect(new Set(model.bestAlphas).size).toBeGreaterThan(1);
   });
 
+  test.each([
+    ["tall", 20, 4, true],
+    ["wide", 10, 25, true],
+    ["tall", 20, 4, false],
+  ])("leave-one-out equals leaving each one out (%s)", async (_, n, p, intercept) => {
+    const { x, y } = planted(n, p, 3, 2);
+    const alphas = [0.5, 20, 400];
+    const options = { alphas, intercept, linalg };
+    const closed = await ridgeCv(x, y, { ...options, folds: "leave-one-out", targetBatch: 2 });
+    const slow = await ridgeCv(x, y, { ...options, folds: contiguousFolds(n, n) });
+    expect([...closed.bestAlphas]).toEqual([...slow.bestAlphas]);
+    closed.cvScores.forEach((value, t) => {
+      expect(value / slow.cvScores[t]!).toBeCloseTo(1, 10);
+    });
+    closed.coefficients.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(slow.coefficients.data[i]!, 12);
+    });
+  });
+
   test("does not depend on the batches, the number type or where products are computed", async () => {
     const { x, y } = planted(30, 5, 7, 1);
     const whole = await ridgeCv(x, y);
@@ -187,6 +206,11 @@ describe("ridgeCv", () => {
       { options: { folds: 13 } },
       ArgumentError as never,
       "expected 2..12 folds of 12 stimuli, got 13",
+    );
+    await refuse(
+      { options: { folds: "leave-one-out", score: "r2" } },
+      ArgumentError as never,
+      "for leave-one-out, got r2",
     );
     await refuse({ options: { targetBatch: 0 } }, ArgumentError as never, "targetBatch, got 0");
     const model = await ridgeCv(x, y, { linalg });

@@ -20,8 +20,11 @@ export type Responses = Tensor<readonly ["stimulus", "target"]>;
 export interface RidgeOptions extends LongWork {
   /** Penalties to choose from, each above 0. Default: 10^-1, 10^0, ..., 10^8. */
   readonly alphas?: readonly number[] | undefined;
-  /** How many contiguous folds, or the folds themselves. Default 5. */
-  readonly folds?: number | readonly Fold[] | undefined;
+  /**
+   * How many contiguous folds, or the folds themselves; or `leave-one-out`, in closed form and at the price
+   * of one decomposition (score `l2` only), for stimuli that do not resemble their neighbours. Default 5.
+   */
+  readonly folds?: number | readonly Fold[] | "leave-one-out" | undefined;
   /** What the penalty is chosen by. Default `l2`, minus the mean squared error. */
   readonly score?: RidgeScore | undefined;
   /** Whether each target has a penalty of its own. Default true. */
@@ -75,7 +78,8 @@ const TIE_BIAS = 1e-10;
  * Cost: with k = min(nStimuli, nUnits), per fold O(k^3) and 2 nTest k nTargets operations per penalty.
  * Because the penalty is added to squares of singular values, penalties below about 1e-12 of the
  * largest of these are lost in rounding.
- * Source: Hoerl & Kennard (1970). Matches himalaya's RidgeCV and KernelRidgeCV (linear), whose defaults
+ * Source: Hoerl & Kennard (1970); leave-one-out: Golub, Heath & Wahba (1979), as sklearn's RidgeCV and
+ * thereby Brain-Score's `ridge` metrics. Matches himalaya's RidgeCV and KernelRidgeCV (linear), whose defaults
  * these are except for the penalties; tie bias log(alpha) 1e-10.
  *
  * @example
@@ -94,6 +98,11 @@ export async function ridgeCv(
   const own = options.linalg === undefined;
   const linalg = options.linalg ?? createLinalg();
   try {
+    if (plan.leaveOneOut) {
+      const whole = await decompose(x, plan, linalg);
+      const scores = await leaveOneOutScores(y, whole, plan, linalg, options);
+      return await refit(y, whole, chooseAlphas([scores], plan), plan, linalg, options);
+    }
     const folds: PreparedFold[] = [];
     for (const [i, fold] of plan.folds.entries()) {
       throwIfAborted(options.signal, "ridgeCv");
@@ -107,7 +116,7 @@ export async function ridgeCv(
     }
     const scores = await foldScores(y, folds, plan, linalg, options);
     const best = chooseAlphas(scores, plan);
-    return await refit(x, y, best, plan, linalg, options);
+    return await refit(y, await decompose(x, plan, linalg), best, plan, linalg, options);
   } finally {
     if (own) await linalg.dispose();
   }
@@ -115,7 +124,9 @@ export async function ridgeCv(
 
 interface Plan {
   readonly alphas: readonly number[];
+  /** Empty for leave-one-out. */
   readonly folds: readonly Fold[];
+  readonly leaveOneOut: boolean;
   readonly score: RidgeScore;
   readonly perTarget: boolean;
   readonly conservative: boolean;
@@ -166,11 +177,22 @@ function planRidge(x: Activations, y: Responses, options: RidgeOptions): Plan {
   }
   checkFinite("ridgeCv", "activations", x.data, nUnits);
   checkFinite("ridgeCv", "responses", y.data, nTargets);
-  const list = typeof folds === "number" ? contiguousFolds(nStimuli, folds) : folds;
-  checkFolds("ridgeCv", list, nStimuli);
+  const leaveOneOut = folds === "leave-one-out";
+  const list = leaveOneOut
+    ? []
+    : typeof folds === "number"
+      ? contiguousFolds(nStimuli, folds)
+      : folds;
+  if (!leaveOneOut) checkFolds("ridgeCv", list, nStimuli);
+  else if (score !== "l2" || conservative || nStimuli < 3) {
+    throw new ArgumentError(
+      `ridgeCv: expected score l2, not conservative, and at least 3 stimuli for leave-one-out, got ${score}, ${conservative} and ${nStimuli}`,
+    );
+  }
   return {
     alphas,
     folds: list,
+    leaveOneOut,
     score,
     perTarget,
     conservative,
@@ -299,20 +321,80 @@ function chooseAlphas(scores: readonly (readonly Float64Array[])[], plan: Plan):
   };
 }
 
-async function refit(
+/** All stimuli, prepared. */
+interface Whole {
+  /** [nStimuli, nUnits], centred if there is an intercept. */
+  readonly x: Matrix<Float64Array>;
+  readonly xMeans: Float64Array;
+  readonly spectrum: Spectrum;
+}
+
+async function decompose(
   x: Activations,
+  { nStimuli, nUnits, intercept }: Plan,
+  linalg: Linalg,
+): Promise<Whole> {
+  const centred = block(x, rowsOf(nStimuli));
+  const xMeans = intercept ? columnMeans(centred) : new Float64Array(nUnits);
+  if (intercept) subtractRow(centred, xMeans);
+  return { x: centred, xMeans, spectrum: await spectrumOf(centred, linalg) };
+}
+
+const rowsOf = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i);
+
+/**
+ * Minus the mean squared error of each stimulus under the model fitted without it, for each penalty:
+ *
+ *   e_i / (1 - h_ii),  h_ii = 1 / n (with an intercept) + sum_k z_ik project_ki / (lambda_k + alpha)
+ */
+async function leaveOneOutScores(
   y: Responses,
+  { x, spectrum }: Whole,
+  plan: Plan,
+  linalg: Linalg,
+  { onProgress, signal }: LongWork,
+): Promise<readonly Float64Array[]> {
+  const { alphas, intercept, nStimuli, nTargets } = plan;
+  const z = await spectrum.scoresOf(x); // [nStimuli, k]
+  const k = z.nColumns;
+  const scores = alphas.map(() => new Float64Array(nTargets));
+  for (const [from, to] of batches(plan)) {
+    throwIfAborted(signal, "ridgeCv");
+    const targets = block(y, rowsOf(nStimuli), from, to);
+    if (intercept) subtractRow(targets, columnMeans(targets));
+    const projected = await linalg.matmul(spectrum.project, targets);
+    const width = to - from;
+    for (const [a, alpha] of alphas.entries()) {
+      const weights = spectrum.lambda.map((lambda) => 1 / (lambda + alpha));
+      const fitted = await linalg.matmul(scaleColumns(z, weights), projected);
+      const out = scores[a]!;
+      for (let i = 0; i < nStimuli; i++) {
+        let leverage = intercept ? 1 / nStimuli : 0;
+        for (let j = 0; j < k; j++) {
+          leverage += z.data[i * k + j]! * weights[j]! * spectrum.project.data[j * nStimuli + i]!;
+        }
+        for (let t = 0; t < width; t++) {
+          const error =
+            (targets.data[i * width + t]! - fitted.data[i * width + t]!) / (1 - leverage);
+          out[from + t]! -= error ** 2 / nStimuli;
+        }
+      }
+    }
+    onProgress?.({ stage: "choosing penalties", done: to, total: nTargets, unit: "targets" });
+  }
+  return scores;
+}
+
+async function refit(
+  y: Responses,
+  { xMeans, spectrum }: Whole,
   { bestAlphas, cvScores }: Choice,
   plan: Plan,
   linalg: Linalg,
   { onProgress, signal }: LongWork,
 ): Promise<RidgeModel> {
   const { nStimuli, nUnits, nTargets, intercept } = plan;
-  const rows = Int32Array.from({ length: nStimuli }, (_, i) => i);
-  const centred = block(x, rows);
-  const xMeans = intercept ? columnMeans(centred) : new Float64Array(nUnits);
-  if (intercept) subtractRow(centred, xMeans);
-  const spectrum = await spectrumOf(centred, linalg);
+  const rows = rowsOf(nStimuli);
   const expand = await spectrum.expand(linalg);
   const coefficients = new Float64Array(nUnits * nTargets);
   const intercepts = new Float64Array(nTargets);

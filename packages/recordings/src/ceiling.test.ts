@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { ArgumentError, activations, DataError, readNpy, ShapeError, tensor } from "@penfield/core";
 import { pearsonColumns } from "@penfield/stats";
 import { describe, expect, test } from "vitest";
-import { meanOverRepeats, splitHalfCeiling } from "./ceiling.ts";
+import { leaveOneOutBounds, meanOverRepeats, splitHalfCeiling } from "./ceiling.ts";
 import type { Recording } from "./recording.ts";
 import { simulateRecording } from "./simulateRecording.ts";
 
@@ -86,7 +86,7 @@ const golden = fileURLToPath(
 describe.skipIf(!existsSync(golden))(
   "against numpy, ../shared/golden (skipped when absent)",
   () => {
-    test("even-odd split halves", () => {
+    test("even-odd split halves, leave-one-out bounds", () => {
       const load = (name: string) => readNpy(readFileSync(`${golden}${name}.npy`));
       const { data, shape } = load("rep"); // [stimulus, repeat, target]
       const [nStimuli, nRepeats, nTargets] = shape as [number, number, number];
@@ -110,6 +110,22 @@ describe.skipIf(!existsSync(golden))(
     });
   },
 );
+
+describe("leaveOneOutBounds", () => {
+  test("by hand: two repeats with r = 0.6", () => {
+    const { lower, upper } = leaveOneOutBounds(
+      recordingOf(Float64Array.of(1, 2, 3, 4, 2, 1, 4, 3), [2, 4, 1]),
+    );
+    expect(lower[0]).toBeCloseTo(0.6, 14);
+    // Each with the mean of both: (1 + r) / sqrt(2 + 2 r).
+    expect(upper[0]).toBeCloseTo(1.6 / Math.sqrt(3.2), 14);
+  });
+
+  test("has no value with one repeat", () => {
+    const { lower, upper } = leaveOneOutBounds(recordingOf(Float64Array.of(1, 2), [1, 2, 1]));
+    expect([lower[0], upper[0]]).toEqual([Number.NaN, Number.NaN]);
+  });
+});
 
 describe("simulateRecording", () => {
   test("without noise each target is a z-scored mixture of the units asked for", () => {

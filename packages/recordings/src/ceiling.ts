@@ -108,6 +108,44 @@ export function splitHalfCeiling(
   };
 }
 
+/** Bounds on how well anything can predict a single repeat. */
+export interface RepeatBounds {
+  /** Mean correlation of each repeat with the mean of the others, [nTargets]. */
+  readonly lower: Float64Array;
+  /** Mean correlation of each repeat with the mean of all, itself included, [nTargets]. */
+  readonly upper: Float64Array;
+  readonly nRepeats: number;
+}
+
+/**
+ * How well the mean of the other repeats (or subjects, stacked on that axis) predicts each one: the
+ * correlation that the true signal would reach lies between the two bounds.
+ *
+ *   lower = mean over r of pearson(y_r, mean of the others)
+ *   upper = mean over r of pearson(y_r, mean of all)
+ *
+ * @param recording - With at least 2 repeats; with 1 every value is NaN, as for targets that do not vary.
+ *
+ * Cost: O(nRepeats^2 nStimuli nTargets) time.
+ * Source: Nili et al. (2014), PLoS Comput Biol 10:e1003553, applied to single targets.
+ */
+export function leaveOneOutBounds(recording: Recording): RepeatBounds {
+  const [nRepeats, , nTargets] = recording.data.shape;
+  const lower = new Float64Array(nTargets).fill(nRepeats < 2 ? Number.NaN : 0);
+  const upper = lower.slice();
+  const all = Array.from({ length: nRepeats }, (_, r) => r);
+  for (let r = 0; nRepeats >= 2 && r < nRepeats; r++) {
+    const one = meanOf(recording, [r]);
+    const others = pearsonColumns(one, meanOf(recording, all.toSpliced(r, 1)));
+    const whole = pearsonColumns(one, meanOf(recording, all));
+    for (let t = 0; t < nTargets; t++) {
+      lower[t]! += others[t]! / nRepeats;
+      upper[t]! += whole[t]! / nRepeats;
+    }
+  }
+  return { lower, upper, nRepeats };
+}
+
 /** At least -1: two halves that contradict each other would give minus infinity. */
 function spearmanBrown(r: number): number {
   return Math.max(-1, (2 * r) / (1 + r));

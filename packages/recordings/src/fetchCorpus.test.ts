@@ -3,7 +3,14 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DataError, DownloadError, InterruptedError, type Progress, sha256 } from "@penfield/core";
+import {
+  DataError,
+  DownloadError,
+  FileError,
+  InterruptedError,
+  type Progress,
+  sha256,
+} from "@penfield/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fetchCorpus } from "./fetchCorpus.ts";
 import type { CorpusSource } from "./source.ts";
@@ -78,6 +85,11 @@ describe("fetchCorpus", () => {
     });
     const again = await fetchCorpus(join(first.folder, "source.json"), { destination });
     expect(again.cached).toBe(true);
+    const named = await fetchCorpus("mine", { destination, corpora: destination });
+    expect(named.cached).toBe(true);
+    await expect(fetchCorpus("other", { destination, corpora: destination })).rejects.toThrow(
+      FileError,
+    );
     expect(requests).toEqual(["/stimuli.tsv"]);
   });
 

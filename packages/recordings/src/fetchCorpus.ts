@@ -17,6 +17,8 @@ import { type CorpusFile, type CorpusSource, parseSource } from "./source.ts";
 export interface FetchCorpusOptions extends LongWork {
   /** The cache: the set becomes the folder `<destination>/<name>`. */
   readonly destination: string;
+  /** The folder with one `<name>/source.json` per set, for a source that is given by name. */
+  readonly corpora?: string | undefined;
   /** Default: the global fetch. */
   readonly fetch?: typeof fetch | undefined;
   /** A connection that brings nothing for so long is given up. Default 30 000. */
@@ -38,7 +40,8 @@ export interface FetchedCorpus {
  * reader never sees half a set, and whatever goes wrong leaves nothing behind. A set that is there
  * already is checked against its hashes and not downloaded again.
  *
- * @param source - What to fetch, or the path of a `source.json` or of the folder that holds it.
+ * @param source - What to fetch: the content of a `source.json`, its path or that of its folder, or, with
+ *   `options.corpora`, the name of a set.
  * @param options.destination - The cache folder.
  * @param options.onProgress - Bytes so far, of all files (0 while the total is not known).
  * @param options.signal - Stops the download.
@@ -52,8 +55,8 @@ export async function fetchCorpus(
   source: CorpusSource | string,
   options: FetchCorpusOptions,
 ): Promise<FetchedCorpus> {
-  const { destination, onProgress, signal } = options;
-  const { source: what, text } = await resolve(source);
+  const { destination, corpora, onProgress, signal } = options;
+  const { source: what, text } = await resolve(source, corpora);
   const files = filesOf(what);
   const folder = join(destination, what.name);
   throwIfAborted(signal, "fetchCorpus");
@@ -81,15 +84,18 @@ export async function fetchCorpus(
 
 async function resolve(
   source: CorpusSource | string,
+  corpora: string | undefined,
 ): Promise<{ source: CorpusSource; text: string }> {
   if (typeof source !== "string") {
     const text = `${JSON.stringify(source, null, 2)}\n`;
     return { source: parseSource(text, source.name), text };
   }
-  const info = await stat(source).catch((cause) => {
-    throw fileError("fetchCorpus", source, cause);
+  const named = corpora !== undefined && !/[\\/]/.test(source);
+  const place = named ? join(corpora, source) : source;
+  const info = await stat(place).catch((cause) => {
+    throw fileError("fetchCorpus", place, cause);
   });
-  const path = info.isDirectory() ? join(source, "source.json") : source;
+  const path = info.isDirectory() ? join(place, "source.json") : place;
   const text = await readFile(path, "utf8").catch((cause) => {
     throw fileError("fetchCorpus", path, cause);
   });

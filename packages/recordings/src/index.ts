@@ -1,4 +1,10 @@
-export { meanOverRepeats, type NoiseCeiling, splitHalfCeiling } from "./ceiling.ts";
+export {
+  leaveOneOutBounds,
+  meanOverRepeats,
+  type NoiseCeiling,
+  type RepeatBounds,
+  splitHalfCeiling,
+} from "./ceiling.ts";
 export { type FetchCorpusOptions, type FetchedCorpus, fetchCorpus } from "./fetchCorpus.ts";
 export { evaluateFormula, type Formula, parseFormula } from "./formula.ts";
 export {
