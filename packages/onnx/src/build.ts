@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { ArgumentError } from "@penfield/core";
 import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
@@ -74,7 +75,12 @@ export function makeNode(
   });
 }
 
-/** A tensor with its values inside: a weight or a constant. */
+/**
+ * A tensor with its values inside: a weight or a constant.
+ *
+ * @param data - The bits (no copy), or plain numbers for the types that hold them.
+ * @throws {ArgumentError} for plain numbers as float16, bfloat16 or strings.
+ */
 export function makeTensor(
   name: string,
   type: ElementTypeName,
@@ -101,8 +107,12 @@ function plainData(type: ElementTypeName, values: readonly number[]): ArrayBuffe
     case "bool":
     case "uint8":
       return Uint8Array.from(values);
-    default:
+    case "int8":
+      return Int8Array.from(values);
+    case "float32":
       return Float32Array.from(values);
+    default:
+      throw new ArgumentError(`makeTensor: expected the bits of ${type} in an array, got numbers`);
   }
 }
 

@@ -47,9 +47,11 @@ function inlined(graph: GraphProto, node: NodeProto, branch: GraphProto): NodePr
       `inlineIf: expected names inside ${node.name} of its own, got ${clash} twice`,
     );
   }
-  // Outputs of the If get their outer names by one Identity each; the runtime removes those.
-  const names = branch.output.map((value, place) =>
-    node.output[place] ? makeNode("Identity", [value.name], [node.output[place]]) : undefined,
-  );
+  // Outputs of the If get their outer names by one Identity each; the runtime removes those. Merged
+  // decoders name both alike: then the branch's node makes the outer tensor itself.
+  const names = branch.output.map((value, place) => {
+    const name = node.output[place];
+    return name && name !== value.name ? makeNode("Identity", [value.name], [name]) : undefined;
+  });
   return [...branch.node, ...names.filter((n) => n !== undefined)];
 }

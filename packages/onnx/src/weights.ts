@@ -67,7 +67,8 @@ export interface ExternalWeight {
 /**
  * Where a weight lies, if it is outside the model file.
  *
- * @throws {FormatError} if the path leaves the model's folder (a model is a stranger's file).
+ * @throws {FormatError} if the path leaves the model's folder (a model is a stranger's file), or
+ *   offset or length are no whole numbers.
  */
 export function externalWeight(tensor: TensorProto): ExternalWeight | undefined {
   if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return undefined;
@@ -80,12 +81,15 @@ export function externalWeight(tensor: TensorProto): ExternalWeight | undefined 
       { hint: "The model file may be damaged or made to read other files; fetch it again." },
     );
   }
-  const length = entry("length");
-  return {
-    location: clean,
-    offset: Number(entry("offset") ?? 0),
-    length: length === undefined ? undefined : Number(length),
+  const bytes = (key: string): number | undefined => {
+    const text = entry(key);
+    if (text === undefined || /^\d{1,15}$/.test(text))
+      return text === undefined ? text : Number(text);
+    throw new FormatError(
+      `externalWeight: expected a whole number of bytes as ${key} of ${tensor.name}, got ${JSON.stringify(text)}`,
+    );
   };
+  return { location: clean, offset: bytes("offset") ?? 0, length: bytes("length") };
 }
 
 /** The files beside the model that its weights lie in. */
@@ -94,10 +98,19 @@ export function externalLocations(model: ModelProto): string[] {
   return [...new Set(found.filter((location) => location !== undefined))];
 }
 
+const BYTES: Readonly<Record<number, number>> = {
+  [elementType.float32]: 4,
+  [elementType.float64]: 8,
+  [elementType.float16]: 2,
+  [elementType.int64]: 8,
+  [elementType.int32]: 4,
+};
+
 /**
  * A tensor's values as numbers, whichever of ONNX's ways holds them (copy).
  *
  * @throws {ModelError} for weights outside the file, strings, and packed 4-bit types.
+ * @throws {FormatError} if the bytes end within a value.
  */
 export function tensorValues(tensor: TensorProto): Float64Array {
   if (externalWeight(tensor)) {
@@ -105,6 +118,12 @@ export function tensorValues(tensor: TensorProto): Float64Array {
   }
   const raw = tensor.rawData;
   if (raw.length > 0) {
+    const size = BYTES[tensor.dataType] ?? 1;
+    if (raw.length % size !== 0) {
+      throw new FormatError(
+        `tensorValues: expected values of ${size} bytes in ${tensor.name}, got ${raw.length} bytes`,
+      );
+    }
     const copy = raw.slice().buffer;
     switch (tensor.dataType) {
       case elementType.float32:
