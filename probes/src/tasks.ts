@@ -22,7 +22,7 @@ const roles: Record<Task["kind"], TaskRole> = {
  * Reads tasks from folders and files. Minimal pairs of one folder become one task with a group per
  * phenomenon, and so do suites.
  *
- * @param itemsPerGroup - Take so many items of each group, drawn with the seed.
+ * @param itemsPerGroup - Take so many items of each file's task, drawn with the seed.
  */
 export async function gatherTasks(
   paths: readonly string[],
@@ -33,9 +33,9 @@ export async function gatherTasks(
   for (const path of paths) {
     const loaded = await loadTasks(path);
     const source = await readSource(path).catch(() => undefined);
-    const merged = mergePairs(loaded, source?.name ?? basename(path), source?.title);
-    for (const whole of merged) {
-      const task = limitItems(whole, itemsPerGroup, seed);
+    const limited = loaded.map((task) => limitItems(task, itemsPerGroup, seed));
+    const merged = mergePairs(limited, source?.name ?? basename(path), source?.title);
+    for (const task of merged) {
       tasks.push({ task, role: roles[task.kind] });
       stimuli.push({
         role: `${roles[task.kind]} task`,
@@ -50,7 +50,7 @@ export async function gatherTasks(
   return { tasks, stimuli };
 }
 
-/** Minimal pairs of one collection are one task; the phenomenon is the item's group. */
+/** Minimal pairs of one collection are one task; each of its files (a BLiMP paradigm) is a group. */
 function mergePairs(
   tasks: readonly Task[],
   name: string,
@@ -62,44 +62,25 @@ function mergePairs(
     kind: "minimal-pairs",
     id: name.replace(/[^A-Za-z0-9._-]/g, "-"),
     title: title ?? `Minimal pairs of ${name}`,
-    items: pairs.flatMap((task) => task.items),
+    items: pairs.flatMap((task) => task.items.map((item) => ({ ...item, group: task.id }))),
   };
   return [merged, ...tasks.filter((task) => task.kind !== "minimal-pairs")];
 }
 
-function limitItems(task: Task, itemsPerGroup: number | undefined, seed: number): Task {
-  if (itemsPerGroup === undefined) return task;
-  const keep = (groups: readonly string[]): Set<number> => {
-    const members = new Map<string, number[]>();
-    groups.forEach((group, i) => {
-      members.set(group, [...(members.get(group) ?? []), i]);
-    });
-    return new Set(
-      [...members.values()].flatMap((list) => {
-        const n = Math.min(itemsPerGroup, list.length);
-        return Array.from(
-          sampleWithoutReplacement(list.length, n, createRng(seed)),
-          (i) => list[i]!,
-        );
-      }),
-    );
-  };
+/** So many items of a task, drawn with the seed, in the task's order. */
+function limitItems(task: Task, limit: number | undefined, seed: number): Task {
+  const some = <T>(list: readonly T[]): readonly T[] =>
+    limit === undefined || limit >= list.length
+      ? list
+      : Array.from(sampleWithoutReplacement(list.length, limit, createRng(seed)), (i) => list[i]!);
   switch (task.kind) {
-    case "minimal-pairs": {
-      const kept = keep(task.items.map((item) => item.group));
-      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
-    }
-    case "continuation": {
-      const kept = keep(task.items.map(() => task.id));
-      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
-    }
-    case "text": {
-      const kept = keep(task.passages.map(() => task.id));
-      return { ...task, passages: task.passages.filter((_, i) => kept.has(i)) };
-    }
-    case "syntaxgym": {
-      const kept = keep(task.items.map(() => task.id));
-      return { ...task, items: task.items.filter((_, i) => kept.has(i)) };
-    }
+    case "minimal-pairs":
+      return { ...task, items: some(task.items) };
+    case "continuation":
+      return { ...task, items: some(task.items) };
+    case "syntaxgym":
+      return { ...task, items: some(task.items) };
+    case "text":
+      return { ...task, passages: some(task.passages) };
   }
 }
