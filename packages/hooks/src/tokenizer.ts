@@ -50,6 +50,9 @@ export function createTokenizer(tokenizerJson: object, tokenizerConfig: object):
       typeof value === "string" ? value : (value as { content?: string } | null)?.content;
     return content === undefined ? undefined : tokenizer.token_to_id(content);
   };
+  // Spaces before punctuation are kept: places in the decoded text must be places in the text itself.
+  const decode = (ids: readonly number[]): string =>
+    ids.length === 0 ? "" : tokenizer.decode([...ids], { clean_up_tokenization_spaces: false });
   const bosId = special("bos_token") ?? special("cls_token");
   return {
     vocabularySize: largest + 1,
@@ -74,7 +77,7 @@ export function createTokenizer(tokenizerJson: object, tokenizerConfig: object):
       }
       return maxTokens === undefined ? ids : ids.slice(0, maxTokens);
     },
-    decode: (ids) => tokenizer.decode([...ids]),
-    toStrTokens: (ids) => ids.map((id) => tokenizer.decode([id])),
+    decode,
+    toStrTokens: (ids) => ids.map((id) => decode([id])),
   };
 }

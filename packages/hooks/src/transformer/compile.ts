@@ -25,7 +25,7 @@ export function neutralFeeds(name: string, slot: Slot, nRows: number): Record<st
       };
     case "set":
       return {
-        [`${name}.keep`]: new Tensor("bool", new Uint8Array([1]), one),
+        [`${name}.replace`]: new Tensor("bool", new Uint8Array([0]), one),
         [`${name}.value`]: new Tensor("float32", new Float32Array([0]), one),
       };
     case "affine":
@@ -116,17 +116,17 @@ function compileSlot(
     };
   }
   if (slot === "set") {
-    const keep = new Uint8Array(size).fill(1);
+    const replace = new Uint8Array(size);
     const value = new Float32Array(size);
     for (const { op, ...rest } of interventions) {
       each({ op, ...rest }, (flat, unit) => {
-        keep[flat] = 0;
+        replace[flat] = 1;
         value[flat] = op.type === "constant" ? op.value : op.type === "mean" ? op.values[unit]! : 0;
       });
       if (op.type === "mean") checkLength(op.values, nUnits, name);
     }
     return {
-      [`${name}.keep`]: new Tensor("bool", keep, dims),
+      [`${name}.replace`]: new Tensor("bool", replace, dims),
       [`${name}.value`]: new Tensor("float32", value, dims),
     };
   }

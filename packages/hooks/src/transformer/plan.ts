@@ -41,10 +41,11 @@ export const OUTPUT = "penfield.output";
  * Interventions at a tensor x become, for the slots asked for,
  *
  *   y = Where(<hook>.mask, Gather(x, <hook>.src, axis 0), x)     (patch)
- *   y = Where(<hook>.keep, y, <hook>.value)                      (set)
+ *   y = Where(<hook>.replace, <hook>.value, y)                   (set)
  *   y = y * <hook>.scale + <hook>.shift                          (affine)
  *
- * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are.
+ * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are. (What is
+ * kept must be the second branch of Where: onnxruntime turns -0 in the first into +0.)
  */
 export function buildSessionModel(
   model: ModelProto,
@@ -131,7 +132,7 @@ function hookNodes(
     step("Gather", [original, `${name}.src`], "gathered", { axis: 0n });
     step("Where", [`${name}.mask`, at, original], "patched");
   }
-  if (slots.includes("set")) step("Where", [`${name}.keep`, at, `${name}.value`], "set");
+  if (slots.includes("set")) step("Where", [`${name}.replace`, `${name}.value`, at], "set");
   if (slots.includes("affine")) {
     step("Mul", [at, `${name}.scale`], "scaled");
     step("Add", [at, `${name}.shift`], "shifted");
@@ -148,7 +149,7 @@ function slotInputs(name: string, slot: Slot) {
     case "patch":
       return [makeValueInfo(`${name}.src`, "int64", [`${name}.src.batch`]), input("mask", "bool")];
     case "set":
-      return [input("keep", "bool"), input("value", "float32")];
+      return [input("replace", "bool"), input("value", "float32")];
     case "affine":
       return [input("scale", "float32"), input("shift", "float32")];
   }
