@@ -9,7 +9,7 @@ import { createLinalg } from "@penfield/linalg";
 import { quantile } from "@penfield/stats";
 import { checkFinite } from "./columns.ts";
 import { checkFolds, contiguousFolds, type Fold, groupedFolds } from "./folds.ts";
-import { predict, type Responses, type RidgeOptions, ridgeCv } from "./ridgeCv.ts";
+import { type Responses, type RidgeOptions, ridgePredictions } from "./ridgeCv.ts";
 
 /** How an encoding model is fitted and tested. */
 export interface EncodingOptions extends Omit<RidgeOptions, "folds" | "intercept"> {
@@ -97,13 +97,12 @@ export async function encodingScore(
       throwIfAborted(signal, "encodingScore");
       const [fitted, held] = standardize ? scaled(x, train, test) : partsOf(x, train, test);
       const inner = innerFoldsOf(train, innerFolds, groups);
-      const model = await ridgeCv(fitted, takeRows(y, train), {
+      const predicted = await ridgePredictions(fitted, takeRows(y, train), held, {
         ...options,
         onProgress: undefined,
         folds: inner,
         linalg,
       });
-      const predicted = await predict(model, held, { linalg });
       addCorrelations(predicted, takeRows(y, test), sums, counts);
       onProgress?.({ stage: "scoring", done: f + 1, total: folds.length, unit: "folds" });
     }

@@ -13,7 +13,7 @@ import {
 import { choleskySolve, createLinalg, matrix } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
 import { contiguousFolds } from "./folds.ts";
-import { predict, type Responses, ridgeCv } from "./ridgeCv.ts";
+import { predict, type Responses, ridgeCv, ridgePredictions } from "./ridgeCv.ts";
 
 const linalg = createLinalg();
 afterAll(() => linalg.dispose());
@@ -127,6 +127,21 @@ describe("ridgeCv", () => {
     });
     closed.coefficients.data.forEach((value, i) => {
       expect(value).toBeCloseTo(slow.coefficients.data[i]!, 12);
+    });
+  });
+
+  test.each([
+    ["tall", 25, 4],
+    ["wide", 12, 30],
+  ])("predicts the same without coefficients (%s)", async (_, n, p) => {
+    const { x, y } = planted(n, p, 5, 3);
+    const held = planted(7, p, 1, 4).x;
+    const options = { linalg, folds: 4, targetBatch: 2 };
+    const direct = await ridgePredictions(x, y, held, options);
+    const through = await predict(await ridgeCv(x, y, options), held, { linalg });
+    expect(direct.shape).toEqual([7, 5]);
+    direct.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(through.data[i]!, 10);
     });
   });
 

@@ -95,31 +95,86 @@ export async function ridgeCv(
   options: RidgeOptions = {},
 ): Promise<RidgeModel> {
   const plan = planRidge(x, y, options);
-  const own = options.linalg === undefined;
-  const linalg = options.linalg ?? createLinalg();
-  try {
-    if (plan.leaveOneOut) {
-      const whole = await decompose(x, plan, linalg);
-      const scores = await leaveOneOutScores(y, whole, plan, linalg, options);
-      return await refit(y, whole, chooseAlphas([scores], plan), plan, linalg, options);
-    }
-    const folds: PreparedFold[] = [];
-    for (const [i, fold] of plan.folds.entries()) {
+  return withLinalg(options.linalg, async (linalg) => {
+    const { whole, choice } = await choosePenalties(x, y, plan, linalg, options);
+    return refit(y, whole, choice, plan, linalg, options);
+  });
+}
+
+/**
+ * What `ridgeCv` fitted to x and y expects for other stimuli, without ever forming the coefficients, which
+ * for thousands of units and targets are far larger than the data.
+ *
+ * @param held - `[nHeld, nUnits]`, finite.
+ */
+export async function ridgePredictions(
+  x: Activations,
+  y: Responses,
+  held: Activations,
+  options: RidgeOptions = {},
+): Promise<Responses> {
+  const plan = planRidge(x, y, options);
+  const { nStimuli, nTargets, intercept } = plan;
+  return withLinalg(options.linalg, async (linalg) => {
+    const { whole, choice } = await choosePenalties(x, y, plan, linalg, options);
+    const other = block(held, rowsOf(held.shape[0]));
+    if (intercept) subtractRow(other, whole.xMeans);
+    const scores = await whole.spectrum.scoresOf(other);
+    const out = new Float64Array(other.nRows * nTargets);
+    for (const [from, to] of batches(plan)) {
       throwIfAborted(options.signal, "ridgeCv");
-      folds.push(await prepare(x, fold, plan, linalg));
-      options.onProgress?.({
-        stage: "decomposing folds",
-        done: i + 1,
-        total: plan.folds.length,
-        unit: "folds",
-      });
+      const targets = block(y, rowsOf(nStimuli), from, to);
+      const yMeans = intercept ? columnMeans(targets) : new Float64Array(to - from);
+      const shrunk = await shrink(targets, yMeans, whole.spectrum, choice, from, linalg);
+      const { data } = await linalg.matmul(scores, shrunk);
+      const width = to - from;
+      for (let i = 0; i < other.nRows; i++) {
+        for (let t = 0; t < width; t++) {
+          out[i * nTargets + from + t] = data[i * width + t]! + yMeans[t]!;
+        }
+      }
     }
-    const scores = await foldScores(y, folds, plan, linalg, options);
-    const best = chooseAlphas(scores, plan);
-    return await refit(y, await decompose(x, plan, linalg), best, plan, linalg, options);
+    return tensor(out, ["stimulus", "target"], [other.nRows, nTargets]);
+  });
+}
+
+async function withLinalg<T>(
+  given: Linalg | undefined,
+  work: (linalg: Linalg) => Promise<T>,
+): Promise<T> {
+  const linalg = given ?? createLinalg();
+  try {
+    return await work(linalg);
   } finally {
-    if (own) await linalg.dispose();
+    if (given === undefined) await linalg.dispose();
   }
+}
+
+async function choosePenalties(
+  x: Activations,
+  y: Responses,
+  plan: Plan,
+  linalg: Linalg,
+  options: LongWork,
+): Promise<{ whole: Whole; choice: Choice }> {
+  if (plan.leaveOneOut) {
+    const whole = await decompose(x, plan, linalg);
+    const scores = await leaveOneOutScores(y, whole, plan, linalg, options);
+    return { whole, choice: chooseAlphas([scores], plan) };
+  }
+  const folds: PreparedFold[] = [];
+  for (const [i, fold] of plan.folds.entries()) {
+    throwIfAborted(options.signal, "ridgeCv");
+    folds.push(await prepare(x, fold, plan, linalg));
+    options.onProgress?.({
+      stage: "decomposing folds",
+      done: i + 1,
+      total: plan.folds.length,
+      unit: "folds",
+    });
+  }
+  const choice = chooseAlphas(await foldScores(y, folds, plan, linalg, options), plan);
+  return { whole: await decompose(x, plan, linalg), choice };
 }
 
 interface Plan {
@@ -385,6 +440,28 @@ async function leaveOneOutScores(
   return scores;
 }
 
+/** diag(1 / (lambda + alpha)) C for a batch of targets, [k, nBatch]. Takes the means away in place. */
+async function shrink(
+  targets: Matrix<Float64Array>,
+  yMeans: Float64Array,
+  spectrum: Spectrum,
+  { bestAlphas }: Choice,
+  from: number,
+  linalg: Linalg,
+): Promise<Matrix<Float64Array>> {
+  subtractRow(targets, yMeans);
+  const projected = await linalg.matmul(spectrum.project, targets);
+  const { nRows, nColumns } = projected;
+  const data = new Float64Array(projected.data.length);
+  for (let k = 0; k < nRows; k++) {
+    for (let t = 0; t < nColumns; t++) {
+      data[k * nColumns + t] =
+        projected.data[k * nColumns + t]! / (spectrum.lambda[k]! + bestAlphas[from + t]!);
+    }
+  }
+  return { data, nRows, nColumns };
+}
+
 async function refit(
   y: Responses,
   { xMeans, spectrum }: Whole,
@@ -402,14 +479,10 @@ async function refit(
     throwIfAborted(signal, "ridgeCv");
     const targets = block(y, rows, from, to);
     const yMeans = intercept ? columnMeans(targets) : new Float64Array(to - from);
-    if (intercept) subtractRow(targets, yMeans);
-    const projected = await linalg.matmul(spectrum.project, targets); // [k, nBatch]
     const width = to - from;
-    const shrunk = projected.data.map(
-      (value, i) =>
-        value / (spectrum.lambda[Math.floor(i / width)]! + bestAlphas[from + (i % width)]!),
-    );
-    const fitted = await linalg.matmul(expand, { ...projected, data: shrunk }); // [nUnits, nBatch]
+    const choice = { bestAlphas, cvScores };
+    const shrunk = await shrink(targets, yMeans, spectrum, choice, from, linalg);
+    const fitted = await linalg.matmul(expand, shrunk); // [nUnits, nBatch]
     for (let u = 0; u < nUnits; u++) {
       const row = fitted.data.subarray(u * width, (u + 1) * width);
       coefficients.set(row, u * nTargets + from);

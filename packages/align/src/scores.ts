@@ -1,6 +1,6 @@
 import type { Matrix } from "@penfield/linalg";
 
-/** How good predictions of one target are; higher is better. */
+/** How good predictions of each target are; higher is better. Writes one value per target into `out`. */
 export type ScoreFunction = (yTrue: Matrix, yHat: Matrix, out: Float64Array) => void;
 
 /** The name of a score. */
@@ -10,61 +10,71 @@ export type RidgeScore = "l2" | "r2" | "correlation";
 export const ridgeScores: Readonly<Record<RidgeScore, ScoreFunction>> = {
   /** Minus the mean squared error. */
   l2: (yTrue, yHat, out) => {
-    overTargets(yTrue, yHat, out, ({ error, n }) => -error / n);
+    const errors = squaredErrors(yTrue, yHat);
+    for (let t = 0; t < out.length; t++) out[t] = -errors[t]! / yTrue.nRows;
   },
   /** 1 - SSE / SST; 0 if the target does not vary. */
   r2: (yTrue, yHat, out) => {
-    overTargets(yTrue, yHat, out, ({ error, squareTrue }) =>
-      squareTrue === 0 ? 0 : 1 - error / squareTrue,
-    );
+    const errors = squaredErrors(yTrue, yHat);
+    const { squareTrue } = moments(yTrue, yTrue);
+    for (let t = 0; t < out.length; t++) {
+      out[t] = squareTrue[t] === 0 ? 0 : 1 - errors[t]! / squareTrue[t]!;
+    }
   },
   /** Pearson's r; 0 if either does not vary. */
   correlation: (yTrue, yHat, out) => {
-    overTargets(yTrue, yHat, out, ({ product, squareTrue, squareHat }) => {
-      const scale = Math.sqrt(squareTrue) * Math.sqrt(squareHat);
-      return scale === 0 ? 0 : product / scale;
-    });
+    const { squareTrue, squareHat, products } = moments(yTrue, yHat);
+    for (let t = 0; t < out.length; t++) {
+      const scale = Math.sqrt(squareTrue[t]!) * Math.sqrt(squareHat[t]!);
+      out[t] = scale === 0 ? 0 : products[t]! / scale;
+    }
   },
 };
 
-interface Sums {
-  readonly n: number;
-  /** Sum of squared errors. */
-  readonly error: number;
-  /** Sums of squares and products about the means. */
-  readonly squareTrue: number;
-  readonly squareHat: number;
-  readonly product: number;
+/** Sums over rows, [nTargets]; rows are read in order, for they are how the values lie in memory. */
+function squaredErrors(yTrue: Matrix, yHat: Matrix): Float64Array {
+  const { nRows, nColumns } = yTrue;
+  const sums = new Float64Array(nColumns);
+  for (let i = 0; i < nRows; i++) {
+    const at = i * nColumns;
+    for (let t = 0; t < nColumns; t++) {
+      const error = yTrue.data[at + t]! - yHat.data[at + t]!;
+      sums[t]! += error * error;
+    }
+  }
+  return sums;
 }
 
-function overTargets(
-  yTrue: Matrix,
-  yHat: Matrix,
-  out: Float64Array,
-  score: (sums: Sums) => number,
-): void {
-  const { nRows: n, nColumns: nTargets } = yTrue;
-  for (let t = 0; t < nTargets; t++) {
-    let meanTrue = 0;
-    let meanHat = 0;
-    for (let i = 0; i < n; i++) {
-      meanTrue += yTrue.data[i * nTargets + t]!;
-      meanHat += yHat.data[i * nTargets + t]!;
+interface Moments {
+  readonly squareTrue: Float64Array;
+  readonly squareHat: Float64Array;
+  readonly products: Float64Array;
+}
+
+/** Sums of squares and products about the means, [nTargets] each. */
+function moments(yTrue: Matrix, yHat: Matrix): Moments {
+  const { nRows, nColumns } = yTrue;
+  const meanTrue = new Float64Array(nColumns);
+  const meanHat = new Float64Array(nColumns);
+  for (let i = 0; i < nRows; i++) {
+    const at = i * nColumns;
+    for (let t = 0; t < nColumns; t++) {
+      meanTrue[t]! += yTrue.data[at + t]! / nRows;
+      meanHat[t]! += yHat.data[at + t]! / nRows;
     }
-    meanTrue /= n;
-    meanHat /= n;
-    let error = 0;
-    let squareTrue = 0;
-    let squareHat = 0;
-    let product = 0;
-    for (let i = 0; i < n; i++) {
-      const a = yTrue.data[i * nTargets + t]!;
-      const b = yHat.data[i * nTargets + t]!;
-      error += (a - b) ** 2;
-      squareTrue += (a - meanTrue) ** 2;
-      squareHat += (b - meanHat) ** 2;
-      product += (a - meanTrue) * (b - meanHat);
-    }
-    out[t] = score({ n, error, squareTrue, squareHat, product });
   }
+  const squareTrue = new Float64Array(nColumns);
+  const squareHat = new Float64Array(nColumns);
+  const products = new Float64Array(nColumns);
+  for (let i = 0; i < nRows; i++) {
+    const at = i * nColumns;
+    for (let t = 0; t < nColumns; t++) {
+      const a = yTrue.data[at + t]! - meanTrue[t]!;
+      const b = yHat.data[at + t]! - meanHat[t]!;
+      squareTrue[t]! += a * a;
+      squareHat[t]! += b * b;
+      products[t]! += a * b;
+    }
+  }
+  return { squareTrue, squareHat, products };
 }

@@ -79,6 +79,24 @@ describe("symmetricEigen", () => {
     expect(largest(v.mmul(v.transpose()).sub(MlMatrix.eye(3)))).toBeLessThan(1e-14);
   });
 
+  test("a matrix whose rotations are applied in several parts", () => {
+    const n = 130;
+    const a = symmetric(n, 9);
+    const { values, vectors } = symmetricEigen(ours(a));
+    const v = theirs(vectors);
+    const tolerance = 20 * n * Number.EPSILON;
+    expect(largest(v.mmul(v.transpose()).sub(MlMatrix.eye(n)))).toBeLessThan(tolerance);
+    expect(
+      largest(
+        v
+          .transpose()
+          .mmul(MlMatrix.diag([...values]))
+          .mmul(v)
+          .sub(a),
+      ),
+    ).toBeLessThan(tolerance);
+  });
+
   test("a larger matrix with eigenvalues over twelve orders of magnitude", () => {
     const n = 120;
     const { vectors } = symmetricEigen(ours(symmetric(n, 5)));
