@@ -44,11 +44,15 @@ async function install() {
   const stamp = join(root, "node_modules", ".penfield-installed");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   console.error("Installing (once) ...");
-  const code = await run("npx", ["--yes", PNPM, "install", "--frozen-lockfile", "--reporter=append-only"], {
-    quiet: true,
-    // onnxruntime-node would fetch GPU libraries from outside the registry.
-    env: { ONNXRUNTIME_NODE_INSTALL: "skip" },
-  });
+  const code = await run(
+    "npx",
+    ["--yes", PNPM, "install", "--frozen-lockfile", "--reporter=append-only"],
+    {
+      quiet: true,
+      // onnxruntime-node would fetch GPU libraries from outside the registry.
+      env: { ONNXRUNTIME_NODE_INSTALL: "skip" },
+    },
+  );
   if (code !== 0) {
     console.error("Error: the installation failed; the messages above say why.");
     process.exit(1);
@@ -57,10 +61,14 @@ async function install() {
 }
 
 const node = (file, words, options = {}) =>
-  run(process.execPath, ["--import", "tsx", "--conditions=@penfield/source", join(root, file), ...words], {
-    ...options,
-    cwd: root,
-  });
+  run(
+    process.execPath,
+    ["--import", "tsx", "--conditions=@penfield/source", join(root, file), ...words],
+    {
+      ...options,
+      cwd: root,
+    },
+  );
 const bin = (name) => join(root, "node_modules", ".bin", name);
 
 /** Types, style, then every test; the last line counts them. */
@@ -82,7 +90,12 @@ async function vitest(words) {
   const folder = join(root, "node_modules", ".cache", "vitest-results");
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${process.pid}.json`);
-  const code = await run(bin("vitest"), [...words, "--reporter=default", "--reporter=json", `--outputFile=${file}`]);
+  const code = await run(bin("vitest"), [
+    ...words,
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile=${file}`,
+  ]);
   let counts = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 };
   try {
     counts = JSON.parse(readFileSync(file, "utf8"));
@@ -101,7 +114,9 @@ const tasks = {
   start: (words) => node("apps/cli/src/main.ts", ["start", ...words]),
   penfield: (words) => node("apps/cli/src/main.ts", words),
   test,
-  "test:real": (words) => vitest(["run", "--config", "test/real-models/vitest.config.ts", ...words]),
+  "test:real": (words) =>
+    vitest(["run", "--config", "test/real-models/vitest.config.ts", ...words]),
+  example: ([name, ...words]) => node(`examples/${name}.ts`, words),
   bench: (words) => node("test/bench/run.ts", words),
   golden: (words) => node("test/golden/run.ts", words),
   check: async (words) => (await test(words)) || run(bin("knip"), []),

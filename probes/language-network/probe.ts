@@ -64,7 +64,12 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
       tasks.map((t) => t.task),
       { scoring: settings.scoring, prependBos: settings.prependBos },
     );
-    const reading = { units, pooling: settings.pooling, maxTokens: settings.maxTokens };
+    const reading = {
+      units,
+      pooling: settings.pooling,
+      maxTokens: settings.maxTokens,
+      prependBos: settings.prependBos,
+    };
     const texts = [...positive, ...negative].map((s) => s.text);
     const all = await readUnitsOnce(model, texts, "localizer", reading, context);
     const [, nLayers, nUnits] = all.shape;
