@@ -75,6 +75,14 @@ describe("createTokenizer", () => {
     expect(adding.encode("the dog", { prependBos: true })).toEqual([0, 3, 4]);
   });
 
+  test("a word outside the vocabulary, without a token for such words", () => {
+    const model = { type: "WordLevel", vocab: { the: 0, dog: 1 } };
+    const strict = createTokenizer({ ...wordLevel([]), model }, {});
+    expect(strict.encode("the dog")).toEqual([0, 1]);
+    expect(() => strict.encode("the cat")).toThrow(TokenizerError);
+    expect(() => strict.encode("the cat")).toThrow(/got a word outside it in "the cat"/);
+  });
+
   test("special tokens: cls where there is no bos, eos for padding, else the first", () => {
     expect(createTokenizer(wordLevel(words), { cls_token: "<s>" }).bosId).toBe(0);
     expect(createTokenizer(wordLevel(words), { eos_token: "<unk>" }).padId).toBe(1);

@@ -11,6 +11,8 @@ export interface TextTokenizer {
    * @param options.prependBos - Put the beginning-of-text token first; by default the tokenizer's
    *   own behaviour.
    * @param options.maxTokens - Keep only so many tokens from the start.
+   * @throws {TokenizerError} if there is no beginning-of-text token to prepend, or a word is outside
+   *   the vocabulary and there is no token for such words.
    */
   encode(text: string, options?: EncodeOptions): number[];
   decode(ids: readonly number[]): string;
@@ -31,7 +33,10 @@ export interface EncodeOptions {
 export function createTokenizer(tokenizerJson: object, tokenizerConfig: object): TextTokenizer {
   let tokenizer: Tokenizer;
   try {
-    tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+    // The library takes a word-level model's token for unknown words from the configuration alone.
+    const { model } = tokenizerJson as { model?: { unk_token?: unknown } };
+    const unknown = typeof model?.unk_token === "string" ? { unk_token: model.unk_token } : {};
+    tokenizer = new Tokenizer(tokenizerJson, { ...unknown, ...tokenizerConfig });
   } catch (cause) {
     throw new FormatError(
       `createTokenizer: tokenizer.json is not a tokenizer: ${(cause as Error).message}`,
@@ -74,6 +79,12 @@ export function createTokenizer(tokenizerJson: object, tokenizerConfig: object):
           }
           ids = [bosId, ...ids];
         }
+      }
+      if (ids.some((id) => id === undefined)) {
+        throw new TokenizerError(
+          `encode: expected text of the tokenizer's vocabulary, got a word outside it in ${JSON.stringify(text.slice(0, 60))}`,
+          { hint: "The tokenizer has no token for unknown words; change the text." },
+        );
       }
       return maxTokens === undefined ? ids : ids.slice(0, maxTokens);
     },

@@ -217,10 +217,12 @@ export function locate(model: ModelProto): Located {
 class GraphView {
   readonly index: GraphIndex;
   readonly types: ReadonlyMap<string, number>;
+  readonly #scales: ReadonlySet<string>;
 
   constructor(index: GraphIndex) {
     this.index = index;
     this.types = inferElementTypes(index);
+    this.#scales = quantisationScales(index);
   }
 
   node(number: number): NodeProto {
@@ -237,7 +239,7 @@ class GraphView {
   }
 
   isActivation(tensor: string): boolean {
-    if (tensor === "" || this.index.isConstant(tensor)) return false;
+    if (tensor === "" || this.index.isConstant(tensor) || this.#scales.has(tensor)) return false;
     // Integer products of quantised layers carry activations too.
     const type = this.types.get(tensor) ?? elementType.float32;
     return FLOATS.has(type) || type === elementType.int32 || type === elementType.uint8;
@@ -382,6 +384,23 @@ class GraphView {
   outputNamed(wanted: string): string | undefined {
     return this.index.graph.output.find((v) => v.name === wanted)?.name;
   }
+}
+
+/**
+ * Scales and zero points that dynamic quantisation computes, and what is computed from them alone.
+ * They come from activations but go past the weights: a walk that took them would leave its branch.
+ */
+function quantisationScales(index: GraphIndex): ReadonlySet<string> {
+  const scales = new Set<string>();
+  for (const number of index.order) {
+    const { opType, input, output } = index.graph.node[number]!;
+    const changing = input.filter((name) => name !== "" && !index.isConstant(name));
+    if (opType === "DynamicQuantizeLinear") for (const name of output.slice(1)) scales.add(name);
+    else if (changing.length > 0 && changing.every((name) => scales.has(name))) {
+      for (const name of output) scales.add(name);
+    }
+  }
+  return scales;
 }
 
 function findResidualAdds(view: GraphView): ResidualAdd[] {
