@@ -1,4 +1,10 @@
-import { createScorer, lesionExperiment, lesionHooks, lesionOf } from "@penfield/ablate";
+import {
+  createScorer,
+  lesionExperiment,
+  lesionHooks,
+  lesionOf,
+  type TaskSummary,
+} from "@penfield/ablate";
 import { DataError } from "@penfield/core";
 import { contrast, crossValidate, multipleDemandStimuli, selectUnits } from "@penfield/localize";
 import { contrastSet, loadStimulusSet } from "@penfield/recordings";
@@ -9,7 +15,7 @@ import { lesionStore } from "../src/lesionStore.ts";
 import { describeForReport, openModel } from "../src/openModel.ts";
 import type { Probe, ProbeContext, ProbeResult } from "../src/probe.ts";
 import { readUnitsOnce } from "../src/readUnits.ts";
-import { dissociationSection } from "../src/sections/dissociation.ts";
+import { dissociationSection, type RatedTasks, rateTasks } from "../src/sections/dissociation.ts";
 import { lesionSection } from "../src/sections/lesion.ts";
 import { selectionSection, unitsSection } from "../src/sections/selection.ts";
 import { softwareVersions } from "../src/software.ts";
@@ -110,6 +116,8 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
       signal,
     });
 
+    const rated = rateTasks(scorer.tasks, roles, experiment.baseline, seed);
+
     // A second localizer, for other work than language: hard sums against easy ones.
     const sums = multipleDemandStimuli(42);
     const demand = await readUnitsOnce(
@@ -149,7 +157,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     const dissociation = dissociationSection(
       experiment,
       { id: "multiple-demand", title: "Multiple-demand units", outcomes: demandOutcomes },
-      roles,
+      rated,
       seed,
     );
     const sections: Section[] = [
@@ -161,8 +169,8 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     ];
     const verdicts: (Verdict | undefined)[] = [
       selectivityVerdict(EXPECTATIONS[0], heldOut),
-      harmVerdict(EXPECTATIONS[1], experiment, roles, "language", "harmed", seed),
-      harmVerdict(EXPECTATIONS[2], experiment, roles, "control", "spared", seed),
+      harmVerdict(EXPECTATIONS[1], experiment, rated, "language", "harmed", seed),
+      harmVerdict(EXPECTATIONS[2], experiment, rated, "control", "spared", seed),
       alignmentVerdict(EXPECTATIONS[3], aligned.section),
     ];
     const identity = model.identity;
@@ -195,12 +203,10 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
           ...taskStimuli,
           ...aligned.stimuli,
         ],
-        warnings: warningsFor(
-          model.cfg.batchDependent,
-          identity,
-          selected.indices.length,
-          aligned.warnings,
-        ),
+        warnings: warningsFor(model.cfg.batchDependent, identity, selected.indices.length, [
+          ...atChance(scorer.tasks, rated),
+          ...aligned.warnings,
+        ]),
         verdicts: verdicts.filter((v) => v !== undefined),
         sections,
       },
@@ -268,4 +274,14 @@ function warningsFor(
       : []),
     ...more,
   ];
+}
+
+/** Names the tasks that no verdict counts. */
+function atChance(tasks: readonly TaskSummary[], { able }: RatedTasks): string[] {
+  const names = tasks.filter((_, i) => !able[i]).map((task) => task.title);
+  return names.length === 0
+    ? []
+    : [
+        `The intact model does not do these tasks better than by guessing, so they have no say in the verdicts: ${names.join("; ")}.`,
+      ];
 }

@@ -12,6 +12,7 @@ import {
 import type { Task } from "@penfield/recordings";
 import type { Verdict } from "@penfield/report";
 import type { Probe, ProbeContext, ProbeResult } from "../src/probe.ts";
+import { rateTasks } from "../src/sections/dissociation.ts";
 import { lesionSection } from "../src/sections/lesion.ts";
 import { selectionSection, unitsSection } from "../src/sections/selection.ts";
 import { softwareVersions } from "../src/software.ts";
@@ -88,6 +89,7 @@ async function run({ settings, onProgress, signal }: ProbeContext): Promise<Prob
       onProgress,
       signal,
     });
+    const rated = rateTasks(scorer.tasks, ROLES, experiment.baseline, seed);
     const hits = intersect(selected, known).indices.length;
     const recall: Verdict = {
       expectation: EXPECTATIONS[0],
@@ -103,8 +105,8 @@ async function run({ settings, onProgress, signal }: ProbeContext): Promise<Prob
     const verdicts = [
       recall,
       selectivityVerdict(EXPECTATIONS[1], heldOut),
-      harmVerdict(EXPECTATIONS[2], experiment, ROLES, "language", "harmed", seed),
-      harmVerdict(EXPECTATIONS[3], experiment, ROLES, "control", "spared", seed),
+      harmVerdict(EXPECTATIONS[2], experiment, rated, "language", "harmed", seed),
+      harmVerdict(EXPECTATIONS[3], experiment, rated, "control", "spared", seed),
     ];
     const stimuli = (role: string, name: string, value: readonly unknown[]) => ({
       role,

@@ -6,8 +6,7 @@ import {
 } from "@penfield/ablate";
 import type { CrossValidation } from "@penfield/localize";
 import type { AlignmentSection, Verdict } from "@penfield/report";
-import { pooled } from "./sections/dissociation.ts";
-import type { TaskRole } from "./tasks.ts";
+import { pooled, type RatedTasks } from "./sections/dissociation.ts";
 
 const percent = (value: number): string => `${(100 * value).toFixed(1)}`;
 const points = ({ value, interval }: Estimated): string =>
@@ -23,25 +22,31 @@ export function selectivityVerdict(expectation: string, heldOut: CrossValidation
 
 /**
  * Does silencing the units harm tasks of a role more than silencing random ones does? Harm is the
- * change in accuracy over all items of the role's tasks, at the main dose.
+ * change in accuracy over the items of the role's tasks that the intact model can do, at the main dose.
  */
 export function harmVerdict(
   expectation: string,
   experiment: LesionExperiment,
-  roles: readonly TaskRole[],
+  rated: RatedTasks,
   role: "language" | "control",
   expected: "harmed" | "spared",
   seed: number,
 ): Verdict | undefined {
   const { baseline, runs, mainDose } = experiment;
-  const values = (outcomes: readonly TaskOutcome[]): Float64Array => pooled(outcomes, roles, role);
-  if (values(baseline).length < 2) return undefined;
+  const values = (outcomes: readonly TaskOutcome[]): Float64Array => pooled(outcomes, rated, role);
+  const nTasks = rated.roles.filter((r) => r === role).length;
+  if (nTasks === 0) return undefined;
+  if (values(baseline).length < 2) {
+    const text = `The intact model does none of the ${nTasks} ${role} tasks better than by guessing: it has nothing to lose.`;
+    return { expectation, outcome: "undecided", text };
+  }
   const main = runs.filter((run) => run.dose === mainDose);
   const localized = main.find((run) => run.set === "localized")!;
   const random = main.filter((run) => run.set === "random").map((run) => values(run.outcomes));
   const effect = lesionEffect(values(baseline), values(localized.outcomes), random, true, seed);
+  const nAble = rated.roles.filter((r, i) => r === role && rated.able[i]).length;
   const beyond = Math.round(effect.p * (effect.nRandom + 1)) - 1;
-  const text = `Silencing ${localized.units.indices.length} units (${mainDose} %) changes accuracy on ${role} tasks by ${points(effect.effect)}; ${effect.nRandom} random sets change it by ${percent(effect.randomMean)} ± ${percent(effect.randomSd)} points, and ${beyond} of them do at least as much harm (p = ${effect.p.toFixed(3)}).`;
+  const text = `Silencing ${localized.units.indices.length} units (${mainDose} %) changes accuracy on ${role} tasks (${nAble} of ${nTasks} that the intact model does above chance) by ${points(effect.effect)}; ${effect.nRandom} random sets change it by ${percent(effect.randomMean)} ± ${percent(effect.randomSd)} points, and ${beyond} of them do at least as much harm (p = ${effect.p.toFixed(3)}).`;
   const high = effect.effect.interval?.[1] ?? Number.NaN;
   // "Harmed" asks for more than chance over items, and for more than any random set does.
   const harmed = high < 0 && beyond === 0;

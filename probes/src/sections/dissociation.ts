@@ -4,34 +4,63 @@ import {
   type LesionExperiment,
   meanWithInterval,
   type TaskOutcome,
+  type TaskSummary,
 } from "@penfield/ablate";
 import type { DissociationSection } from "@penfield/report";
 import type { TaskRole } from "../tasks.ts";
 
-/** Item values of all accuracy tasks of one role, side by side. */
+/**
+ * Item values of the tasks of one role, side by side.
+ *
+ * @param able - Tasks that the model can do at all: the others have nothing to lose.
+ */
 export function pooled(
   outcomes: readonly TaskOutcome[],
-  roles: readonly TaskRole[],
+  { roles, able }: RatedTasks,
   role: TaskRole,
 ): Float64Array {
   return Float64Array.from(
     outcomes.flatMap(({ metric, values }, i) =>
-      roles[i] === role && metric === "accuracy" ? [...values] : [],
+      roles[i] === role && metric === "accuracy" && able[i] ? [...values] : [],
     ),
   );
+}
+
+/** What each task is for, and whether the intact model does it better than by guessing. */
+export interface RatedTasks {
+  readonly roles: readonly TaskRole[];
+  readonly able: readonly boolean[];
+}
+
+/**
+ * Which tasks the intact model can do: accuracy whose 95 % interval over items lies above chance. A
+ * task at chance cannot show a loss, so it has no say in what is harmed or spared.
+ */
+export function rateTasks(
+  tasks: readonly TaskSummary[],
+  roles: readonly TaskRole[],
+  baseline: readonly TaskOutcome[],
+  seed: number,
+): RatedTasks {
+  const able = tasks.map(({ chance }, i) => {
+    if (chance === undefined) return true;
+    const { interval } = meanWithInterval(baseline[i]!.values, seed);
+    return interval !== null && interval[0] > chance;
+  });
+  return { roles, able };
 }
 
 /** Sets the units of one localizer against those of another, on language and on control tasks. */
 export function dissociationSection(
   experiment: LesionExperiment,
   other: { readonly id: string; readonly title: string; readonly outcomes: readonly TaskOutcome[] },
-  roles: readonly TaskRole[],
+  rated: RatedTasks,
   seed: number,
 ): DissociationSection | undefined {
   const { baseline, runs, mainDose } = experiment;
   const cell = (outcomes: readonly TaskOutcome[]): DissociationCell => ({
-    taskA: pooled(outcomes, roles, "language"),
-    taskB: pooled(outcomes, roles, "control"),
+    taskA: pooled(outcomes, rated, "language"),
+    taskB: pooled(outcomes, rated, "control"),
   });
   const base = cell(baseline);
   if (base.taskA.length < 2 || base.taskB.length < 2) return undefined;
@@ -59,7 +88,7 @@ export function dissociationSection(
     kind: "dissociation",
     id: "dissociation",
     title: "Do other units do other jobs?",
-    reading: `Change in accuracy when ${mainDose} % of units are silenced, chosen by two localizers, over all language items and over all control items. The interaction is above 0 if each localizer's units are needed more for their own kind of task; p is its rank among pairs of random sets.`,
+    reading: `Change in accuracy when ${mainDose} % of units are silenced, chosen by two localizers, over the items of all language and of all control tasks that the intact model does above chance. The interaction is above 0 if each localizer's units are needed more for their own kind of task; p is its rank among pairs of random sets.`,
     localizers: localizers.map(({ id, title }) => ({ id, title })),
     tasks: [
       { id: "language", title: "Language tasks", metric: "accuracy", higherIsBetter: true },
