@@ -121,7 +121,10 @@ function detect({ name, path, bytes }: InputFile): Loader | undefined {
   const start = decodeStart(bytes, path);
   if (extension === ".csv") {
     if (/(^|,)"?stim14"?(,|\n|$)/.test(start.split("\n")[0]!)) return "langloc-csv";
-    return start.includes("Sentence_Screen") ? "pereira180-csv" : undefined;
+    if (start.includes("Sentence_Screen")) return "pereira180-csv";
+    return /(^|,)"?id"?(,|$)/.test(start) && /(^|,)"?text"?(,|$)/.test(start)
+      ? "stimuli-tsv"
+      : undefined;
   }
   if (extension === ".jsonl") {
     if (start.includes('"sentence_good"')) return "blimp-jsonl";
@@ -144,7 +147,7 @@ function notFetched(doing: string, path: string, source: CorpusSource): DataErro
     {
       hint:
         source.url || source.files
-          ? `Fetch the set first: fetchCorpus, or penfield fetch ${source.name}.`
+          ? `Fetch the set first: fetchCorpus, or penfield corpora fetch ${source.name}.`
           : "Add its data file.",
     },
   );

@@ -109,7 +109,7 @@ export async function loadRecording(
  *
  * @throws {DataError} if a value is NaN or infinite, or a stimulus id is there twice.
  */
-export function checkRecording(recording: Recording): Recording {
+function checkRecording(recording: Recording): Recording {
   const { data, stimulusIds, name } = recording;
   const [, nStimuli, nTargets] = data.shape;
   let bad = 0;

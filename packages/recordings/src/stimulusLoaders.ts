@@ -7,10 +7,10 @@ import { column, parseTable, type Table } from "./table.ts";
 import { decodeText } from "./text.ts";
 import { readZip } from "./zip.ts";
 
-/** `stimuli.tsv`: id, text, and further columns, of which `condition` is special. */
+/** `stimuli.tsv` (or one CSV file): id, text, and further columns, of which `condition` is special. */
 export function stimuliFromTable({ files }: Input): readonly Stimulus[] {
   return files.flatMap((file) => {
-    const table = readTable(file, "tab");
+    const table = readTable(file, file.name.toLowerCase().endsWith(".csv") ? "comma" : "tab");
     const ids = column(table, "id", file.path);
     const texts = column(table, "text", file.path);
     const conditions = table.columns.includes("condition")

@@ -49,6 +49,15 @@ describe("loadStimulusSet", () => {
     expect(set.stimuli[0]!.condition).toBeUndefined();
   });
 
+  test("reads a CSV file with the same columns", async () => {
+    const path = put("plain/words.csv", 'id,condition,text\na,S,"one, two"\nb,N,three\n');
+    const { stimuli } = await loadStimulusSet(path);
+    expect(stimuli.map(({ text, condition }) => `${condition}: ${text}`)).toEqual([
+      "S: one, two",
+      "N: three",
+    ]);
+  });
+
   test("reads the language localizer's CSVs", async () => {
     const header = Array.from({ length: 14 }, (_, i) => `stim${i + 1}`).join(",");
     const words = Array.from({ length: 12 }, (_, i) => `W${i}`).join(",");
