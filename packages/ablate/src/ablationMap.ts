@@ -26,7 +26,8 @@ export interface AblationMapOptions extends LongWork {
  *
  * @param tokens - Prompts of one length, one row each.
  * @returns `baseline` `[nPrompts]` and `effects` `[nUnits, nPrompts]`: metric with the ablation minus without.
- * @throws {DataError} if prompts differ in length.
+ * @throws {DataError} if there is no prompt, or prompts differ in length.
+ * @throws {ArgumentError} if the hook point is not in a block (the embedding), or the batch is no whole number.
  *
  * Cost: one forward pass over the prompts, then nUnits * nPrompts rows through the layers from the
  * hook's block on.
@@ -40,7 +41,7 @@ export async function ablationMap(
   const lengths = new Set(tokens.map((row) => row.length));
   if (lengths.size !== 1) {
     throw new DataError(
-      `ablationMap: expected prompts of one length, got lengths ${[...lengths].join(", ")}`,
+      `ablationMap: expected prompts of one length, got ${lengths.size === 0 ? "no prompt" : `lengths ${[...lengths].join(", ")}`}`,
     );
   }
   if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
@@ -48,7 +49,13 @@ export async function ablationMap(
   }
   const point = model.hookPoint(hook);
   const units = options.units ?? Array.from({ length: point.nUnits ?? 0 }, (_, i) => i);
-  const from = `blocks.${point.layer ?? 0}.hook_resid_pre`;
+  if (point.layer === undefined) {
+    throw new ArgumentError(
+      `ablationMap: expected a hook point of a block, got ${JSON.stringify(hook)}`,
+      { hint: "What comes before the first block can be changed with blocks.0.hook_resid_pre." },
+    );
+  }
+  const from = `blocks.${point.layer}.hook_resid_pre`;
   const plain = await model.run({ tokens, capture: [from] });
   const prefix = plain.cache.get(from)!;
   const baseline = Float64Array.from(

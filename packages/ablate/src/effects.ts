@@ -60,10 +60,11 @@ export function lesionEffect(
   higherIsBetter: boolean,
   seed = 0,
 ): LesionEffect {
-  const change = Float64Array.from(lesioned, (value, i) => value - baseline[i]!);
-  const effect = meanWithInterval(change, seed);
-  const base = mean(baseline);
-  const nulls = random.map((values) => mean(values) - base);
+  // All effects are computed alike, so that equal ones are equal to the last bit and tie in the rank.
+  const changeOf = (values: ArrayLike<number>): Float64Array =>
+    Float64Array.from(values, (value, i) => value - baseline[i]!);
+  const effect = meanWithInterval(changeOf(lesioned), seed);
+  const nulls = random.map((values) => mean(changeOf(values)));
   const standard = nulls.length > 1 ? standardizeAgainst(effect.value, nulls) : undefined;
   return {
     effect,
@@ -77,6 +78,8 @@ export function lesionEffect(
     nRandom: nulls.length,
   };
 }
+
+const sum = (values: Float64Array): number => values.reduce((total, v) => total + v, 0);
 
 /** The item values of one lesion on the two tasks of a dissociation. */
 export interface DissociationCell {
@@ -114,12 +117,14 @@ export function doubleDissociation(
     taskA: Float64Array.from(x.taskA, (v, i) => harmSign.taskA * (v - y.taskA[i]!)),
     taskB: Float64Array.from(x.taskB, (v, i) => harmSign.taskB * (v - y.taskB[i]!)),
   });
+  // mean(task A) - mean(task B) with one rounding: accuracies that tie are equal to the last bit.
   const value = (x: DissociationCell, y: DissociationCell): number => {
     const { taskA, taskB } = contrastOf(x, y);
-    return mean(taskA) - mean(taskB);
+    const [nA, nB] = [taskA.length, taskB.length];
+    return (sum(taskA) * nB - sum(taskB) * nA) / (nA * nB);
   };
   const observed = contrastOf(a, b);
-  const estimate = mean(observed.taskA) - mean(observed.taskB);
+  const estimate = value(a, b);
   const rng = createRng(seed);
   const resampled = (values: Float64Array): number => {
     let sum = 0;

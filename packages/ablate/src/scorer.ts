@@ -179,10 +179,11 @@ function prepare(task: Task, preparation: Preparation): { summary: TaskSummary; 
       const pairs = task.items.map((item) => {
         const good = encode(item.prompt + item.good, item.id);
         const bad = encode(item.prompt + item.bad, item.id);
-        // Only where the two differ can they be told apart; what follows counts to the end.
-        let from = 0;
-        while (from < good.length && from < bad.length && good[from] === bad[from]) from++;
-        return { good: rows.add(good), bad: rows.add(bad), from };
+        // Only where the two differ can they be told apart; what follows counts to the end. The
+        // first token of a text has no log-probability.
+        let same = 0;
+        while (same < good.length && same < bad.length && good[same] === bad[same]) same++;
+        return { good: rows.add(good), bad: rows.add(bad), from: Math.max(1, same) };
       });
       const value = (logProbs: Float32Array, from: number): number =>
         scoring === "sum"
