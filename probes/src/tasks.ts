@@ -20,7 +20,7 @@ const roles: Record<Task["kind"], TaskRole> = {
 
 /**
  * Reads tasks from folders and files. Minimal pairs of one folder become one task with a group per
- * phenomenon, and so do suites.
+ * file; other tasks stay apart.
  *
  * @param itemsPerGroup - Take so many items of each file's task, drawn with the seed.
  */

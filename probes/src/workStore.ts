@@ -38,8 +38,12 @@ export function folderStore(folder: string): WorkStore {
     async getArray(key) {
       const bytes = await read(path(key, ".npy"));
       if (!bytes) return undefined;
-      const { data, shape } = readNpy(bytes);
-      return data instanceof Float32Array ? { data, shape } : undefined;
+      try {
+        const { data, shape } = readNpy(bytes);
+        return data instanceof Float32Array ? { data, shape } : undefined;
+      } catch {
+        return undefined;
+      }
     },
     putArray: (key, data, shape) => writeFileAtomic(path(key, ".npy"), writeNpy(data, shape)),
   };
