@@ -62,7 +62,10 @@ function mergePairs(
     kind: "minimal-pairs",
     id: name.replace(/[^A-Za-z0-9._-]/g, "-"),
     title: title ?? `Minimal pairs of ${name}`,
-    items: pairs.flatMap((task) => task.items.map((item) => ({ ...item, group: task.id }))),
+    items: pairs.flatMap((task) =>
+      // Each file counts its items from the start: the file's name keeps them apart.
+      task.items.map((item) => ({ ...item, id: `${task.id}-${item.id}`, group: task.id })),
+    ),
   };
   return [merged, ...tasks.filter((task) => task.kind !== "minimal-pairs")];
 }
