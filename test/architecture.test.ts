@@ -18,7 +18,7 @@ const layers: readonly (readonly string[])[] = [
   ["probes"],
   ["viewer"],
   ["cli"],
-  ["test"],
+  ["examples", "test"],
 ];
 
 /** Those that may use less than their layer allows. */
@@ -48,6 +48,7 @@ const workspaces: readonly Workspace[] = [
       .map((entry) => join(group, entry.name)),
   ),
   "probes",
+  "examples",
   "test",
 ]
   .filter((folder) => existsSync(join(root, folder, "package.json")))

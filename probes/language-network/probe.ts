@@ -20,7 +20,7 @@ import { lesionSection } from "../src/sections/lesion.ts";
 import { selectionSection, unitsSection } from "../src/sections/selection.ts";
 import { softwareVersions } from "../src/software.ts";
 import { gatherTasks } from "../src/tasks.ts";
-import { alignmentVerdict, harmVerdict, selectivityVerdict } from "../src/verdicts.ts";
+import { alignmentVerdict, harmVerdict, selectivityVerdict, textVerdict } from "../src/verdicts.ts";
 import { scopedStore } from "../src/workStore.ts";
 
 const QUESTION =
@@ -29,6 +29,7 @@ const QUESTION =
 const EXPECTATIONS = [
   "Units chosen on half of the stimuli stay selective on the other half.",
   "Silencing the selected units harms language tasks more than silencing random units.",
+  "Silencing the selected units makes running text less predictable than silencing random units.",
   "Silencing the selected units spares control tasks.",
   "The selected units predict the recording better than random units.",
 ] as const;
@@ -108,7 +109,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     const experiment = await lesionExperiment(scorer, found.t, {
       kind: units,
       doses: settings.doses,
-      ...(settings.doses.includes(settings.percent) ? { mainDose: settings.percent } : {}),
+      mainDose: settings.percent,
       nRandom: settings.nRandom,
       seed,
       store,
@@ -124,7 +125,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
       model,
       [...sums.positive, ...sums.negative],
       "multiple-demand",
-      { units, pooling: "mean" },
+      { units, pooling: "mean", prependBos: settings.prependBos },
       context,
     );
     const demandSplit = sums.positive.length * size;
@@ -170,8 +171,9 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     const verdicts: (Verdict | undefined)[] = [
       selectivityVerdict(EXPECTATIONS[0], heldOut),
       harmVerdict(EXPECTATIONS[1], experiment, rated, "language", "harmed", seed),
-      harmVerdict(EXPECTATIONS[2], experiment, rated, "control", "spared", seed),
-      alignmentVerdict(EXPECTATIONS[3], aligned.section),
+      textVerdict(EXPECTATIONS[2], experiment, roles, seed),
+      harmVerdict(EXPECTATIONS[3], experiment, rated, "control", "spared", seed),
+      alignmentVerdict(EXPECTATIONS[4], aligned.section),
     ];
     const identity = model.identity;
     return {

@@ -38,6 +38,7 @@ export const plantedCircuit: Probe = {
   expectations: EXPECTATIONS,
   // 6 coordinates after each of 4 blocks: 24 of 640 units are the whole truth.
   defaults: { percent: 3.75, doses: [0.5, 1, 2, 3.75], maxTokens: undefined },
+  ownModel: true,
   folder: "planted-circuit",
   run,
 };

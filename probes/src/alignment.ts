@@ -42,7 +42,7 @@ export interface Aligned {
 
 /** Opens the recording that the settings name; without one, a simulated subject stands in. */
 export async function openBrainData(context: ProbeContext): Promise<BrainData> {
-  const { recordings, recordingStimuli, recordingKey } = context.settings;
+  const { recordings, recordingStimuli, recordingKey, recordingGroups } = context.settings;
   if (recordings === undefined) return simulatedSubject(context);
   if (recordingStimuli === undefined) {
     throw new ArgumentError(
@@ -77,7 +77,31 @@ export async function openBrainData(context: ProbeContext): Promise<BrainData> {
     const name = names[setIndices[i]!]!;
     rows[row] = keys.flatMap((key, stimulus) => (key === name ? [stimulus] : []));
   });
-  return { recording, set, rows, groups: undefined, warnings: [] };
+  const groups =
+    recordingGroups === undefined
+      ? undefined
+      : groupsOf(rows, set, recordingGroups, recording.stimulusIds);
+  return { recording, set, rows, groups, warnings: [] };
+}
+
+/** The group of each row of a recording: what the column says of its texts, which must agree. */
+function groupsOf(
+  rows: readonly (readonly number[])[],
+  set: StimulusSet,
+  column: string,
+  names: readonly string[],
+): string[] {
+  return rows.map((texts, row) => {
+    const values = new Set(texts.map((i) => set.stimuli[i]!.columns[column] ?? ""));
+    const [value = ""] = values;
+    if (values.size === 1 && value !== "") return value;
+    throw new ArgumentError(
+      `language-network: expected one value of the column ${JSON.stringify(column)} for each row of the recording, got ${value === "" ? "none" : [...values].join(", ")} for ${names[row]}`,
+      {
+        hint: "Name another column with --recording-groups, or leave it out for contiguous folds.",
+      },
+    );
+  });
 }
 
 const SIMULATED_TARGETS = 60;
@@ -160,7 +184,11 @@ export async function alignUnits(
 ): Promise<Aligned> {
   const { settings, onProgress, signal } = context;
   const { recording, set, rows, groups, warnings } = brain;
-  const reading = { units: settings.units, pooling: settings.pooling };
+  const reading = {
+    units: settings.units,
+    pooling: settings.pooling,
+    prependBos: settings.prependBos,
+  };
   const all = flat(
     await readUnitsOnce(
       model,
@@ -239,7 +267,7 @@ export async function alignUnits(
           nUnits,
           score: { value: draws.reduce((a, b) => a + b, 0) / draws.length, interval: null },
           draws,
-          normalized: null,
+          normalized: meanNormalized(result.random),
         },
         {
           set: "all",
@@ -281,6 +309,20 @@ export async function alignUnits(
         nItems: nStimuli,
       },
     ],
-    warnings,
+    warnings: [...warnings, ...leftOut(localized, nTargets)],
   };
+}
+
+function meanNormalized(scores: readonly EncodingScore[]): number | null {
+  const values = scores.flatMap(({ normalized }) => (normalized ? [normalized.median] : []));
+  return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+/** The normalized scores are medians over fewer targets than the scores: say so. */
+function leftOut({ normalized }: EncodingScore, nTargets: number): string[] {
+  return normalized && normalized.nUndefined > 0
+    ? [
+        `${normalized.nUndefined} of ${nTargets} targets have too low a noise ceiling to be divided by it; scores as shares of the ceiling leave them out.`,
+      ]
+    : [];
 }

@@ -20,6 +20,8 @@ export interface ProbeSettings {
   readonly recordingStimuli?: string | undefined;
   /** Column of the recording's stimuli that holds its row names; several stimuli of one name are averaged. */
   readonly recordingKey?: string | undefined;
+  /** Column whose equal values (story, run) are never on both sides of a split; default: contiguous folds. */
+  readonly recordingGroups?: string | undefined;
   readonly percent: number;
   readonly doses: readonly number[];
   readonly nRandom: number;
@@ -57,6 +59,8 @@ export interface Probe {
   readonly expectations: readonly string[];
   /** Settings that differ from the general defaults. */
   readonly defaults: Partial<ProbeSettings>;
+  /** The probe brings its own model: naming another makes no sense. */
+  readonly ownModel?: true;
   /** Folder name of the probe, with its README. */
   readonly folder: string;
   run(context: ProbeContext): Promise<ProbeResult>;

@@ -7,6 +7,7 @@ import {
 import type { CrossValidation } from "@penfield/localize";
 import type { AlignmentSection, Verdict } from "@penfield/report";
 import { pooled, type RatedTasks } from "./sections/dissociation.ts";
+import type { TaskRole } from "./tasks.ts";
 
 const percent = (value: number): string => `${(100 * value).toFixed(1)}`;
 const points = ({ value, interval }: Estimated): string =>
@@ -64,6 +65,40 @@ export function harmVerdict(
           ? "seen"
           : "undecided";
   return { expectation, outcome, text };
+}
+
+/** Does silencing the units make running text less predictable than silencing random ones does? */
+export function textVerdict(
+  expectation: string,
+  experiment: LesionExperiment,
+  roles: readonly TaskRole[],
+  seed: number,
+): Verdict | undefined {
+  const { baseline, runs, mainDose } = experiment;
+  const values = (outcomes: readonly TaskOutcome[]): Float64Array =>
+    Float64Array.from(
+      outcomes.flatMap((outcome, i) => (roles[i] === "text" ? [...outcome.values] : [])),
+    );
+  if (values(baseline).length < 2) return undefined;
+  const main = runs.filter((run) => run.dose === mainDose);
+  const localized = main.find((run) => run.set === "localized")!;
+  const random = main.filter((run) => run.set === "random").map((run) => values(run.outcomes));
+  const { effect, randomMean, randomSd, nRandom, p } = lesionEffect(
+    values(baseline),
+    values(localized.outcomes),
+    random,
+    false,
+    seed,
+  );
+  const beyond = Math.round(p * (nRandom + 1)) - 1;
+  const nats = (value: number): string => `${value >= 0 ? "+" : ""}${value.toFixed(3)}`;
+  const text = `Silencing ${localized.units.indices.length} units (${mainDose} %) changes the loss on running text by ${nats(effect.value)} nats per token${effect.interval ? ` (95 % interval ${nats(effect.interval[0])} to ${nats(effect.interval[1])})` : ""}; ${nRandom} random sets change it by ${nats(randomMean)} ± ${randomSd.toFixed(3)}, and ${beyond} of them do at least as much harm (p = ${p.toFixed(3)}).`;
+  const harmed = (effect.interval?.[0] ?? Number.NaN) > 0 && beyond === 0;
+  return {
+    expectation,
+    outcome: harmed ? "seen" : beyond > nRandom / 4 ? "not seen" : "undecided",
+    text,
+  };
 }
 
 /** Do the units match the recording better than random units? */

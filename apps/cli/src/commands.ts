@@ -77,9 +77,9 @@ async function runProbe(
   values: Values,
   io: Surroundings,
 ): Promise<{ folder: string; report: Report }> {
-  const model = basename(settings.model).replace(/\.onnx$/, "");
+  const model = probe.ownModel ? [] : [basename(settings.model).replace(/\.onnx$/, "")];
   const folder = resolve(
-    (values["out"] as string | undefined) ?? join("reports", `${probe.id}-${model}`),
+    (values["out"] as string | undefined) ?? join("reports", [probe.id, ...model].join("-")),
   );
   // Asked before hours are spent, and again when the folder is written.
   const inside = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {

@@ -11,7 +11,8 @@ run [PROBE]             run an experiment; without a name, list them
   --stimuli PATH        localizer stimuli (default: Penfield's own)
   --tasks PATH          tasks; may be given several times (default: Penfield's own)
   --recordings FILE     .npy [stimuli x targets] or [repeats x stimuli x targets], or a table
-  --recording-stimuli P the stimuli of the recording; --recording-key COLUMN names its rows
+  --recording-stimuli P the stimuli of the recording; --recording-key COLUMN names its rows,
+                        --recording-groups COLUMN keeps a story or run on one side of each split
   --percent P           share of units selected (default 1)
   --doses A,B,C         shares silenced (default 0.125,0.25,0.5,1,2)
   --random N            random sets per dose (default 10)
@@ -30,8 +31,9 @@ hooks --model M         list the hook points of a model [--pattern 'blocks.0.*']
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports in a folder (default reports) [--port N]
 help                    this text
+start                   what npm start runs [--no-serve] [--port N] [--out DIR]
 --version               the version
 
-Every verb takes --json. Errors go to the error stream as message, hint and code.
+run, hooks, corpora and view take --json. Errors go to the error stream as message, hint and code.
 Exit codes: 0 done, 1 failed, 2 the command could not be understood.
 `;

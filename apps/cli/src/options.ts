@@ -33,6 +33,7 @@ export const runOptions: Options = {
   recordings: string,
   "recording-stimuli": string,
   "recording-key": string,
+  "recording-groups": string,
   percent: string,
   doses: string,
   random: string,
@@ -109,6 +110,7 @@ export function readSettings(probe: Probe, values: Values): ProbeSettings {
     recordings: text("recordings"),
     recordingStimuli: text("recording-stimuli"),
     recordingKey: text("recording-key"),
+    recordingGroups: text("recording-groups"),
     percent: numberOption(values, "percent", { min: 0.001, max: 50 }),
     doses: doses && [...new Set(doses)].sort((a, b) => a - b),
     nRandom: numberOption(values, "random", { whole: true, min: 2, max: 1000 }),
@@ -120,7 +122,15 @@ export function readSettings(probe: Probe, values: Values): ProbeSettings {
     threads: numberOption(values, "threads", { whole: true, min: 1, max: 256 }),
   };
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return {
+  if (probe.ownModel && given.model !== undefined) {
+    throw new UsageError(
+      `run ${probe.id}: expected no --model, got ${JSON.stringify(given.model)}`,
+      {
+        hint: "This experiment brings its own model.",
+      },
+    );
+  }
+  const settings = {
     ...defaultSettings,
     ...probe.defaults,
     ...set,
@@ -133,4 +143,7 @@ export function readSettings(probe: Probe, values: Values): ProbeSettings {
               : numberOption(values, "max-tokens", { whole: true, min: 1 }),
         }),
   };
+  // The share that is selected is always one of those silenced: the verdicts speak of it.
+  const all = new Set([...settings.doses, settings.percent]);
+  return { ...settings, doses: [...all].sort((a, b) => a - b) };
 }

@@ -28,7 +28,7 @@ export interface HookPoint {
   /** The tensor's name in the ONNX graph. */
   readonly tensor: string;
   readonly axes: readonly string[];
-  /** Size of the last axis: how many units; undefined until the model has been run. */
+  /** Size of the last axis: how many units; undefined where that axis is token positions. */
   readonly nUnits: number | undefined;
   readonly readable: boolean;
   readonly writable: boolean;

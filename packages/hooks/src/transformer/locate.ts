@@ -134,7 +134,7 @@ export function locate(model: ModelProto): Located {
     const ops = [...new Set(model.graph!.node.map((n) => n.opType))];
     throw new ModelError(
       `locate: expected a transformer (attention and MLP branches added to a residual stream), got ${adds.length} residual sums and no attention among ${model.graph!.node.length} nodes (${ops.slice(0, 12).join(", ")}${ops.length > 12 ? ", …" : ""})`,
-      { hint: "Raw tensors of any graph can still be read by their ONNX names." },
+      { hint: "Penfield opens transformers; other networks have no hook points to find." },
     );
   }
   const hooks: LocatedHook[] = [];

@@ -221,7 +221,9 @@ export class HookedModel {
           aliases: hookAliases(hook.kind, hook.layer),
           tensor: hook.tensor,
           axes: axesOf[hook.kind],
-          nUnits: probe.shapes.get(name)?.at(-1),
+          // The last axis of scores and patterns is the input's length, not a number of units.
+          nUnits:
+            axesOf[hook.kind].at(-1) === "src_pos" ? undefined : probe.shapes.get(name)?.at(-1),
           readable: true,
           writable: hook.writable,
           reason: hook.reason,
