@@ -36,7 +36,10 @@ export interface ScorerOptions {
    * yes if the tokenizer has one.
    */
   readonly prependBos?: boolean | undefined;
-  /** Tokens, padding included, in one run of the model; default 2048. */
+  /**
+   * Tokens, padding included, in one run of the model. Default: 2048, and fewer where the vocabulary is
+   * so large that the scores of a batch would pass 64 MB.
+   */
   readonly batchTokens?: number | undefined;
 }
 
@@ -55,6 +58,9 @@ export interface Scorer {
     options?: LongWork & { readonly wired?: readonly string[] | undefined },
   ): Promise<readonly TaskOutcome[]>;
 }
+
+/** Scores over the vocabulary held at once: 64 MB. Larger batches fall out of the processor's caches. */
+const MAX_SCORES = 16 * 2 ** 20;
 
 /** From the log-probabilities of each text's tokens to one value per item. */
 type Judge = (logProbs: (row: number) => Float32Array) => Float64Array;
@@ -85,8 +91,11 @@ class Rows {
 export function createScorer(
   model: HookedModel,
   tasks: readonly Task[],
-  { scoring = "sum", prependBos, batchTokens = 2048 }: ScorerOptions = {},
+  options: ScorerOptions = {},
 ): Scorer {
+  const { scoring = "sum", prependBos } = options;
+  const fitting = Math.floor(MAX_SCORES / (model.cfg.dVocab ?? 1));
+  const batchTokens = options.batchTokens ?? Math.max(256, Math.min(2048, fitting));
   const tokenizer = model.requireTokenizer();
   const bos = prependBos ?? tokenizer.bosId !== undefined;
   const nCtx = model.cfg.nCtx ?? Number.POSITIVE_INFINITY;
