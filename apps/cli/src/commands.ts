@@ -220,7 +220,10 @@ async function serve(
   asJson: boolean,
 ): Promise<void> {
   const port = portText === undefined ? undefined : Number(portText);
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65536)) {
+  if (
+    portText === "" ||
+    (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65536))
+  ) {
     throw new UsageError(
       `--port: expected a whole number from 0 to 65535, got ${JSON.stringify(portText)}`,
     );
