@@ -126,22 +126,32 @@ describe("models", () => {
 describe("stimuli", () => {
   const table = (rows: readonly string[]): string => `id\tcondition\ttext\n${rows.join("\n")}\n`;
   const cases: [string, string, string, RegExp][] = [
-    ["none", table([]), "ERR_DATA", /stimul/],
-    ["empty", "", "ERR_(DATA|FORMAT)", /./],
+    [
+      "none",
+      table([]),
+      "ERR_DATA",
+      /stimuli\.tsv: expected .* at least one row, got a header only/,
+    ],
+    ["empty", "", "ERR_DATA", /stimuli\.tsv: expected .*, got an empty file/],
     [
       "one condition",
       table(["a\tsentence\tw1 w2", "b\tsentence\tw2 w3"]),
       "ERR_DATA",
-      /expected two conditions|condition/,
+      /expected at least 2 stimuli of condition "nonwords", got 0/,
     ],
     [
       "repeated ids",
       table(["a\tsentence\tw1 w2", "a\tnonwords\tw2 w3"]),
       "ERR_DATA",
-      /"?a"? (is there )?twice|expected each id once|line 3/,
+      /expected each id once, got "a" twice/,
     ],
-    ["no text", table(["a\tsentence\t", "b\tnonwords\tw1"]), "ERR_DATA", /line 2|empty|text/],
-    ["a short row", table(["a\tsentence\tw1", "b\tnonwords"]), "ERR_FORMAT", /line 3/],
+    ["no text", table(["a\tsentence\t", "b\tnonwords\tw1"]), "ERR_DATA", /line 2: expected a text/],
+    [
+      "a short row",
+      table(["a\tsentence\tw1", "b\tnonwords"]),
+      "ERR_FORMAT",
+      /line 3: expected 3 cells/,
+    ],
   ];
   const stimuliOf = async (name: string, text: string): Promise<string> => {
     await setting.write(`stimuli ${name}/source.json`, stimulusSource);
@@ -150,6 +160,14 @@ describe("stimuli", () => {
   test.each(cases)("%s", async (name, text, code, message) => {
     expectError(await run({ "--stimuli": await stimuliOf(name, text) }), { code, message });
     expectNothingWritten(out);
+  });
+
+  test("a table alone does not say which condition is set against which", async () => {
+    const path = await setting.write("alone.tsv", table(["a\tsentence\tw1", "b\tnonwords\tw2"]));
+    expectError(await run({ "--stimuli": path }), {
+      code: "ERR_DATA",
+      message: /expected two conditions to set against each other, got none named/,
+    });
   });
 
   test("no such file", async () => {
@@ -183,9 +201,9 @@ describe("tasks", () => {
   });
   test.each([
     ["broken JSON", `${pair}\n{"sentence_good": "w1`, "ERR_FORMAT", /line 2/],
-    ["nothing in it", "", "ERR_DATA", /./],
-    ["an id twice", `${pair}\n${pair}\n`, "ERR_DATA", /twice|once/],
-    ["another kind of lines", '{"hello": 1}\n', "ERR_(DATA|FORMAT)", /./],
+    ["nothing in it", "", "ERR_DATA", /expected a stimulus set or a task in a known form/],
+    ["an id twice", `${pair}\n${pair}\n`, "ERR_DATA", /line 2: expected each pairID once, got "0"/],
+    ["another kind of lines", '{"hello": 1}\n', "ERR_DATA", /in a known form, got something else/],
   ] as const)("%s", async (name, text, code, message) => {
     const path = await setting.write(`tasks ${name}.jsonl`, text);
     expectError(await run({ "--tasks": path }), { code, message });
@@ -298,7 +316,11 @@ describe("commands that cannot be understood", () => {
     ["option", ["run", "language-network", "--modle", "x"], /--modle/],
     ["option without its value", ["run", "language-network", "--model"], /--model/],
     ["experiment", ["run", "phrenology"], /expected one of .*language-network.*, got "phrenology"/],
-    ["word too many", ["run", "language-network", "twice"], /got "twice"/],
+    [
+      "word too many",
+      ["run", "language-network", "twice"],
+      /expected one experiment, got "twice" too/,
+    ],
     ["units", ["run", "language-network", "--units", "synapses"], /expected resid, mlp, heads/],
     ["share", ["run", "language-network", "--percent", "80"], /expected a number from 0.001 to 50/],
     ["dose", ["run", "language-network", "--doses", "1,none"], /--doses: .* got "none"/],
@@ -308,7 +330,7 @@ describe("commands that cannot be understood", () => {
     ["no number", ["run", "language-network", "--threads", "many"], /--threads/],
     ["number in letters", ["run", "language-network", "--max-tokens", "few"], /--max-tokens/],
     ["port", ["view", ".", "--port", "99999"], /--port: expected a whole number from 0 to 65535/],
-    ["empty port", ["view", ".", "--port", ""], /--port/],
+    ["empty port", ["view", ".", "--port", " "], /--port/],
     ["action", ["corpora", "burn"], /expected "corpora" or "corpora fetch NAME"/],
   ];
   test.each(usage)("%s", async (_, words, message) => {

@@ -44,10 +44,13 @@ async function run(args: readonly string[], io: Surroundings): Promise<void> {
     return;
   }
   const probe = probes.find((p) => p.id === name);
-  if (!probe || more.length > 0) {
+  if (!probe) {
     throw new UsageError(
-      `run: expected one of ${probes.map((p) => p.id).join(", ")}, got ${JSON.stringify(probe ? more[0] : name)}`,
+      `run: expected one of ${probes.map((p) => p.id).join(", ")}, got ${JSON.stringify(name)}`,
     );
+  }
+  if (more.length > 0) {
+    throw new UsageError(`run: expected one experiment, got ${JSON.stringify(more[0])} too`);
   }
   const settings = readSettings(probe, values);
   const { folder, report } = await runProbe(probe, settings, values, io);
@@ -221,7 +224,7 @@ async function serve(
 ): Promise<void> {
   const port = portText === undefined ? undefined : Number(portText);
   if (
-    portText === "" ||
+    portText?.trim() === "" ||
     (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65536))
   ) {
     throw new UsageError(

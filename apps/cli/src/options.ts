@@ -60,7 +60,7 @@ function numberOption(
   if (text === undefined) return undefined;
   const value = Number(text);
   if (
-    text === "" ||
+    String(text).trim() === "" ||
     !Number.isFinite(value) ||
     value < min ||
     value > max ||
