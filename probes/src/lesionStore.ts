@@ -4,7 +4,8 @@ import type { WorkStore } from "./workStore.ts";
 interface Kept {
   readonly task: string;
   readonly metric: TaskOutcome["metric"];
-  readonly values: readonly number[];
+  /** As text: JSON has no NaN and no infinity. */
+  readonly values: readonly string[];
 }
 
 /** Keeps the outcome of each finished lesion. */
@@ -15,13 +16,19 @@ export function lesionStore(work: WorkStore): LesionStore {
       return kept?.map(({ task, metric, values }) => ({
         task,
         metric,
-        values: Float64Array.from(values),
+        values: Float64Array.from(values, Number),
       }));
     },
     put: (key, outcomes) =>
       work.putJson(
         `lesion ${key}`,
-        outcomes.map(({ task, metric, values }): Kept => ({ task, metric, values: [...values] })),
+        outcomes.map(
+          ({ task, metric, values }): Kept => ({
+            task,
+            metric,
+            values: Array.from(values, String),
+          }),
+        ),
       ),
   };
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { createRng, DataError, InterruptedError, TokenizerError } from "@penfield/core";
+import { createRng, DataError, InterruptedError, ModelError, TokenizerError } from "@penfield/core";
 import {
   createTokenizer,
   HookedModel,
@@ -357,6 +357,16 @@ describe("what cannot be scored", () => {
     await bare.dispose();
     const interrupted = createScorer(model, [pairs]).score([], { signal: AbortSignal.abort() });
     await expect(interrupted).rejects.toThrow(InterruptedError);
+  });
+
+  test("an output that is no number is an error, not an undecided item", async () => {
+    const scorer = createScorer(model, [pairs]);
+    const lesion: Intervention = {
+      hook: "blocks.1.hook_resid_post",
+      op: { type: "constant", value: Number.NaN },
+    };
+    await expect(scorer.score([lesion])).rejects.toThrow(ModelError);
+    await expect(scorer.score([lesion])).rejects.toThrow(/got NaN for "/);
   });
 
   test("progress counts texts up to their number", async () => {

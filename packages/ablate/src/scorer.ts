@@ -1,4 +1,4 @@
-import { DataError, type LongWork, throwIfAborted } from "@penfield/core";
+import { DataError, type LongWork, ModelError, throwIfAborted } from "@penfield/core";
 import type { HookedModel, Intervention, TextTokenizer } from "@penfield/hooks";
 import { batchesByLength } from "@penfield/localize";
 import { evaluateSuite, type SuiteTask, type Task } from "@penfield/recordings";
@@ -51,6 +51,7 @@ export interface Scorer {
   /**
    * Runs all tasks with the given interventions.
    *
+   * @throws {ModelError} if the model's output is not a number.
    * @param wired - Hook points that any of the lesions to come touches, so that all share one session.
    */
   score(
@@ -131,7 +132,15 @@ export function createScorer(
         });
         const length = tokenLogProbs!.shape[1]!;
         batch.forEach((row, r) => {
-          logProbs[row] = tokenLogProbs!.data.slice(r * length, r * length + rows.ids[row]!.length);
+          const values = tokenLogProbs!.data.slice(r * length, r * length + rows.ids[row]!.length);
+          // Comparisons with NaN would pass for undecided.
+          if (values.some(Number.isNaN)) {
+            throw new ModelError(
+              `score: expected log-probabilities, got NaN for ${JSON.stringify(tokenizer.decode(rows.ids[row]!).slice(0, 60))}`,
+              { hint: "Numbers have overflowed in the model; try its float32 file." },
+            );
+          }
+          logProbs[row] = values;
         });
         done += batch.length;
         onProgress?.({ stage: "scoring tasks", done, total: rows.ids.length, unit: "texts" });

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ArgumentError, FormatError, ModelError } from "@penfield/core";
 import fc from "fast-check";
@@ -18,7 +18,7 @@ import {
 
 const fixtures = fileURLToPath(new URL("../../../test/fixtures/", import.meta.url));
 const names = readdirSync(fixtures, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
+  .filter((entry) => entry.isDirectory() && existsSync(`${fixtures}${entry.name}/model.onnx`))
   .map((entry) => entry.name);
 const read = (name: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(readFileSync(`${fixtures}${name}/model.onnx`));
