@@ -21,6 +21,7 @@ export {
   type TensorProto,
   type ValueInfoProto,
 } from "./proto.ts";
+export { inferRanks } from "./ranks.ts";
 export { copyModel, cutAt, exposeTensor, prune, rewire } from "./surgery.ts";
 export {
   type ExternalWeight,

@@ -15,14 +15,7 @@ export function neutralFeeds(name: string, slot: Slot, nRows: number): Record<st
   const one = [1, 1, 1];
   switch (slot) {
     case "patch":
-      return {
-        [`${name}.src`]: new Tensor(
-          "int64",
-          BigInt64Array.from({ length: nRows }, (_, i) => BigInt(i)),
-          [nRows],
-        ),
-        [`${name}.mask`]: new Tensor("bool", new Uint8Array([0]), one),
-      };
+      return { [`${name}.src`]: new Tensor("int64", ownRows(nRows, 1), [nRows, 1, 1]) };
     case "set":
       return {
         [`${name}.replace`]: new Tensor("bool", new Uint8Array([0]), one),
@@ -35,6 +28,11 @@ export function neutralFeeds(name: string, slot: Slot, nRows: number): Record<st
         [`${name}.shift`]: new Tensor("float32", new Float32Array([-0]), one),
       };
   }
+}
+
+/** For each value of `nRows` rows the row itself. */
+function ownRows(nRows: number, perRow: number): BigInt64Array {
+  return BigInt64Array.from({ length: nRows * perRow }, (_, i) => BigInt(Math.floor(i / perRow)));
 }
 
 /**
@@ -88,8 +86,10 @@ function compileSlot(
     }
   };
   if (slot === "patch") {
-    const source = BigInt64Array.from({ length: sizes.nRows }, (_, i) => BigInt(i));
-    const mask = new Uint8Array(size);
+    const nWide = interventions.some((i) => i.units !== undefined || i.heads !== undefined)
+      ? nUnits
+      : 1;
+    const source = ownRows(sizes.nRows, nPositions * nWide);
     for (const intervention of interventions) {
       const from = (intervention.op as { source: ArrayLike<number> }).source;
       if (from.length !== sizes.nRows) {
@@ -97,6 +97,8 @@ function compileSlot(
           `compileFeeds: ${name}: expected one source row for each of ${sizes.nRows} rows, got ${from.length}`,
         );
       }
+      const positions = chosen(intervention.positions, nPositions, "positions", name);
+      const units = nWide === 1 ? [0] : unitsOf(intervention, sizes, name);
       for (const row of chosen(intervention.rows, sizes.nRows, "rows", name)) {
         const value = from[row]!;
         if (!Number.isInteger(value) || value < 0 || value >= sizes.nRows) {
@@ -104,16 +106,14 @@ function compileSlot(
             `compileFeeds: ${name}: expected source rows within 0..${sizes.nRows - 1}, got ${value}`,
           );
         }
-        source[row] = BigInt(value);
+        for (const position of positions) {
+          for (const unit of units) {
+            source[(row * nPositions + position) * nWide + unit] = BigInt(value);
+          }
+        }
       }
-      each(intervention, (flat) => {
-        mask[flat] = 1;
-      });
     }
-    return {
-      [`${name}.src`]: new Tensor("int64", source, [sizes.nRows]),
-      [`${name}.mask`]: new Tensor("bool", mask, dims),
-    };
+    return { [`${name}.src`]: new Tensor("int64", source, [sizes.nRows, nPositions, nWide]) };
   }
   if (slot === "set") {
     const replace = new Uint8Array(size);

@@ -4,6 +4,7 @@ import {
   type GraphIndex,
   indexGraph,
   inferElementTypes,
+  inferRanks,
   type ModelProto,
   type NodeProto,
 } from "@penfield/onnx";
@@ -16,6 +17,8 @@ export interface LocatedHook {
   readonly tensor: string;
   /** ONNX element type. */
   readonly type: number;
+  /** Batch and position are one axis here: `[batch * pos, unit]`. */
+  readonly flattened: boolean;
   readonly writable: boolean;
   readonly reason: string | undefined;
 }
@@ -138,6 +141,7 @@ export function locate(model: ModelProto): Located {
     );
   }
   const hooks: LocatedHook[] = [];
+  const ranks = inferRanks(index);
   const add = (
     kind: HookKind,
     layer: number | undefined,
@@ -149,6 +153,7 @@ export function locate(model: ModelProto): Located {
       layer,
       tensor,
       type: view.types.get(tensor) ?? elementType.float32,
+      flattened: ranks.get(tensor) === 2,
       writable: true,
       reason: undefined,
       ...extra,
@@ -502,17 +507,33 @@ function addAttention(view: GraphView, attn: Writer, layer: number, add: AddHook
 function addMlp(view: GraphView, mlp: Writer, layer: number, add: AddHook): boolean {
   add("mlp.hook_post", layer, mlp.source);
   const inside = new Set(mlp.inside);
-  const readers = mlp.inside.filter((n) => view.isLinear(view.node(n)));
-  const pre = readers
+  const pre = mlp.inside
+    .filter((n) => view.isLinear(view.node(n)))
     .map((n) => view.linearOutput(view.node(n)))
+    // Gate and input in one matrix (Phi-3, ModernBERT) are told apart after they are split.
+    .flatMap((tensor) => halvesOf(view, tensor))
     .map((tensor) => ({ tensor, gate: reachesActivation(view, tensor, inside, mlp.source) }));
   const gates = pre.filter((p) => p.gate);
   const linears = pre.filter((p) => !p.gate);
   if (gates.length === 1 && pre.length <= 2) {
     add("mlp.hook_pre", layer, gates[0]!.tensor);
-    if (linears.length === 1) add("mlp.hook_pre_linear", layer, linears[0]!.tensor);
+    const [linear] = linears;
+    if (linear) add("mlp.hook_pre_linear", layer, linear.tensor);
   }
   return pre.length === 2 && linears.length === 1;
+}
+
+/** The two parts that a tensor is split into, or the tensor itself. */
+function halvesOf(view: GraphView, tensor: string): string[] {
+  const readers = view.readersOf(tensor).filter((n) => n.opType !== "Shape");
+  const [first] = readers;
+  if (readers.length === 1 && first?.opType === "Split" && first.output.length === 2) {
+    return [...first.output];
+  }
+  if (readers.length === 2 && readers.every((n) => n.opType === "Slice")) {
+    return readers.map((n) => n.output[0]!);
+  }
+  return [tensor];
 }
 
 function reachesActivation(

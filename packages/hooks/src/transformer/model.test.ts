@@ -42,7 +42,7 @@ const sameBits = (a: Float32Array, b: Float32Array): boolean =>
 const minus = (a: HookValues, b: HookValues): Float32Array =>
   a.data.map((v, i) => Math.fround(v - b.data[i]!));
 
-const causal = ["gpt2", "llama", "llama-past", "neox"];
+const causal = ["gpt2", "llama", "llama-past", "neox", "opt", "phi3", "gemma2"];
 /** Golden name of PyTorch's module output -> our hook. BERT's module output is its norm's, i.e. the next block's input. */
 const places = (layer: number): [string, string][] => [
   [`blocks.${layer}.z`, `blocks.${layer}.attn.hook_z`],
@@ -312,6 +312,7 @@ describe.each(causal)("causal model: %s", (name) => {
   });
 
   test("sizes are read off the graph and the configuration", () => {
+    const grouped = /llama|phi3|gemma2/.test(name);
     expect(model.cfg).toMatchObject({
       nLayers: 2,
       dModel: 24,
@@ -320,9 +321,9 @@ describe.each(causal)("causal model: %s", (name) => {
       nCtx: 32,
       batchDependent: false,
       parallelAttnMlp: name === "neox",
-      gatedMlp: name.startsWith("llama"),
-      nHeads: name.startsWith("llama") ? 4 : 3,
-      nKeyValueHeads: name.startsWith("llama") ? 2 : 3,
+      gatedMlp: grouped,
+      nHeads: grouped ? 4 : 3,
+      nKeyValueHeads: grouped ? 2 : 3,
     });
   });
 });

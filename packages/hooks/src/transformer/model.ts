@@ -397,6 +397,7 @@ export class ModelCore {
         layer: undefined,
         tensor: name,
         type: 1,
+        flattened: false,
         writable: false,
         reason: "raw tensors can be read",
       }

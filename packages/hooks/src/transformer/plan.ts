@@ -40,12 +40,13 @@ export const OUTPUT = "penfield.output";
  *
  * Interventions at a tensor x become, for the slots asked for,
  *
- *   y = Where(<hook>.mask, Gather(x, <hook>.src, axis 0), x)     (patch)
+ *   y = GatherElements(x, <hook>.src, axis 0)                    (patch)
  *   y = Where(<hook>.replace, <hook>.value, y)                   (set)
  *   y = y * <hook>.scale + <hook>.shift                          (affine)
  *
- * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are. (What is
- * kept must be the second branch of Where: onnxruntime turns -0 in the first into +0.)
+ * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are, and patched
+ * values arrive bit for bit. (What is kept must be the second branch of Where: onnxruntime turns -0
+ * in the first into +0. For the same reason patches move values and do not choose between them.)
  */
 export function buildSessionModel(
   model: ModelProto,
@@ -56,27 +57,28 @@ export function buildSessionModel(
   const graph = copy.graph!;
   const outputs: string[] = [];
 
+  addTokensShape(graph);
+
   // What stands for a tensor once hooks have been put behind it.
   const current = new Map<string, string>();
   if (plan.from) {
     const { hook, name } = plan.from;
-    const type = name;
-    cutAt(
-      graph,
-      hook.tensor,
-      makeValueInfo(type, "float32", ["from_batch", "from_pos", "from_dim"]),
-    );
-    if (hook.type !== elementType.float32) {
-      const cast = `${name}::cast`;
-      const node = makeNode("Cast", [name], [cast], { to: BigInt(hook.type) });
-      rewire(graph, name, cast);
+    const dims = ["from_batch", "from_pos", "from_dim"];
+    cutAt(graph, hook.tensor, makeValueInfo(name, "float32", dims));
+    let at = name;
+    const convert = (op: string, attributes: Record<string, bigint>, suffix: string): void => {
+      const node = makeNode(op, [at], [`${name}::${suffix}`], attributes);
+      rewire(graph, at, `${name}::${suffix}`);
       graph.node.push(node);
-      current.set(hook.tensor, cast);
-    } else current.set(hook.tensor, name);
+      at = `${name}::${suffix}`;
+    };
+    if (hook.flattened) convert("Flatten", { axis: 2n }, "flat");
+    if (hook.type !== elementType.float32) convert("Cast", { to: BigInt(hook.type) }, "cast");
+    current.set(hook.tensor, at);
   }
   for (const [name, { hook, slots }] of plan.intervene) {
     const from = current.get(hook.tensor) ?? hook.tensor;
-    const { nodes, result } = hookNodes(name, from, hook.type, slots);
+    const { nodes, result } = hookNodes(name, from, hook, slots);
     for (const slot of slots) graph.input.push(...slotInputs(name, slot));
     rewire(graph, from, result);
     graph.node.push(...nodes);
@@ -86,7 +88,12 @@ export function buildSessionModel(
   }
   for (const [name, hook] of plan.capture) {
     const output = captureOutput(name, hook);
-    exposeTensor(graph, current.get(hook.tensor) ?? hook.tensor, output, {
+    let tensor = current.get(hook.tensor) ?? hook.tensor;
+    if (hook.flattened) {
+      graph.node.push(makeNode("Reshape", [tensor, TOKENS_SHAPE], [`${output}::read`]));
+      tensor = `${output}::read`;
+    }
+    exposeTensor(graph, tensor, output, {
       type: elementType.float32,
       castFrom: hook.type,
     });
@@ -112,10 +119,23 @@ export function captureOutput(name: string, hook: LocatedHook): string {
   return name === hook.tensor ? `captured::${name}` : name;
 }
 
+const TOKENS_SHAPE = "penfield.tokens_shape";
+
+/** `[batch, pos, -1]`, for tensors in which batch and position are one axis; pruned where none needs it. */
+function addTokensShape(graph: NonNullable<ModelProto["graph"]>): void {
+  const ids = graph.input.find((v) => v.name.endsWith("input_ids"))?.name;
+  if (!ids) return;
+  graph.initializer.push(makeTensor("penfield.rest", "int64", [1], [-1]));
+  graph.node.push(
+    makeNode("Shape", [ids], ["penfield.ids_shape"]),
+    makeNode("Concat", ["penfield.ids_shape", "penfield.rest"], [TOKENS_SHAPE], { axis: 0n }),
+  );
+}
+
 function hookNodes(
   name: string,
   tensor: string,
-  type: number,
+  { type, flattened }: LocatedHook,
   slots: readonly Slot[],
 ): { nodes: NodeProto[]; result: string } {
   const nodes: NodeProto[] = [];
@@ -126,11 +146,15 @@ function hookNodes(
     nodes.push(makeNode(op, inputs, [output], attributes));
     at = output;
   };
+  if (flattened) step("Reshape", [at, TOKENS_SHAPE], "rows");
   if (!float32) step("Cast", [at], "float32", { to: BigInt(elementType.float32) });
   if (slots.includes("patch")) {
-    const original = at;
-    step("Gather", [original, `${name}.src`], "gathered", { axis: 0n });
-    step("Where", [`${name}.mask`, at, original], "patched");
+    // For each value the row that it comes from; sizes of 1 are broadcast.
+    nodes.push(
+      makeNode("Shape", [at], [`${name}::shape`]),
+      makeNode("Expand", [`${name}.src`, `${name}::shape`], [`${name}::rows_from`]),
+    );
+    step("GatherElements", [at, `${name}::rows_from`], "patched", { axis: 0n });
   }
   if (slots.includes("set")) step("Where", [`${name}.replace`, `${name}.value`, at], "set");
   if (slots.includes("affine")) {
@@ -138,6 +162,10 @@ function hookNodes(
     step("Add", [at, `${name}.shift`], "shifted");
   }
   if (!float32) step("Cast", [at], "hooked", { to: BigInt(type) });
+  if (flattened) {
+    nodes.push(makeNode("Shape", [tensor], [`${name}::flat_shape`]));
+    step("Reshape", [at, `${name}::flat_shape`], "flat");
+  }
   return { nodes, result: at };
 }
 
@@ -147,7 +175,7 @@ function slotInputs(name: string, slot: Slot) {
     makeValueInfo(`${name}.${part}`, type, dims(part));
   switch (slot) {
     case "patch":
-      return [makeValueInfo(`${name}.src`, "int64", [`${name}.src.batch`]), input("mask", "bool")];
+      return [makeValueInfo(`${name}.src`, "int64", dims("src"))];
     case "set":
       return [input("replace", "bool"), input("value", "float32")];
     case "affine":

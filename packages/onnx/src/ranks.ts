@@ -1,0 +1,142 @@
+import { attribute, type GraphIndex, intAttribute } from "./graphIndex.ts";
+import type { NodeProto, TensorProto } from "./proto.ts";
+
+const BROADCAST = new Set([
+  "Add",
+  "Sub",
+  "Mul",
+  "Div",
+  "Pow",
+  "Where",
+  "And",
+  "Or",
+  "Mod",
+  "PRelu",
+  "Equal",
+  "Less",
+  "Greater",
+  "LessOrEqual",
+  "GreaterOrEqual",
+  "Max",
+  "Min",
+]);
+const PRODUCT = new Set([
+  "MatMul",
+  "FusedMatMul",
+  "MatMulInteger",
+  "MatMulNBits",
+  "DynamicQuantizeMatMul",
+  "MatMulIntegerToFloat",
+]);
+const REDUCE = /^(Reduce|ArgM)/;
+
+/**
+ * How many axes each tensor of a graph has, as far as the operators' rules tell. Files rarely declare
+ * inner tensors; a hook must know whether batch and position are still two axes.
+ */
+export function inferRanks(index: GraphIndex): ReadonlyMap<string, number> {
+  const { graph } = index;
+  const ranks = new Map<string, number>();
+  const constants = new Map<string, TensorProto>(graph.initializer.map((t) => [t.name, t]));
+  for (const tensor of graph.initializer) ranks.set(tensor.name, tensor.dims.length);
+  for (const value of graph.input) {
+    const type = value.type?.value;
+    if (type?.case === "tensorType" && type.value.shape)
+      ranks.set(value.name, type.value.shape.dim.length);
+  }
+  for (const number of index.order) {
+    const node = graph.node[number]!;
+    if (node.opType === "Constant") {
+      const tensor = attribute(node, "value")?.t;
+      if (tensor) constants.set(node.output[0]!, tensor);
+    }
+    const rank = outputRank(node, ranks, (shape) => lengthOf(shape, index, constants, ranks));
+    if (rank !== undefined) for (const name of node.output) ranks.set(name, rank);
+  }
+  return ranks;
+}
+
+function outputRank(
+  node: NodeProto,
+  ranks: ReadonlyMap<string, number>,
+  lengthOfShape: (shape: string) => number | undefined,
+): number | undefined {
+  const { opType, input } = node;
+  const rank = (place: number): number | undefined => ranks.get(input[place] ?? "");
+  const first = rank(0);
+  const largest = (): number | undefined => {
+    const all = input.filter((name) => name !== "").map((name) => ranks.get(name));
+    return all.includes(undefined) ? undefined : Math.max(...(all as number[]));
+  };
+  if (BROADCAST.has(opType)) return largest();
+  if (PRODUCT.has(opType)) {
+    return opType.startsWith("MatMul") && opType !== "MatMulNBits"
+      ? rank(1) === undefined || first === undefined
+        ? first
+        : Math.max(first, rank(1)!)
+      : first;
+  }
+  if (REDUCE.test(opType)) {
+    return intAttribute(node, "keepdims", 1) === 1 ? first : undefined;
+  }
+  switch (opType) {
+    case "Gemm":
+    case "Flatten":
+      return 2;
+    case "Shape":
+      return 1;
+    case "Constant": {
+      const value = attribute(node, "value")?.t;
+      return value ? value.dims.length : attribute(node, "value_ints") ? 1 : 0;
+    }
+    case "Gather":
+      return first === undefined || rank(1) === undefined ? undefined : first - 1 + rank(1)!;
+    case "Reshape":
+    case "Expand":
+    case "ConstantOfShape":
+      return lengthOfShape(input[opType === "ConstantOfShape" ? 0 : 1] ?? "");
+    case "Unsqueeze":
+    case "Squeeze": {
+      const axes = attribute(node, "axes")?.ints.length ?? lengthOfShape(input[1] ?? "");
+      if (first === undefined || axes === undefined) return undefined;
+      return opType === "Unsqueeze" ? first + axes : first - axes;
+    }
+    default:
+      // Elementwise operators, norms, softmax, casts, splits, slices and transposes keep the rank.
+      return first;
+  }
+}
+
+/** How many numbers a shape tensor holds: the rank of what is made with it. */
+function lengthOf(
+  shape: string,
+  index: GraphIndex,
+  constants: ReadonlyMap<string, TensorProto>,
+  ranks: ReadonlyMap<string, number>,
+): number | undefined {
+  const constant = constants.get(shape);
+  if (constant) return constant.dims.length === 0 ? 1 : Number(constant.dims[0]);
+  const number = index.producer.get(shape);
+  if (number === undefined) return undefined;
+  const node = index.graph.node[number]!;
+  const inner = (name: string | undefined) => lengthOf(name ?? "", index, constants, ranks);
+  switch (node.opType) {
+    case "Constant":
+      return attribute(node, "value_ints")?.ints.length;
+    case "Shape":
+      return ranks.get(node.input[0] ?? "");
+    case "Concat": {
+      const parts = node.input.map(inner);
+      return parts.includes(undefined) ? undefined : (parts as number[]).reduce((a, b) => a + b, 0);
+    }
+    case "Unsqueeze":
+      return ranks.get(node.input[0] ?? "") === 0 ? 1 : undefined;
+    case "Cast":
+    case "Identity":
+      return inner(node.input[0]);
+    case "Gather":
+      return ranks.get(node.input[1] ?? "") === 1 ? inner(node.input[1]) : undefined;
+    default:
+      return undefined;
+  }
+}
