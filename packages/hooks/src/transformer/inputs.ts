@@ -19,7 +19,7 @@ export interface PaddedBatch {
 /**
  * Pads rows of tokens on the right, where a causal model's real tokens cannot see the padding.
  *
- * @throws {DataError} if there is no row, or one is empty.
+ * @throws {DataError} if there is no row, one is empty, or holds what is no token id.
  */
 export function padTokens(rows: TokenRows, padId: number): PaddedBatch {
   const empty = rows.findIndex((row) => row.length === 0);
@@ -30,6 +30,13 @@ export function padTokens(rows: TokenRows, padId: number): PaddedBatch {
         : `padTokens: expected tokens in every row, got none in row ${empty}`,
     );
   }
+  rows.forEach((row, r) => {
+    const wrong = row.findIndex((id) => !(Number.isSafeInteger(id) && id >= 0));
+    if (wrong < 0) return;
+    throw new DataError(
+      `padTokens: expected token ids, whole numbers from 0, got ${row[wrong]} in row ${r}`,
+    );
+  });
   const lengths = rows.map((row) => row.length);
   const length = Math.max(...lengths);
   const ids = new BigInt64Array(rows.length * length).fill(BigInt(padId));

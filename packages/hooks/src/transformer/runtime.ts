@@ -32,7 +32,8 @@ export async function createSession(
     return await InferenceSession.create(encodeModel(model), {
       executionProviders: ["cpu"],
       graphOptimizationLevel: optimization,
-      logSeverityLevel: 3,
+      // What goes wrong is thrown; the runtime must not print it as well.
+      logSeverityLevel: 4,
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       ...(weights.kind === "bytes" ? { externalData: [...weights.files] } : {}),
       extra: {
