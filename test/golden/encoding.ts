@@ -36,7 +36,7 @@ import {
 } from "./replay.ts";
 
 /** An array of a case that must be there. */
-export function need(arrays: CaseArrays, name: string): CaseArrays[string] {
+function need(arrays: CaseArrays, name: string): CaseArrays[string] {
   const array = arrays[name];
   if (!array) throw new Error(`expected an array "${name}", got ${Object.keys(arrays).join(", ")}`);
   return array;
