@@ -106,7 +106,7 @@ const SHORTHAND: Record<string, HookKind> = {
  * getActName("z", 0) // => "blocks.0.attn.hook_z"
  */
 export function getActName(short: string, layer?: number): string {
-  const kind = SHORTHAND[short];
+  const kind = Object.hasOwn(SHORTHAND, short) ? SHORTHAND[short] : undefined;
   if (!kind) {
     throw new HookPointError(
       `getActName: expected one of ${Object.keys(SHORTHAND).join(", ")}, got ${JSON.stringify(short)}`,
