@@ -237,7 +237,10 @@ export interface DissociationSection extends SectionHead {
     readonly task: string;
     readonly effect: Estimate;
   }[];
-  /** (effect of a on taskA - effect of a on taskB) - (effect of b on taskA - effect of b on taskB). */
+  /**
+   * (harm of a to taskA - harm of a to taskB) - (harm of b to taskA - harm of b to taskB), harm being
+   * the effect counted so that worse is positive. Above 0: each harms its own task more.
+   */
   readonly interactions: readonly {
     readonly a: string;
     readonly b: string;
