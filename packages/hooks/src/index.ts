@@ -7,15 +7,10 @@ export {
 } from "./hookPoint.ts";
 export type { Intervention, InterventionOp } from "./interventions.ts";
 export { createTokenizer, type EncodeOptions, type TextTokenizer } from "./tokenizer.ts";
+export type { ModelConfig } from "./transformer/config.ts";
 export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";
-export {
-  HookedModel,
-  type HookValues,
-  type ModelConfig,
-  type OpenOptions,
-  type RunRequest,
-  type RunResult,
-} from "./transformer/model.ts";
+export { HookedModel, type OpenOptions } from "./transformer/model.ts";
+export type { HookValues, RunRequest, RunResult } from "./transformer/modelCore.ts";
 export type { RuntimeOptions } from "./transformer/runtime.ts";
 export {
   cacheFolder,

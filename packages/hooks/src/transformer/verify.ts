@@ -1,6 +1,6 @@
 import type { Intervention, Slot } from "../interventions.ts";
 import { padTokens, type TokenRows } from "./inputs.ts";
-import type { CoreRequest, HookValues, RunResult } from "./model.ts";
+import type { CoreRequest, HookValues, RunResult } from "./modelCore.ts";
 import { OUTPUT } from "./plan.ts";
 
 /** Whether the hooked model, with nothing done to it, equals the model as it came. */
