@@ -289,6 +289,32 @@ describe("where the report goes", () => {
     expect(await readdir(folder)).toEqual(["mine.txt"]);
   });
 
+  test("--replace removes reports and nothing else", async () => {
+    const mine = await setting.write("thesis/chapter.txt", "years of work");
+    const mixed = await setting.write("mixed/report.json", '{"schema": "penfield.report"}');
+    await setting.write("mixed/notes.txt", "notes");
+    const other = await setting.write("strangers/report.json", '{"schema": "of somebody else"}');
+    for (const [file, message] of [
+      [mine, /expected an older report to replace, got a folder with chapter\.txt in it/],
+      [mixed, /got a folder with notes\.txt in it/],
+      [other, /got a folder without one/],
+    ] as const) {
+      const folder = join(file, "..");
+      const before = await readdir(folder);
+      for (const words of [
+        ["run", "planted-circuit", "--out", folder, "--replace"],
+        ["start", "--no-serve", "--out", folder],
+      ]) {
+        const ran = await penfield(words);
+        expectError(
+          { ...ran, err: ran.err.replace(/^Running .*\n/, "") },
+          { code: "ERR_FILE", message, hint: /Nothing was removed/ },
+        );
+        expect(await readdir(folder)).toEqual(before);
+      }
+    }
+  });
+
   test("a file, or a place below a file", async () => {
     const file = await setting.write("a file", "x");
     for (const place of [file, join(file, "report")]) {
@@ -331,6 +357,14 @@ describe("commands that cannot be understood", () => {
     ["number in letters", ["run", "language-network", "--max-tokens", "few"], /--max-tokens/],
     ["port", ["view", ".", "--port", "99999"], /--port: expected a whole number from 0 to 65535/],
     ["empty port", ["view", ".", "--port", " "], /--port/],
+    [
+      "place without a name",
+      ["run", "planted-circuit", "--out", "", "--replace"],
+      /--out: expected/,
+    ],
+    ["word that hooks does not take", ["hooks", "gpt2"], /expected options only, got "gpt2"/],
+    ["second folder", ["view", "a", "b"], /expected options only, got "b"/],
+    ["word that start does not take", ["start", "now"], /expected options only, got "now"/],
     ["action", ["corpora", "burn"], /expected "corpora" or "corpora fetch NAME"/],
   ];
   test.each(usage)("%s", async (_, words, message) => {

@@ -30,6 +30,11 @@ type Command = (args: readonly string[], surroundings: Surroundings) => Promise<
 
 const json = { type: "boolean" } as const;
 
+function refuseWords(verb: string, words: readonly string[], hint: string): void {
+  if (words.length === 0) return;
+  throw new UsageError(`${verb}: expected options only, got ${JSON.stringify(words[0])}`, { hint });
+}
+
 async function run(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, runOptions);
   const [name, ...more] = positionals;
@@ -84,6 +89,7 @@ async function runProbe(
   const folder = resolve(
     (values["out"] as string | undefined) ?? join("reports", [probe.id, ...model].join("-")),
   );
+  if (values["out"] === "") throw new UsageError("--out: expected a folder, got an empty name");
   // Asked before hours are spent, and again when the folder is written.
   const inside = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") return [];
@@ -100,6 +106,7 @@ async function runProbe(
       },
     );
   }
+  if (inside.length > 0) await expectOlderReport(folder, inside);
   const key = createHash("sha256")
     .update(JSON.stringify([probe.id, settings]))
     .digest("hex")
@@ -120,13 +127,25 @@ async function runProbe(
   return { folder, report };
 }
 
+/** Replacing removes the whole folder: it must be a report and hold nothing else. */
+async function expectOlderReport(folder: string, inside: readonly string[]): Promise<void> {
+  const stranger = inside.find((name) => !["report.json", "arrays", "tables"].includes(name));
+  const text = await readFile(join(folder, "report.json"), "utf8").catch(() => "");
+  if (stranger === undefined && text.includes('"penfield.report"')) return;
+  throw new FileError(
+    `run: ${folder}: expected an older report to replace, got a folder ${stranger === undefined ? "without one" : `with ${stranger} in it`}`,
+    { hint: "Nothing was removed. Choose another folder with --out." },
+  );
+}
+
 async function hooks(args: readonly string[], io: Surroundings): Promise<void> {
-  const { values } = readWords(args, {
+  const { values, positionals } = readWords(args, {
     model: { type: "string" },
     file: { type: "string" },
     pattern: { type: "string" },
     json,
   });
+  refuseWords("hooks", positionals, "Name the model with --model.");
   const name = (values["model"] as string | undefined) ?? "organism-a";
   const bar = createProgressBar(io.err);
   const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
@@ -208,6 +227,7 @@ async function corpora(args: readonly string[], io: Surroundings): Promise<void>
 
 async function view(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, { port: { type: "string" }, json });
+  refuseWords("view", positionals.slice(1), "Give one folder with reports.");
   await serve(
     positionals[0] ?? "reports",
     values["port"] as string | undefined,
@@ -249,11 +269,12 @@ async function serve(
 
 /** `npm start`: the main experiment on the model that ships with Penfield, then the viewer. */
 async function start(args: readonly string[], io: Surroundings): Promise<void> {
-  const { values } = readWords(args, {
+  const { values, positionals } = readWords(args, {
     "no-serve": { type: "boolean" },
     port: { type: "string" },
     out: { type: "string" },
   });
+  refuseWords("start", positionals, "Experiments with settings of your own: penfield run.");
   const probe = probes.find((p) => p.id === "language-network")!;
   const out = (values["out"] as string | undefined) ?? join("reports", "language-network");
   // Small enough for a minute; the whole item sets are a matter of --items-per-group.
