@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -42,15 +42,14 @@ function start(args: readonly string[]): { child: ChildProcess; ended: Promise<R
   });
   return { child, ended };
 }
-const keptParts = (): string[] => {
-  const work = join(setting.root, "cache", "work");
-  return existsSync(work)
-    ? readdirSync(work, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map((entry) => entry.name)
-        .filter((name) => name.endsWith(".json"))
+const work = (): string => join(setting.root, "cache", "work");
+const partsEndingWith = (end: string): string[] =>
+  existsSync(work())
+    ? readdirSync(work(), { recursive: true, encoding: "utf8" }).filter((name) =>
+        name.endsWith(end),
+      )
     : [];
-};
+const keptParts = (): string[] => partsEndingWith(".json");
 
 describe("an experiment from beginning to end", () => {
   const run = (out: string, more: readonly string[] = []): string[] => [
@@ -89,6 +88,12 @@ describe("an experiment from beginning to end", () => {
     expectNothingWritten(out);
     const kept = keptParts().length;
     expect(kept).toBeGreaterThanOrEqual(4);
+
+    // A part that did not survive is made anew.
+    const [first] = keptParts();
+    await writeFile(join(work(), first!), '[{"task":"pai');
+    const [array] = partsEndingWith(".npy");
+    await writeFile(join(work(), array!), "not an array");
 
     const resumed = await penfield(run(out, [...long, "--resume"]));
     expect(resumed.code, resumed.err).toBe(0);

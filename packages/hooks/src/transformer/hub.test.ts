@@ -15,6 +15,7 @@ const gpt2 = fileURLToPath(new URL("../../../../test/fixtures/gpt2/", import.met
 const vocabulary = Array.from({ length: 96 }, (_, i) => [`w${i}`, i] as const);
 const repository = new Map<string, Buffer>([
   ["onnx/model.onnx", readFileSync(`${gpt2}model.onnx`)],
+  ["onnx/model_fp16.onnx", readFileSync(`${gpt2}../gpt2-fp16/model.onnx`)],
   ["config.json", readFileSync(`${gpt2}config.json`)],
   ["tokenizer_config.json", Buffer.from('{"tokenizer_class": "PreTrainedTokenizer"}')],
   [
@@ -130,6 +131,20 @@ describe("a model of the hub", () => {
     expect(hub.asked).toHaveLength(asked);
   });
 
+  test("in another of its files, kept beside the first", async () => {
+    const cacheFolder = await temporary();
+    const find = (file?: string) =>
+      findModelFiles("tiny/gpt2", { hub: hub.address, cacheFolder, file });
+    const [plain, half] = [await find(), await find("model_fp16")];
+    expect(half.onnxPath.endsWith(join("onnx", "model_fp16.onnx"))).toBe(true);
+    expect(readFileSync(half.onnxPath).equals(repository.get("onnx/model_fp16.onnx")!)).toBe(true);
+    expect((await find()).onnxPath).toBe(plain.onnxPath);
+    const asked = hub.asked.length;
+    await find("model_fp16");
+    expect(hub.asked).toHaveLength(asked);
+    await expect(find("model_none")).rejects.toThrow(DownloadError);
+  });
+
   test("that does not exist", async () => {
     const cacheFolder = await temporary();
     const finding = findModelFiles("tiny/none", { hub: hub.address, cacheFolder });
@@ -169,6 +184,7 @@ describe("a model of the hub", () => {
         cacheFolder,
       });
       for (const [name, body] of repository) {
+        if (name === "onnx/model_fp16.onnx") continue;
         expect(readFileSync(join(folder!, name)).equals(body), name).toBe(true);
       }
       expect(existsSync(onnxPath)).toBe(true);
