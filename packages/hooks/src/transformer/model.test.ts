@@ -42,7 +42,14 @@ const sameBits = (a: Float32Array, b: Float32Array): boolean =>
 const minus = (a: HookValues, b: HookValues): Float32Array =>
   a.data.map((v, i) => Math.fround(v - b.data[i]!));
 
-const causal = ["gpt2", "llama", "llama-past", "neox", "opt", "phi3", "gemma2"];
+const causal = [
+  ...["gpt2", "llama", "llama-past", "neox", "opt", "phi3", "gemma2", "gemma3", "mistral"],
+  ...["qwen2", "qwen3", "olmo2", "gptneo", "gptj", "bloom"],
+];
+/** Norms follow the sums: what PyTorch's block returns is the next block's input. */
+const postNorm = ["bert", "roberta", "distilbert"];
+const encoders = [...postNorm, "modernbert"];
+const parallel = ["neox", "gptj"];
 /** Golden name of PyTorch's module output -> our hook. BERT's module output is its norm's, i.e. the next block's input. */
 const places = (layer: number): [string, string][] => [
   [`blocks.${layer}.z`, `blocks.${layer}.attn.hook_z`],
@@ -52,7 +59,7 @@ const places = (layer: number): [string, string][] => [
   [`blocks.${layer}.mlp_out`, `blocks.${layer}.hook_mlp_out`],
 ];
 
-describe.each([...causal, "bert", "gpt2-fp16"])("real export: %s", (name) => {
+describe.each([...causal, ...encoders, "gpt2-fp16"])("real export: %s", (name) => {
   let model: HookedModel;
   const rows = rowsOf(name);
   const tolerance = name.endsWith("fp16") ? 1e-2 : 1e-5;
@@ -72,10 +79,9 @@ describe.each([...causal, "bert", "gpt2-fp16"])("real export: %s", (name) => {
 
   test("every hook equals PyTorch's forward hook", async () => {
     const { cache, logits } = await model.runWithCache(rows, { namesFilter: "blocks.*" });
-    const residual: [string, string][] =
-      name === "bert"
-        ? [["blocks.0.out", "blocks.1.hook_resid_pre"]]
-        : [0, 1].map((l) => [`blocks.${l}.out`, `blocks.${l}.hook_resid_post`]);
+    const residual: [string, string][] = postNorm.includes(name)
+      ? [["blocks.0.out", "blocks.1.hook_resid_pre"]]
+      : [0, 1].map((l) => [`blocks.${l}.out`, `blocks.${l}.hook_resid_post`]);
     for (const [key, hook] of [...places(0), ...places(1), ...residual]) {
       expect(difference(name, key, cache.get(hook)!), hook).toBeLessThan(tolerance);
     }
@@ -92,7 +98,7 @@ describe.each([...causal, "bert", "gpt2-fp16"])("real export: %s", (name) => {
       [
         "lesion.resid_post.0",
         {
-          hook: name === "bert" ? "blocks.1.hook_resid_pre" : "blocks.0.hook_resid_post",
+          hook: postNorm.includes(name) ? "blocks.1.hook_resid_pre" : "blocks.0.hook_resid_post",
           op: { type: "zero" },
           units: [0, 3, 17],
         },
@@ -123,7 +129,7 @@ describe.each([...causal, "bert", "gpt2-fp16"])("real export: %s", (name) => {
       expect(
         sameBits(add(at("hook_resid_pre"), at("hook_attn_out")), at("hook_resid_mid").data),
       ).toBe(true);
-      if (name === "bert") continue; // the MLP adds to the norm of resid_mid
+      if (postNorm.includes(name)) continue; // the MLP adds to the norm of resid_mid
       expect(sameBits(add(at("hook_resid_mid"), at("hook_mlp_out")), end.data)).toBe(true);
     }
   });
@@ -137,7 +143,7 @@ describe.each([...causal, "bert", "gpt2-fp16"])("real export: %s", (name) => {
       for (let i = 0; i < data.length; i += sources) {
         const row = data.subarray(i, i + sources);
         expect(row.reduce((a, b) => a + b, 0)).toBeCloseTo(1, name.endsWith("fp16") ? 2 : 5);
-        if (name !== "bert")
+        if (!encoders.includes(name))
           expect(row.subarray(((i / sources) % sources) + 1).every((p) => p === 0)).toBe(true);
       }
     }
@@ -312,15 +318,15 @@ describe.each(causal)("causal model: %s", (name) => {
   });
 
   test("sizes are read off the graph and the configuration", () => {
-    const grouped = /llama|phi3|gemma2/.test(name);
+    const grouped = /llama|phi3|gemma|mistral|qwen|olmo/.test(name);
     expect(model.cfg).toMatchObject({
       nLayers: 2,
       dModel: 24,
       attentionDir: "causal",
       dVocab: 96,
-      nCtx: 32,
+      nCtx: name === "bloom" ? undefined : 32,
       batchDependent: false,
-      parallelAttnMlp: name === "neox",
+      parallelAttnMlp: parallel.includes(name),
       gatedMlp: grouped,
       nHeads: grouped ? 4 : 3,
       nKeyValueHeads: grouped ? 2 : 3,
