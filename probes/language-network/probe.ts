@@ -50,7 +50,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   const { seed, units } = settings;
   // Everything that can be wrong with the input is found before the model is run.
   const set = await loadStimulusSet(settings.stimuli ?? corpusFolder("language-localizer"));
-  const { positive, negative, conditions } = contrastSet(set);
+  const { positive, negative, conditions } = contrastSet(set, settings.positive, settings.negative);
   const taskPaths =
     settings.tasks.length > 0
       ? settings.tasks

@@ -13,6 +13,9 @@ export interface ProbeSettings {
   readonly seed: number;
   /** Localizer stimuli: a folder or file; default: Penfield's own. */
   readonly stimuli?: string | undefined;
+  /** Conditions of the stimuli to set against each other; default: what the set says. */
+  readonly positive?: string | undefined;
+  readonly negative?: string | undefined;
   /** Folders or files with tasks; default: Penfield's own. */
   readonly tasks: readonly string[];
   readonly recordings?: string | undefined;

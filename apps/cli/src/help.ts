@@ -9,7 +9,9 @@ run [PROBE]             run an experiment; without a name, list them
   --file NAME           which of several ONNX files (model, model_fp16, model_quantized, ...)
   --units KIND          resid (default), mlp, heads
   --stimuli PATH        localizer stimuli (default: Penfield's own)
-  --tasks PATH          tasks; may be given several times (default: Penfield's own)
+  --positive C, --negative C
+                        conditions to set against each other (default: what the set says)
+  --tasks PATH[,PATH]   tasks; may be given several times (default: Penfield's own)
   --recordings FILE     .npy [stimuli x targets] or [repeats x stimuli x targets], or a table
   --recording-stimuli P the stimuli of the recording; --recording-key COLUMN names its rows,
                         --recording-groups COLUMN keeps a story or run on one side of each split

@@ -141,9 +141,9 @@ export function unitsSection(
       title: "The selected units",
       reading:
         "Each selected unit with its t on all stimuli, and with its mean t on held-out halves in those splits whose other half selected it too (empty where none did).",
-      table: "units.csv",
+      table: "units.parquet",
       top: rows.slice(0, N_TOP),
     },
-    tables: { "units.csv": table },
+    tables: { "units.parquet": table },
   };
 }
