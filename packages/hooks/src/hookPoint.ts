@@ -8,6 +8,9 @@ export type HookKind =
   | "hook_resid_post"
   | "hook_attn_out"
   | "hook_mlp_out"
+  | "attn.hook_q"
+  | "attn.hook_k"
+  | "attn.hook_v"
   | "attn.hook_z"
   | "attn.hook_attn_scores"
   | "attn.hook_pattern"
@@ -40,6 +43,7 @@ export interface HookPoint {
 
 const RESIDUAL = ["batch", "pos", "d_model"];
 const ATTENTION = ["batch", "head_index", "dest_pos", "src_pos"];
+const PER_HEAD = ["batch", "pos", "head_index", "d_head"];
 
 /** Axis names of each kind, as TransformerLens calls them. */
 export const axesOf: Record<HookKind, readonly string[]> = {
@@ -49,6 +53,9 @@ export const axesOf: Record<HookKind, readonly string[]> = {
   hook_resid_post: RESIDUAL,
   hook_attn_out: RESIDUAL,
   hook_mlp_out: RESIDUAL,
+  "attn.hook_q": PER_HEAD,
+  "attn.hook_k": PER_HEAD,
+  "attn.hook_v": PER_HEAD,
   "attn.hook_z": ["batch", "pos", "head_index*d_head"],
   "attn.hook_attn_scores": ATTENTION,
   "attn.hook_pattern": ATTENTION,
@@ -65,6 +72,9 @@ const version3: Partial<Record<HookKind, string>> = {
   hook_resid_post: "hook_out",
   hook_attn_out: "attn.hook_out",
   hook_mlp_out: "mlp.hook_out",
+  "attn.hook_q": "attn.q.hook_out",
+  "attn.hook_k": "attn.k.hook_out",
+  "attn.hook_v": "attn.v.hook_out",
   "attn.hook_z": "attn.o.hook_in",
   "mlp.hook_pre": "mlp.in.hook_out",
   "mlp.hook_post": "mlp.out.hook_in",
@@ -88,6 +98,9 @@ const SHORTHAND: Record<string, HookKind> = {
   resid_post: "hook_resid_post",
   attn_out: "hook_attn_out",
   mlp_out: "hook_mlp_out",
+  q: "attn.hook_q",
+  k: "attn.hook_k",
+  v: "attn.hook_v",
   z: "attn.hook_z",
   attn_scores: "attn.hook_attn_scores",
   pattern: "attn.hook_pattern",

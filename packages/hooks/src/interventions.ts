@@ -25,11 +25,11 @@ export interface Intervention {
   /** A hook point's name or alias. */
   readonly hook: string;
   readonly op: InterventionOp;
-  /** Places on the last axis. */
+  /** Places on the last axis; at hook points with a `head_index` axis, places within each head. */
   readonly units?: ArrayLike<number>;
-  /** For `attn.hook_z`: whole heads, in place of `units`. */
+  /** For `attn.hook_z`: whole heads, in place of `units`. At q, k, v, scores and patterns: which heads. */
   readonly heads?: ArrayLike<number>;
-  /** Token positions, counted from 0. */
+  /** Token positions, counted from 0; of scores and patterns the destinations (`units` are the sources). */
   readonly positions?: ArrayLike<number>;
   /** Rows of the batch. */
   readonly rows?: ArrayLike<number>;

@@ -8,6 +8,8 @@ export interface HookSizes {
   readonly length: number;
   readonly nUnits: number;
   readonly nHeads: number | undefined;
+  /** Units are counted within each head, so that heads and units can both be chosen. */
+  readonly unitsWithinHeads?: boolean;
 }
 
 /** Neutral inputs for a slot: with them the hook leaves every value bit for bit as it is. */
@@ -184,12 +186,19 @@ function chosen(
 
 function unitsOf(intervention: Intervention, sizes: HookSizes, name: string): readonly number[] {
   const { units, heads } = intervention;
+  if (sizes.unitsWithinHeads && sizes.nHeads !== undefined) {
+    const dHead = sizes.nUnits / sizes.nHeads;
+    const inner = chosen(units, dHead, "units", name);
+    return chosen(heads, sizes.nHeads, "heads", name).flatMap((head) =>
+      inner.map((unit) => head * dHead + unit),
+    );
+  }
   if (heads === undefined) return chosen(units, sizes.nUnits, "units", name);
   if (sizes.nHeads === undefined) {
     throw new HookPointError(
       `compileFeeds: ${name}: expected a hook point with heads, got one without`,
       {
-        hint: "Heads can be named at blocks.*.attn.hook_z of a model whose number of heads is known.",
+        hint: "Heads can be named at blocks.*.attn.hook_*; at hook_z if the model's number of heads is known.",
       },
     );
   }

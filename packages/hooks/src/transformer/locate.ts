@@ -1,5 +1,6 @@
 import { ModelError } from "@penfield/core";
 import {
+  attribute,
   elementType,
   type GraphIndex,
   indexGraph,
@@ -19,6 +20,8 @@ export interface LocatedHook {
   readonly type: number;
   /** Batch and position are one axis here: `[batch * pos, unit]`. */
   readonly flattened: boolean;
+  /** How heads lie in a tensor with four axes: before the head's values, or before the positions. */
+  readonly layout?: "bphd" | "bhpd" | undefined;
   readonly writable: boolean;
   readonly reason: string | undefined;
 }
@@ -146,7 +149,7 @@ export function locate(model: ModelProto): Located {
     kind: HookKind,
     layer: number | undefined,
     tensor: string,
-    extra: Partial<Pick<LocatedHook, "writable" | "reason">> = {},
+    extra: HookExtra = {},
   ): void => {
     hooks.push({
       kind,
@@ -170,11 +173,13 @@ export function locate(model: ModelProto): Located {
     const open = blocks.at(-1);
     // An MLP belongs to the block of the attention whose sum it adds to: to that sum itself, or,
     // where norms follow the sums (BERT), to its norm.
-    const continues =
+    const follows =
       !attn &&
+      open?.residMid === undefined &&
       open !== undefined &&
-      open.residMid === undefined &&
       (open.residPost === sum.skip || isNormOf(view, sum.skip, open.residPost));
+    // In a parallel block either branch may be added first.
+    const continues = open !== undefined && (follows || sum.parallel);
     if (continues) {
       open.parallel = sum.parallel;
       if (!sum.parallel) open.residMid = open.residPost;
@@ -191,7 +196,7 @@ export function locate(model: ModelProto): Located {
     const both = attn !== undefined && mlp !== undefined;
     if (attn) {
       add("hook_attn_out", layer, both ? view.branchEnd(attn.node) : sum.branch);
-      addAttention(view, attn, layer, add);
+      addAttention(view, attn, layer, ranks, add);
     }
     if (mlp) {
       add("hook_mlp_out", layer, both ? view.branchEnd(mlp.node) : sum.branch);
@@ -248,6 +253,22 @@ class GraphView {
     // Integer products of quantised layers carry activations too.
     const type = this.types.get(tensor) ?? elementType.float32;
     return FLOATS.has(type) || type === elementType.int32 || type === elementType.uint8;
+  }
+
+  /** Whether `to` is computed from `from` by way of no more than reshapes, masks, scales and casts. */
+  reaches(to: string, from: string): boolean {
+    const seen = new Set<string>();
+    const stack = [to];
+    while (stack.length > 0) {
+      const tensor = stack.pop()!;
+      if (tensor === from) return true;
+      const node = this.producerOf(tensor);
+      if (!node || seen.has(tensor) || this.rankOf(tensor) <= this.rankOf(from)) continue;
+      seen.add(tensor);
+      if (node.opType === "MatMul" || node.opType === "FusedMatMul") continue;
+      stack.push(...this.activationInputs(node));
+    }
+    return false;
   }
 
   activationInputs(node: NodeProto): string[] {
@@ -484,23 +505,114 @@ function isNormOf(view: GraphView, tensor: string, sum: string): boolean {
   return met && !nodes.some((n) => view.isLinear(view.node(n)));
 }
 
+type HookExtra = Partial<Pick<LocatedHook, "writable" | "reason" | "layout">>;
+
 type AddHook = (
   kind: HookKind,
   layer: number | undefined,
   tensor: string,
-  extra?: Partial<Pick<LocatedHook, "writable" | "reason">>,
+  extra?: HookExtra,
 ) => void;
 
-function addAttention(view: GraphView, attn: Writer, layer: number, add: AddHook): void {
+function addAttention(
+  view: GraphView,
+  attn: Writer,
+  layer: number,
+  ranks: ReadonlyMap<string, number>,
+  add: AddHook,
+): void {
   add("attn.hook_z", layer, attn.source);
   const softmax = attn.inside
     .map((n) => view.node(n))
     .find((n) => n.opType === "Softmax" && feedsProduct(view, n.output[0]!, attn.inside));
   if (!softmax) return;
-  const reason = "attention scores and patterns can be read; writing them is not offered yet";
-  add("attn.hook_attn_scores", layer, softmax.input[0]!, { writable: false, reason });
+  const [scores, pattern] = [softmax.input[0]!, softmax.output[0]!];
+  const products = attn.inside
+    .map((n) => view.node(n))
+    .filter((n) => (n.opType === "MatMul" || n.opType === "FusedMatMul") && !view.isLinear(n));
+  const mixing = products.find((n) => view.reaches(n.input[0]!, pattern));
+  const scoring = products.find((n) => n !== mixing && view.reaches(scores, n.output[0]!));
+  const extra: HookExtra =
+    ranks.get(pattern) === 4 || ranks.get(scoring?.output[0] ?? "") === 4
+      ? { layout: "bhpd" }
+      : {
+          writable: false,
+          reason:
+            "writing needs batch and heads as axes of their own, which this graph does not show",
+        };
+  add("attn.hook_attn_scores", layer, scores, extra);
   // The tensor that multiplies the values: a NaN guard may stand between it and the softmax.
-  add("attn.hook_pattern", layer, softmax.output[0]!, { writable: false, reason });
+  add("attn.hook_pattern", layer, pattern, extra);
+  if (!mixing || !scoring) return;
+  const places = [
+    ["attn.hook_q", scoring.input[0]!],
+    ["attn.hook_k", scoring.input[1]!],
+    ["attn.hook_v", mixing.input[1]!],
+  ] as const;
+  const found = places.map(([, operand]) => splitIntoHeads(view, operand));
+  places.forEach(([kind], i) => {
+    const { transpose, inner } = found[i] ?? {};
+    if (!transpose) return;
+    // Queries, keys and values that are turned together are told apart only afterwards (NeoX).
+    const together = found.some((other, j) => j !== i && other?.transpose === transpose);
+    if (!together) add(kind, layer, headsOf(view, transpose.input[0]!, ranks), { layout: "bphd" });
+    else if (inner) add(kind, layer, inner, { layout: "bhpd" });
+  });
+}
+
+/** Where a projection is first seen as heads: before a norm or a rotation that stands between. */
+function headsOf(view: GraphView, tensor: string, ranks: ReadonlyMap<string, number>): string {
+  let first = tensor;
+  const seen = new Set<string>();
+  const stack = [tensor];
+  while (stack.length > 0) {
+    const at = stack.pop()!;
+    const node = view.producerOf(at);
+    if (!node || seen.has(at) || view.isLinear(node)) continue;
+    seen.add(at);
+    const ofWeights = view.back(at, "", (n) => view.isLinear(n)).ends.length > 0;
+    if (node.opType === "Reshape" && ranks.get(at) === 4 && ofWeights) {
+      if (first === tensor || view.rankOf(at) < view.rankOf(first)) first = at;
+    }
+    stack.push(...view.activationInputs(node));
+  }
+  return first;
+}
+
+const SPLITS_HEADS = new Set(["0,2,1,3", "0,2,3,1"]);
+
+/**
+ * The transposition of `[batch, pos, head, d_head]` that an operand of attention comes from, and
+ * the part of its result that the operand reads, if it reads a part.
+ */
+function splitIntoHeads(
+  view: GraphView,
+  operand: string,
+): { transpose: NodeProto; inner: string | undefined } | undefined {
+  const parts = new Map<NodeProto, string>();
+  const found = new Set<NodeProto>();
+  const seen = new Set<string>();
+  const stack = [operand];
+  while (stack.length > 0) {
+    const tensor = stack.pop()!;
+    const node = view.producerOf(tensor);
+    if (!node || seen.has(tensor) || view.isLinear(node)) continue;
+    seen.add(tensor);
+    const perm = node.opType === "Transpose" ? (attribute(node, "perm")?.ints ?? []) : [];
+    if (SPLITS_HEADS.has(perm.join(","))) {
+      found.add(node);
+      continue;
+    }
+    for (const input of view.activationInputs(node)) {
+      const from = view.producerOf(input);
+      if (from?.opType === "Transpose" && (node.opType === "Slice" || node.opType === "Split")) {
+        parts.set(from, tensor);
+      }
+      stack.push(input);
+    }
+  }
+  const [transpose, ...others] = found;
+  return transpose && others.length === 0 ? { transpose, inner: parts.get(transpose) } : undefined;
 }
 
 /** Returns whether the MLP is gated. */

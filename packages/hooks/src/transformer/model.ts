@@ -132,6 +132,7 @@ export class HookedModel {
         );
       }
       core.nCtx = cfg.nCtx;
+      core.dVocab = cfg.dVocab;
       const hookPoints = located.hooks.map((hook): HookPoint => {
         const name = hookName(hook.kind, hook.layer);
         return {
@@ -204,6 +205,12 @@ export class HookedModel {
       hook: this.hookPoint(request.from.hook).name,
       values: request.from.values,
     };
+    if (from && this.hookPoint(from.hook).axes.length !== 3) {
+      throw new HookPointError(
+        `run: expected to start at a hook point with axes batch, pos and units, got ${from.hook}`,
+        { hint: "Start at a hook_resid_* of the same block." },
+      );
+    }
     const wired = (request.wired ?? []).flatMap((wanted) => this.#captureNames(wanted));
     const neutral = new Map(wired.map((name) => [this.#writable(name), ["set"] as const]));
     return this.#core.run({ ...request, capture, interventions, from, neutral });

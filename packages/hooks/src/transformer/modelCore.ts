@@ -1,9 +1,9 @@
 import { DataError, float16ToNumber, ModelError } from "@penfield/core";
 import { copyModel, externalWeight, type ModelProto, prune } from "@penfield/onnx";
 import { type InferenceSession, Tensor } from "onnxruntime-node";
-import { hookName } from "../hookPoint.ts";
+import { axesOf, hookName } from "../hookPoint.ts";
 import { type Intervention, type Slot, slotOf } from "../interventions.ts";
-import { compileFeeds, neutralFeeds } from "./compile.ts";
+import { compileFeeds, type HookSizes, neutralFeeds } from "./compile.ts";
 import { headSizes } from "./config.ts";
 import { type PaddedBatch, padTokens, type TokenRows, textFeeds } from "./inputs.ts";
 import type { Located, LocatedHook } from "./locate.ts";
@@ -71,6 +71,7 @@ export class ModelCore {
   readonly located: Located;
   nHeads: number | undefined;
   nCtx: number | undefined;
+  dVocab: number | undefined;
   padId = 0;
   readonly #graph: ModelProto;
   readonly #weights: Weights;
@@ -147,6 +148,14 @@ export class ModelCore {
   async run(request: CoreRequest): Promise<RunResult> {
     const { capture, interventions, from, head = "logits", neutral } = request;
     const batch = padTokens(request.tokens, this.padId);
+    const vocabulary = this.dVocab;
+    const outside = vocabulary === undefined ? -1 : batch.ids.findIndex((id) => id >= vocabulary);
+    if (outside >= 0) {
+      throw new DataError(
+        `run: expected token ids below ${vocabulary}, got ${batch.ids[outside]} in row ${Math.floor(outside / batch.length)}`,
+        { hint: "The tokens come from another model's tokenizer." },
+      );
+    }
     if (this.nCtx !== undefined && batch.length > this.nCtx) {
       const row = batch.lengths.indexOf(batch.length);
       throw new DataError(
@@ -191,12 +200,10 @@ export class ModelCore {
       for (const slot of needed) Object.assign(feeds, neutralFeeds(name, slot, batch.nRows));
       const list = byHook.get(name);
       if (list) {
-        const nUnits = await this.#unitsAt(name, batch);
         const sizes = {
           nRows: batch.nRows,
           length: batch.length,
-          nUnits,
-          nHeads: this.#hook(name).kind === "attn.hook_z" ? this.nHeads : undefined,
+          ...(await this.#unitsAt(name, batch)),
         };
         Object.assign(feeds, compileFeeds(name, list, sizes));
       }
@@ -209,10 +216,7 @@ export class ModelCore {
     const cache = new Map(
       [...wanted].map(([name, hook]) => [name, toHookValues(result[captureOutput(name, hook)]!)]),
     );
-    for (const [name, values] of cache) {
-      const size = values.shape.at(-1);
-      if (size !== undefined) this.#units.set(name, size);
-    }
+    for (const [name, values] of cache) this.#shapes.set(name, values.shape);
     return {
       logits: head === "logits" && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
       tokenLogProbs:
@@ -222,15 +226,27 @@ export class ModelCore {
     };
   }
 
-  /** Sizes of hook points, learnt from what has been read. */
-  readonly #units = new Map<string, number>();
+  /** Shapes of hook points, learnt from what has been read. */
+  readonly #shapes = new Map<string, readonly number[]>();
 
-  async #unitsAt(name: string, batch: PaddedBatch): Promise<number> {
-    const known = this.#units.get(name);
-    if (known !== undefined) return known;
-    const one = [Array.from(batch.ids.subarray(0, 1), Number)];
-    await this.run({ tokens: one, capture: [name], interventions: [], head: "none" });
-    return this.#units.get(name)!;
+  async #unitsAt(
+    name: string,
+    batch: PaddedBatch,
+  ): Promise<Pick<HookSizes, "nUnits" | "nHeads" | "unitsWithinHeads">> {
+    if (!this.#shapes.has(name)) {
+      const one = [Array.from(batch.ids.subarray(0, 1), Number)];
+      await this.run({ tokens: one, capture: [name], interventions: [], head: "none" });
+    }
+    const shape = this.#shapes.get(name)!;
+    const { kind, layout } = this.#hook(name);
+    const last = shape.at(-1)!;
+    if (!layout) {
+      return { nUnits: last, nHeads: kind === "attn.hook_z" ? this.nHeads : undefined };
+    }
+    // The sources of a pattern are as many as this batch is long, whatever was read before.
+    const nHeads = shape[axesOf[kind].indexOf("head_index")]!;
+    const perHead = axesOf[kind].at(-1) === "src_pos" ? batch.length : last;
+    return { nUnits: nHeads * perHead, nHeads, unitsWithinHeads: true };
   }
 
   async #session(plan: SessionPlan): Promise<InferenceSession> {

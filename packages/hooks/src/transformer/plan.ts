@@ -11,6 +11,7 @@ import {
   prune,
   rewire,
 } from "@penfield/onnx";
+import { axesOf } from "../hookPoint.ts";
 import type { Slot } from "../interventions.ts";
 import type { Located, LocatedHook } from "./locate.ts";
 
@@ -58,6 +59,7 @@ export function buildSessionModel(
   const outputs: string[] = [];
 
   addTokensShape(graph);
+  graph.initializer.push(makeTensor(HEADS_TOGETHER, "int64", [3], [0, 0, -1]));
 
   // What stands for a tensor once hooks have been put behind it.
   const current = new Map<string, string>();
@@ -92,6 +94,9 @@ export function buildSessionModel(
     if (hook.flattened) {
       graph.node.push(makeNode("Reshape", [tensor, TOKENS_SHAPE], [`${output}::read`]));
       tensor = `${output}::read`;
+    } else if (hook.layout === "bhpd" && axesOf[hook.kind][1] === "pos") {
+      graph.node.push(makeNode("Transpose", [tensor], [`${output}::read`], { perm: SWAP }));
+      tensor = `${output}::read`;
     }
     exposeTensor(graph, tensor, output, {
       type: elementType.float32,
@@ -120,6 +125,10 @@ export function captureOutput(name: string, hook: LocatedHook): string {
 }
 
 const TOKENS_SHAPE = "penfield.tokens_shape";
+/** `[batch, pos, head, d_head]` to `[batch, pos, head * d_head]`. */
+const HEADS_TOGETHER = "penfield.heads_together";
+/** `[batch, head, pos, d_head]` to `[batch, pos, head, d_head]` and back. */
+const SWAP = [0n, 2n, 1n, 3n];
 
 /** `[batch, pos, -1]`, for tensors in which batch and position are one axis; pruned where none needs it. */
 function addTokensShape(graph: NonNullable<ModelProto["graph"]>): void {
@@ -135,7 +144,7 @@ function addTokensShape(graph: NonNullable<ModelProto["graph"]>): void {
 function hookNodes(
   name: string,
   tensor: string,
-  { type, flattened }: LocatedHook,
+  { type, flattened, layout }: LocatedHook,
   slots: readonly Slot[],
 ): { nodes: NodeProto[]; result: string } {
   const nodes: NodeProto[] = [];
@@ -147,6 +156,9 @@ function hookNodes(
     at = output;
   };
   if (flattened) step("Reshape", [at, TOKENS_SHAPE], "rows");
+  if (layout === "bhpd") step("Transpose", [at], "by_position", { perm: SWAP });
+  const perHead = at;
+  if (layout) step("Reshape", [at, HEADS_TOGETHER], "heads_together");
   if (!float32) step("Cast", [at], "float32", { to: BigInt(elementType.float32) });
   if (slots.includes("patch")) {
     // For each value the row that it comes from; sizes of 1 are broadcast.
@@ -166,6 +178,11 @@ function hookNodes(
     nodes.push(makeNode("Shape", [tensor], [`${name}::flat_shape`]));
     step("Reshape", [at, `${name}::flat_shape`], "flat");
   }
+  if (layout) {
+    nodes.push(makeNode("Shape", [perHead], [`${name}::head_shape`]));
+    step("Reshape", [at, `${name}::head_shape`], "heads_apart");
+  }
+  if (layout === "bhpd") step("Transpose", [at], "by_head", { perm: SWAP });
   return { nodes, result: at };
 }
 
