@@ -7,11 +7,12 @@ import {
   type Report,
   readReport,
   readReportArray,
+  readReportTable,
   reportFiles,
   type Section,
-  writeTable,
 } from "@penfield/report";
 import express, { type NextFunction, type Request, type Response } from "express";
+import { csvText } from "./csv.ts";
 import { drawSvg } from "./figures/exhibit.ts";
 import { listPage } from "./views/listView.ts";
 import { errorPage } from "./views/parts.ts";
@@ -70,10 +71,19 @@ export function createViewer({
     response.sendFile("report.json", { root: resolve(folder), cacheControl: false });
   });
   app.get("/reports/:id/units.csv", async (request, response) => {
-    const { report, base } = await findReport(reportsFolder, request.params.id);
+    const { folder, report } = await findReport(reportsFolder, request.params.id);
     const units = report.sections.find((section) => section.kind === "units");
     if (!units) throw new NotFound("This report has no table of units.");
-    response.redirect(`${base}/files/tables/${units.table}`);
+    await sendTable(response, { folder, report, table: units.table, name: "units.csv" });
+  });
+  app.get("/reports/:id/tables/:file", async (request, response) => {
+    const { folder, report } = await findReport(reportsFolder, request.params.id);
+    const { file } = request.params;
+    const table = file.replace(/\.csv$/, ".parquet");
+    if (table === file || !reportFiles(report).includes(`tables/${table}`)) {
+      throw new NotFound("The report names no such table.");
+    }
+    await sendTable(response, { folder, report, table, name: file });
   });
   app.get("/reports/:id/files/*path", async (request, response) => {
     const { folder, report } = await findReport(reportsFolder, request.params.id);
@@ -93,7 +103,7 @@ export function createViewer({
       const exhibit = sectionExhibits(section, maps).find((one) => one.id === id);
       if (!exhibit || (form === "svg" && !exhibit.drawing)) continue;
       if (form === "csv") {
-        response.attachment(`${id}.csv`).send(Buffer.from(writeTable(exhibit.numbers)));
+        response.attachment(`${id}.csv`).send(csvText(exhibit.numbers));
       } else {
         // A drawing by itself carries its own style; nothing else may be loaded or run.
         response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
@@ -133,6 +143,25 @@ function sendPublic(name: string) {
   return (_request: Request, response: Response): void => {
     response.sendFile(name, { root: publicFolder, cacheControl: false });
   };
+}
+
+/** A table file as .csv, made anew at each request. */
+async function sendTable(
+  response: Response,
+  {
+    folder,
+    report,
+    table,
+    name,
+  }: {
+    readonly folder: string;
+    readonly report: Report;
+    readonly table: string;
+    readonly name: string;
+  },
+): Promise<void> {
+  const text = csvText(await readReportTable(folder, report, table));
+  response.attachment(name).send(text);
 }
 
 /** The part of the style sheet that drawings need. */

@@ -304,7 +304,7 @@ export function makeTestReport({
     title: "The selected units",
     reading:
       "The first by t; held-out t comes from the half of the stimuli that did not choose the unit.",
-    table: "units.csv",
+    table: "units.parquet",
     top: rows.slice(0, 15),
   };
   const report: Report = {
@@ -401,7 +401,7 @@ export function makeTestReport({
       "selection.mask.npy": { data: mask, shape },
     },
     tables: {
-      "units.csv": {
+      "units.parquet": {
         columns: ["rank", "layer", "unit", "t", "q", "d", "held_out_t"],
         rows: rows.map((row) => Object.values(row)),
       },

@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileError, UsageError } from "@penfield/core";
-import { readTable, writeReport } from "@penfield/report";
+import { readTable, writeReport, writeTable } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningViewer, startViewer } from "./index.ts";
 import { makeTestReport } from "./testReport.ts";
@@ -18,6 +18,7 @@ beforeAll(async () => {
   await writeReport(join(root, "odd name & ü"), makeTestReport({ nLayers: 2, nUnits: 20 }));
   await writeReport(join(root, "torn"), makeTestReport({ nLayers: 2, nUnits: 20 }));
   await writeFile(join(root, "torn/arrays/selection.t.npy"), "not an array");
+  await writeFile(join(root, "torn/tables/units.parquet"), "PAR1, not a table, PAR1");
   await mkdir(join(root, "broken"));
   await writeFile(join(root, "broken/report.json"), '{"schema":"penfield.report","version":"<b>"}');
   await mkdir(join(root, ".half.1.ab.partial"));
@@ -34,7 +35,7 @@ afterAll(async () => {
 function raw(
   path: string,
   { headers = {}, method = "GET" }: { headers?: Record<string, string>; method?: string } = {},
-): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
+): Promise<{ status: number; headers: IncomingHttpHeaders; body: string; bytes: Buffer }> {
   const { port } = new URL(viewer.url);
   return new Promise((resolve, reject) => {
     const request = httpRequest({ host: "127.0.0.1", port, path, method, headers }, (response) => {
@@ -45,6 +46,7 @@ function raw(
           status: response.statusCode!,
           headers: response.headers,
           body: Buffer.concat(chunks).toString("utf8"),
+          bytes: Buffer.concat(chunks),
         }),
       );
     });
@@ -134,16 +136,50 @@ describe("files", () => {
   });
 
   test("files that the report names are sent as they are", async () => {
-    const { status, headers, body } = await raw("/reports/full/files/tables/units.csv");
+    const { status, headers, bytes } = await raw("/reports/full/files/tables/units.parquet");
     expect(status).toBe(200);
-    expect(headers["content-disposition"]).toBe("attachment; filename=units.csv");
-    expect(body).toBe(await readFile(join(root, "full/tables/units.csv"), "utf8"));
+    expect(headers["content-disposition"]).toBe("attachment; filename=units.parquet");
+    expect(new Uint8Array(bytes)).toEqual(
+      new Uint8Array(await readFile(join(root, "full/tables/units.parquet"))),
+    );
     expect((await raw("/reports/full/files/arrays/selection.t.npy")).status).toBe(200);
-    const short = await raw("/reports/full/units.csv");
-    expect([short.status, short.headers.location]).toEqual([
-      302,
-      "/reports/full/files/tables/units.csv",
-    ]);
+    const page = (await raw("/reports/full")).body;
+    expect(page).toContain('href="/reports/full/files/tables/units.parquet">tables/units.parquet<');
+    expect(page).toContain('href="/reports/full/tables/units.csv"');
+  });
+
+  test("tables are offered as .csv, made from the Parquet file", async () => {
+    const table = await readTable(await readFile(join(root, "full/tables/units.parquet")));
+    expect(table.rows.length).toBeGreaterThan(10);
+    for (const path of ["/reports/full/units.csv", "/reports/full/tables/units.csv"]) {
+      const { status, headers, body } = await raw(path);
+      expect([path, status]).toEqual([path, 200]);
+      expect(headers["content-type"]).toBe("text/csv; charset=utf-8");
+      expect(headers["content-disposition"]).toMatch(/^attachment; filename="?units\.csv"?$/);
+      const [head, ...lines] = body.trimEnd().split("\r\n");
+      expect(head).toBe(table.columns.join(","));
+      expect(lines.map((line) => line.split(",").map(Number))).toEqual(table.rows);
+    }
+  });
+
+  test("formulas in a table's text stay text, in the .csv only", async () => {
+    const folder = join(root, "formulas");
+    await writeReport(folder, makeTestReport({ nLayers: 2, nUnits: 20 }));
+    const table = { columns: ["=x", "t"], rows: [['=HYPERLINK("http://x")', -1]] };
+    await writeFile(join(folder, "tables/units.parquet"), writeTable(table));
+    const { body } = await raw("/reports/formulas/units.csv");
+    expect(body).toBe('\'=x,t\r\n"\'=HYPERLINK(""http://x"")",-1\r\n');
+    expect(await readTable(await readFile(join(folder, "tables/units.parquet")))).toEqual(table);
+    await rm(folder, { recursive: true });
+  });
+
+  test("a table that is damaged is an error page, and the viewer goes on", async () => {
+    const { status, headers, body } = await raw("/reports/torn/units.csv");
+    expect(status).toBe(500);
+    expect(headers["content-type"]).toBe("text/html; charset=utf-8");
+    expect(headers["content-disposition"]).toBeUndefined();
+    expect(body).toContain("expected a Parquet file as writeTable writes it");
+    expect((await raw("/reports/torn")).status).toBe(200);
   });
 
   test("every link to a figure's file works, and its numbers are a table", async () => {
@@ -157,7 +193,7 @@ describe("files", () => {
       expect([link, status]).toEqual([link, 200]);
       if (link.endsWith(".csv")) {
         expect(headers["content-type"]).toBe("text/csv; charset=utf-8");
-        expect(readTable(new TextEncoder().encode(content)).rows.length).toBeGreaterThan(0);
+        expect(content.split("\r\n").length).toBeGreaterThan(2);
       } else {
         expect(headers["content-type"]).toBe("image/svg+xml; charset=utf-8");
         expect(content).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg".*<title .*<style>/s);
@@ -168,6 +204,10 @@ describe("files", () => {
 
   test.each([
     "/reports/full/files/unnamed.txt",
+    "/reports/full/files/tables/units.csv",
+    "/reports/full/tables/units.parquet",
+    "/reports/full/tables/other.csv",
+    "/reports/full/tables/..%2f..%2fsecret.csv",
     "/reports/full/files/report.json",
     "/reports/full/files/../../secret.txt",
     "/reports/full/files/..%2f..%2fsecret.txt",

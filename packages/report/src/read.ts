@@ -66,7 +66,7 @@ export async function readReportArray(
 /**
  * Reads one of the tables that a report names.
  *
- * @param name - As in the section, e.g. "units.csv".
+ * @param name - As in the section, e.g. "units.parquet".
  * @throws {ArgumentError} if the report does not name it.
  * @throws {FormatError} if it is not such a table.
  */

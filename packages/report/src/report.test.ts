@@ -65,14 +65,14 @@ const plain: Report = {
   stimuli: [],
   warnings: [],
   verdicts: [],
-  sections: [selection, unitsSection("units.csv")],
+  sections: [selection, unitsSection("units.parquet")],
 };
 const arrays = {
   "t.npy": { data: new Float32Array([1, 2, 3, 4, 5, 6]), shape: [2, 3] },
   "q.npy": { data: new Float32Array(6), shape: [2, 3] },
   "mask.npy": { data: new Uint8Array(6), shape: [2, 3] },
 };
-const tables = { "units.csv": { columns: ["unit", "name"], rows: [[1, "1"]] } };
+const tables = { "units.parquet": { columns: ["unit", "name"], rows: [[1, "1"]] } };
 
 function unitsSection(table: string): Report["sections"][number] {
   return { kind: "units", id: "units", title: "", reading: "", table, top: [] };
@@ -241,7 +241,7 @@ const unitsAndNote = fc.tuple(
     kind: fc.constant("units" as const),
     id: fc.constant("units"),
     ...head,
-    table: fc.constant("units.csv"),
+    table: fc.constant("units.parquet"),
     top: fc.array(
       fc.record({
         rank: fc.integer({ min: 1 }),
@@ -319,8 +319,8 @@ describe("writeReport and readReport", () => {
     expect(await readReportArray(folder, await readReport(folder), "t.npy")).toEqual(
       arrays["t.npy"],
     );
-    expect(await readReportTable(folder, await readReport(folder), "units.csv")).toEqual(
-      tables["units.csv"],
+    expect(await readReportTable(folder, await readReport(folder), "units.parquet")).toEqual(
+      tables["units.parquet"],
     );
   });
 
@@ -352,7 +352,7 @@ describe("writeReport and readReport", () => {
       "arrays/q.npy",
       "arrays/t.npy",
       "report.json",
-      "tables/units.csv",
+      "tables/units.parquet",
     ]);
     expect(await bytes(join(root, "same-2"))).toEqual(first);
   });
@@ -397,8 +397,8 @@ describe("writeReport and readReport", () => {
     ["a missing file", { arrays: {} }, "arrays/t.npy: expected the file's content, got nothing"],
     [
       "a file that no section names",
-      { tables: { ...tables, "more.csv": tables["units.csv"] } },
-      "tables/more.csv: expected only files that the report names",
+      { tables: { ...tables, "more.parquet": tables["units.parquet"] } },
+      "tables/more.parquet: expected only files that the report names",
     ],
     [
       "an array of other sizes",
@@ -473,11 +473,11 @@ describe("a broken report.json gives a FormatError that names the field", () => 
     [
       "an absolute path",
       set("sections.1.table", "/etc/passwd"),
-      "sections[1].table: expected the plain name of a .csv file",
+      "sections[1].table: expected the plain name of a .parquet file",
     ],
     [
       "a hidden file",
-      set("sections.1.table", ".csv"),
+      set("sections.1.table", ".parquet"),
       "sections[1].table: expected the plain name",
     ],
     [
@@ -517,7 +517,7 @@ describe("a broken report.json gives a FormatError that names the field", () => 
       "settings.__proto__: expected no such field",
     ],
     ["too large", (json) => json + " ".repeat(2 ** 24), "expected at most 16777216 bytes"],
-    ["a file that is not there", set("sections.1.table", "gone.csv"), "there is no such file"],
+    ["a file that is not there", set("sections.1.table", "gone.parquet"), "there is no such file"],
   ])("%s", async (name, change, message) => {
     const folder = await spoiled(`broken ${name}`, change);
     const reading = readReport(folder);
@@ -547,8 +547,8 @@ describe("a broken report.json gives a FormatError that names the field", () => 
 
   test("links in place of files or folders are refused", async () => {
     const file = await spoiled("link", async (json, folder) => {
-      await rm(join(folder, "tables/units.csv"));
-      await symlink("/etc/passwd", join(folder, "tables/units.csv"));
+      await rm(join(folder, "tables/units.parquet"));
+      await symlink("/etc/passwd", join(folder, "tables/units.parquet"));
       return json;
     });
     await expect(readReport(file)).rejects.toThrow("expected a plain file");
@@ -608,6 +608,6 @@ test("reportFiles lists what the sections name", () => {
     "arrays/t.npy",
     "arrays/q.npy",
     "arrays/mask.npy",
-    "tables/units.csv",
+    "tables/units.parquet",
   ]);
 });

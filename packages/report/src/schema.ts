@@ -4,11 +4,13 @@ import type { Report } from "./types.ts";
 /** A name that is one path segment, without a leading dot. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const ARRAY_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}\.npy$/;
-const TABLE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}\.csv$/;
+const TABLE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,90}\.parquet$/;
 
 const name = z.string().regex(NAME, "a name of letters, digits, dots, dashes and underscores");
 const arrayFile = z.string().regex(ARRAY_FILE, "the plain name of a .npy file, without folders");
-const tableFile = z.string().regex(TABLE_FILE, "the plain name of a .csv file, without folders");
+const tableFile = z
+  .string()
+  .regex(TABLE_FILE, "the plain name of a .parquet file, without folders");
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits");
 const count = z.int().nonnegative();
 const positive = z.int().positive();

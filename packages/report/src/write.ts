@@ -37,7 +37,7 @@ export function reportBytes(report: Report): Uint8Array {
 }
 
 /**
- * Writes a report's folder, whole or not at all: `report.json`, `arrays/*.npy`, `tables/*.csv`.
+ * Writes a report's folder, whole or not at all: `report.json`, `arrays/*.npy`, `tables/*.parquet`.
  * Everything is checked before the first byte is written; same input, same bytes.
  *
  * @param folder - Must not exist, or be empty; `replace` allows an older report.

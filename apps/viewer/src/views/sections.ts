@@ -357,7 +357,7 @@ function unitsBody(section: UnitsSection, base: string): Html {
       fixed(d, 2),
       fixed(heldOutT, 2),
     ]),
-  )}<p class="files"><a href="${base}/files/tables/${section.table}">All selected units as .csv</a></p>`;
+  )}<p class="files"><a href="${base}/tables/${section.table.replace(/\.parquet$/, ".csv")}">All selected units as .csv</a> <a href="${base}/files/tables/${section.table}">.parquet</a></p>`;
 }
 
 function noteBody({ paragraphs }: NoteSection): Html {
