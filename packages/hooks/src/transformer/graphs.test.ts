@@ -288,35 +288,43 @@ describe("other ways to write a block", () => {
     await model.dispose();
   });
 
-  test("attention and MLP side by side, added one after the other", async () => {
-    const w = new Writer();
-    const mask = w.mask();
-    let stream = w.embed();
-    const added: string[][] = [];
-    for (let layer = 0; layer < 2; layer++) {
-      const normed = w.norm(stream);
-      const [attn, mlp] = [w.attention(normed, mask), w.mlp(normed)];
-      added.push([attn, mlp]);
-      stream = w.one("Add", [w.one("Add", [stream, attn]), mlp]);
-    }
-    const model = await open(w.finish(w.norm(stream)));
-    expect(model.cfg).toMatchObject({ nLayers: 2, parallelAttnMlp: true });
-    const { cache } = await model.runWithCache(TOKENS, { namesFilter: "blocks.*" });
-    for (const layer of [0, 1]) {
-      expect(hooksOf(model, layer)).toEqual(
-        sequential(layer).filter((name) => !name.endsWith("resid_mid")),
-      );
-      const at = (kind: string) => cache.get(`blocks.${layer}.${kind}`)!;
-      const tensors = ["hook_attn_out", "hook_mlp_out"].map(
-        (kind) => model.hookPoint(`blocks.${layer}.${kind}`).tensor,
-      );
-      expect(tensors).toEqual(added[layer]);
-      const post = add(add(at("hook_resid_pre"), at("hook_attn_out")), at("hook_mlp_out"));
-      expect(bits(post).equals(bits(at("hook_resid_post")))).toBe(true);
-    }
-    allVerified(model);
-    await model.dispose();
-  });
+  test.each(["attention", "MLP"])(
+    "attention and MLP side by side, %s added first",
+    async (first) => {
+      const w = new Writer();
+      const mask = w.mask();
+      let stream = w.embed();
+      const added: string[][] = [];
+      for (let layer = 0; layer < 2; layer++) {
+        const normed = w.norm(stream);
+        const [attn, mlp] = [w.attention(normed, mask), w.mlp(normed)];
+        added.push([attn, mlp]);
+        const [one, other] = first === "MLP" ? [mlp, attn] : [attn, mlp];
+        stream = w.one("Add", [w.one("Add", [stream, one]), other]);
+      }
+      const model = await open(w.finish(w.norm(stream)));
+      expect(model.cfg).toMatchObject({ nLayers: 2, parallelAttnMlp: true });
+      const { cache } = await model.runWithCache(TOKENS, { namesFilter: "blocks.*" });
+      for (const layer of [0, 1]) {
+        expect(hooksOf(model, layer).sort()).toEqual(
+          sequential(layer)
+            .filter((name) => !name.endsWith("resid_mid"))
+            .sort(),
+        );
+        const at = (kind: string) => cache.get(`blocks.${layer}.${kind}`)!;
+        const tensors = ["hook_attn_out", "hook_mlp_out"].map(
+          (kind) => model.hookPoint(`blocks.${layer}.${kind}`).tensor,
+        );
+        expect(tensors).toEqual(added[layer]);
+        const order = ["hook_attn_out", "hook_mlp_out"];
+        if (first === "MLP") order.reverse();
+        const post = order.reduce((sum, kind) => add(sum, at(kind)), at("hook_resid_pre"));
+        expect(bits(post).equals(bits(at("hook_resid_post")))).toBe(true);
+      }
+      allVerified(model);
+      await model.dispose();
+    },
+  );
 });
 
 describe("a merged decoder: the whole network inside If(use_cache_branch)", () => {

@@ -32,6 +32,7 @@ interface Block {
   residMid: string | undefined;
   residPost: string;
   parallel: boolean;
+  hasMlp: boolean;
 }
 
 /** A transformer as its graph shows it. */
@@ -175,8 +176,7 @@ export function locate(model: ModelProto): Located {
     // where norms follow the sums (BERT), to its norm.
     const follows =
       !attn &&
-      open?.residMid === undefined &&
-      open !== undefined &&
+      open?.hasMlp === false &&
       (open.residPost === sum.skip || isNormOf(view, sum.skip, open.residPost));
     // In a parallel block either branch may be added first.
     const continues = open !== undefined && (follows || sum.parallel);
@@ -184,12 +184,14 @@ export function locate(model: ModelProto): Located {
       open.parallel = sum.parallel;
       if (!sum.parallel) open.residMid = open.residPost;
       open.residPost = sum.sum;
+      open.hasMlp ||= mlp !== undefined;
     } else {
       blocks.push({
         residPre: sum.skip,
         residMid: undefined,
         residPost: sum.sum,
         parallel: attn !== undefined && mlp !== undefined,
+        hasMlp: mlp !== undefined,
       });
     }
     const layer = blocks.length - 1;
