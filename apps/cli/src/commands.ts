@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { ArgumentError, FileError, UsageError } from "@penfield/core";
+import { ArgumentError, UsageError } from "@penfield/core";
 import { cacheFolder, HookedModel } from "@penfield/hooks";
 import { isOrganism, organismFolder } from "@penfield/organisms";
 import {
@@ -13,7 +13,7 @@ import {
   probes,
 } from "@penfield/probes";
 import { fetchCorpus, readSource } from "@penfield/recordings";
-import { type Report, writeReport } from "@penfield/report";
+import { checkDestination, type Report, writeReport } from "@penfield/report";
 import { startViewer } from "@penfield/viewer";
 import { helpText } from "./help.ts";
 import { readSettings, readWords, runOptions, type Values } from "./options.ts";
@@ -90,23 +90,8 @@ async function runProbe(
     (values["out"] as string | undefined) ?? join("reports", [probe.id, ...model].join("-")),
   );
   if (values["out"] === "") throw new UsageError("--out: expected a folder, got an empty name");
-  // Asked before hours are spent, and again when the folder is written.
-  const inside = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT") return [];
-    throw new FileError(
-      `run: ${folder}: expected a folder to write the report in, got a file or a place that cannot be read`,
-      { cause },
-    );
-  });
-  if (inside.length > 0 && !values["replace"]) {
-    throw new FileError(
-      `run: ${folder}: expected no such folder or an empty one, got ${inside.length} entries`,
-      {
-        hint: "Choose another folder with --out, or replace the old report with --replace.",
-      },
-    );
-  }
-  if (inside.length > 0) await expectOlderReport(folder, inside);
+  const replace = Boolean(values["replace"]);
+  await checkDestination(folder, { replace });
   const key = createHash("sha256")
     .update(JSON.stringify([probe.id, settings]))
     .digest("hex")
@@ -122,20 +107,9 @@ async function runProbe(
       .replace(/[^A-Za-z0-9._-]/g, "-")
       .replace(/^[^A-Za-z0-9]+/, "") || probe.id;
   const report = { ...result.report, id };
-  await writeReport(folder, { ...result, report }, { replace: inside.length > 0 });
+  await writeReport(folder, { ...result, report }, { replace });
   await clearStore(workFolder);
   return { folder, report };
-}
-
-/** Replacing removes the whole folder: it must be a report and hold nothing else. */
-async function expectOlderReport(folder: string, inside: readonly string[]): Promise<void> {
-  const stranger = inside.find((name) => !["report.json", "arrays", "tables"].includes(name));
-  const text = await readFile(join(folder, "report.json"), "utf8").catch(() => "");
-  if (stranger === undefined && text.includes('"penfield.report"')) return;
-  throw new FileError(
-    `run: ${folder}: expected an older report to replace, got a folder ${stranger === undefined ? "without one" : `with ${stranger} in it`}`,
-    { hint: "Nothing was removed. Choose another folder with --out." },
-  );
 }
 
 async function hooks(args: readonly string[], io: Surroundings): Promise<void> {

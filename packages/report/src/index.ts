@@ -1,4 +1,5 @@
 export { reportFiles } from "./check.ts";
+export { checkDestination } from "./destination.ts";
 export {
   type ListedReport,
   listReports,

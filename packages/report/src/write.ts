@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, fileError, type NpyArray, writeFolderAtomic, writeNpy } from "@penfield/core";
 import { arrayShape, checkReport, reportFiles } from "./check.ts";
+import { checkDestination } from "./destination.ts";
 import { type Table, writeTable } from "./table.ts";
 import type { Report } from "./types.ts";
 
@@ -59,6 +60,7 @@ export async function writeReport(
   },
   { replace = false }: { replace?: boolean } = {},
 ): Promise<void> {
+  await checkDestination(folder, { replace });
   const files = new Map<string, Uint8Array>([["report.json", reportBytes(report)]]);
   for (const [name, { data, shape }] of Object.entries(arrays)) {
     checkShape(report, name, shape, "writeReport");
