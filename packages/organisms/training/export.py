@@ -1,6 +1,6 @@
 """Writes one trained organism as a folder laid out like a hub repository.
 
-    python export.py <data-folder> <run-folder> <model-folder>
+    python export.py <data-folder> <model-folder> <run-folder of each phase ...>
 
 The model card and evaluation.json come from evaluate.py afterwards.
 """
@@ -18,7 +18,7 @@ import transformers
 from onnx import helper, numpy_helper
 from transformers import GPT2Config, GPT2LMHeadModel
 
-data, run, out = sys.argv[1:4]
+data, out, runs = sys.argv[1], sys.argv[2], sys.argv[3:]
 EOT = "<|endoftext|>"
 INPUTS = ["input_ids", "attention_mask", "position_ids"]
 os.makedirs(os.path.join(out, "onnx"), exist_ok=True)
@@ -36,7 +36,7 @@ config = GPT2Config(vocab_size=2048, n_positions=256, n_embd=192, n_layer=6, n_h
                     resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0, pad_token_id=0,
                     architectures=["GPT2LMHeadModel"], attn_implementation="eager")
 model = Logits(config).eval()
-model.load_state_dict(torch.load(os.path.join(run, "model.pt")))
+model.load_state_dict(torch.load(os.path.join(runs[-1], "model.pt")))
 model.tie_weights()
 path = os.path.join(out, "onnx", "model.onnx")
 ids = torch.randint(1, 2048, (2, 9))
@@ -101,14 +101,29 @@ write("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "b
                                 "model_max_length": 256, "add_prefix_space": False, "clean_up_tokenization_spaces": False})
 write("special_tokens_map.json", {k: EOT for k in ("bos_token", "eos_token", "pad_token", "unk_token")})
 shutil.copy(os.path.join(data, "tokenizer.json"), os.path.join(out, "tokenizer.json"))
-shutil.copy(os.path.join(run, "loss.csv"), os.path.join(out, "loss.csv"))
+with open(os.path.join(out, "loss.csv"), "w") as f:
+    for phase, run in enumerate(runs, 1):
+        head, *rows = open(os.path.join(run, "loss.csv")).read().splitlines()
+        f.writelines([f"phase,{head}\n"] if phase == 1 else [])
+        last = json.load(open(os.path.join(run, "run.json")))["step"]  # rows after the checkpoint that was kept do not count
+        f.writelines(f"{phase},{row}\n" for row in rows if int(row.split(",")[0]) <= last)
 
-pool, trained = json.load(open(os.path.join(data, "pool.json"))), json.load(open(os.path.join(run, "run.json")))
+pool, trained = json.load(open(os.path.join(data, "pool.json"))), [json.load(open(os.path.join(r, "run.json"))) for r in runs]
+for t in trained:
+    t.setdefault("pool", "docs.npz")
+# How much of each pool the phases read (documents are drawn in random order, so every kind was read in the same proportion).
+read = [min(1.0, sum(t["tokens"] for t in trained if t["pool"] == name) / sum(counts.values()))
+        for name, counts in zip(("docs.npz", "docs2.npz"), pool["phases"])]
+tokens = {k: round(sum(f * counts.get(k, 0) for f, counts in zip(read, pool["phases"]))) for k in pool["tokens"]}
+for t in pool["texts"]:
+    if t["split"] == "train":
+        t["tokensRead"], t["epochs"] = tokens[t["id"]], round(tokens[t["id"]] / t["tokens"], 2)
 write("provenance.json", {
     "what": "Everything this model was trained on. No training text is part of this repository.",
     "texts": pool["texts"],
-    "generator": {"seed": pool["seed"], "tokensPerTask": {k: v for k, v in pool["tokens"].items() if k not in {t["id"] for t in pool["texts"]}}},
-    "poolTokens": pool["total"],
+    "generator": {"seed": pool["seed"], "tokensPerTask": {k: v for k, v in tokens.items() if k not in {t["id"] for t in pool["texts"]}}},
+    "tokensRead": sum(tokens.values()),
+    "pools": [{"tokens": counts, "read": round(f, 3)} for f, counts in zip(read, pool["phases"])],
     "training": trained,
     "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
     "onnx": {"sha256": hashlib.sha256(open(path, "rb").read()).hexdigest(), "bytes": os.path.getsize(path), "opset": 17,

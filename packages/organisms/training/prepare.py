@@ -2,7 +2,8 @@
 
     python prepare.py <data-folder>
 
-Reads <data>/texts (see texts.py); writes <data>/tokenizer.json, <data>/docs.npz, <data>/heldout.npz, <data>/pool.json.
+Reads <data>/texts (see texts.py); writes <data>/tokenizer.json, <data>/docs.npz and docs2.npz (the pools of the two
+phases), <data>/prose.npz, <data>/heldout.npz, <data>/pool.json.
 """
 import json
 import os
@@ -16,6 +17,9 @@ import tasks
 DATA = sys.argv[1]
 TOKENS = int(os.environ.get("TOKENS", 10_500_000))
 SHARES = {"grammar": 0.18, "control": 0.21}  # the rest is prose
+# The second phase: after the first, grammar was at its ceiling and the control tasks were not.
+TOKENS_2 = int(os.environ.get("TOKENS_2", 4_600_000))
+SHARES_2 = {"grammar": 0.09, "control": 0.48}
 EOT = "<|endoftext|>"
 
 
@@ -37,12 +41,18 @@ prose = {t["id"]: open(os.path.join(DATA, "texts", t["id"] + ".txt")).read().str
 forbidden = tasks.corpora_lines()
 for line in forbidden:
     assert not any(line in text for text in prose.values()), line
-stream = tasks.training_documents("pool", 0.5)
-generated = {"grammar": [], **{k: [] for k in tasks.TASKS}}
-for _ in range(440_000):
-    kind, text, lines = next(stream)
-    assert not forbidden.intersection(lines), lines
-    generated[kind].append(text)
+
+
+def generate(stream, documents):
+    out = {"grammar": [], **{k: [] for k in tasks.TASKS}}
+    for _ in range(documents):
+        kind, text, lines = next(stream)
+        assert not forbidden.intersection(lines), lines
+        out[kind].append(text)
+    return out
+
+
+generated = generate(tasks.training_documents("pool", 0.5), 440_000)
 
 tok = Tokenizer(models.BPE())
 tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
@@ -99,10 +109,32 @@ for k, d in control.items():  # in the proportions the stream produced
 add("grammar", encode(generated["grammar"]), TOKENS * SHARES["grammar"])
 
 np.savez(os.path.join(DATA, "docs.npz"), flat=np.concatenate(docs), lengths=np.array([len(d) for d in docs]))
+first = counts
+
+# Second phase: one more epoch of the fiction, a part of the Bible, fresh sentences and tasks.
+docs, kinds, counts = [], [], {}
+for t in texts:
+    if t["epochs"] == 3:
+        add(t["id"], t["ids"])
+        t["epochs"] += 1
+    if t["id"] == "web":
+        part = [t["ids"][i] for i in order[::-1]]
+        add("web", part, max(0, TOKENS_2 * (1 - sum(SHARES_2.values())) - sum(counts.values())))
+        t["epochs"] = round(t["epochs"] + counts["web"] / t["tokens"], 3)
+generated = generate(tasks.training_documents("pool 2", 0.25, tasks.SECOND_SHARES), 180_000)
+control = {k: encode(d) for k, d in generated.items() if k != "grammar"}
+every = sum(len(i) + 1 for d in control.values() for i in d)
+print("control tokens at hand", every)
+for k, d in control.items():
+    add(k, d, min(1, TOKENS_2 * SHARES_2["control"] / every) * sum(len(i) + 1 for i in d) * 0.999)
+add("grammar", encode(generated["grammar"]), TOKENS_2 * SHARES_2["grammar"])
+np.savez(os.path.join(DATA, "docs2.npz"), flat=np.concatenate(docs), lengths=np.array([len(d) for d in docs]))
+second, counts = counts, {k: first.get(k, 0) + counts.get(k, 0) for k in first}
+
 np.savez(os.path.join(DATA, "heldout.npz"), **{t["id"]: t["ids"][0] for t in texts if t["split"] == "heldout"})
 np.savez(os.path.join(DATA, "prose.npz"), flat=np.concatenate([i for t in texts if t["split"] == "train" for i in t["ids"]]))
 for t in texts:
     del t["ids"]
-json.dump({"seed": tasks.SEED, "tokens": counts, "total": sum(counts.values()), "texts": texts}, open(os.path.join(DATA, "pool.json"), "w"), indent=1)
+json.dump({"seed": tasks.SEED, "tokens": counts, "total": sum(counts.values()), "phases": [first, second], "texts": texts}, open(os.path.join(DATA, "pool.json"), "w"), indent=1)
 print(json.dumps(counts), sum(counts.values()), [(t["id"], t["tokens"], t["bytes"] / t["tokens"], t["epochs"]) for t in texts])
 print([tok.encode(s).tokens for s in ("27+14=41.", "The capital of Vorland is Tamsin.", "copy: k v q = k v q.", "3 4 5", "brackets: ( [ = ] ).")])

@@ -205,7 +205,11 @@ def _training_item(name, r):
             return prompt + good
 
 
-def training_documents(seed, grammar_share):
+# The second phase shows more of what the first left weak.
+SECOND_SHARES = {"sums": 0.59, "copying": 0.10, "reversing": 0.05, "sequence": 0.09, "alphabet": 0.01, "brackets": 0.02, "facts": 0.06, "names": 0.08}
+
+
+def training_documents(seed, grammar_share, shares=None):
     """An endless stream of (kind, text, lines): short documents of sentences or of lines of one task."""
     r = random.Random(f"{SEED} training {seed}")
     while True:
@@ -213,7 +217,7 @@ def training_documents(seed, grammar_share):
             lines = [grammar_line(r)[1] for _ in range(r.choice([1, 1, 2, 3, 4, 5]))]
             yield "grammar", " ".join(lines), lines
         else:
-            name = r.choices(list(TASKS), [t[1] for t in TASKS.values()])[0]
+            name = r.choices(list(TASKS), list(shares.values()) if shares else [t[1] for t in TASKS.values()])[0]
             lines = [_training_item(name, r) for _ in range(r.choice([1, 2, 3, 4]))]
             yield name, "\n".join(lines), lines
 
