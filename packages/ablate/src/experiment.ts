@@ -85,35 +85,41 @@ export async function lesionExperiment(
   }
   const plan = planLesions(t, { doses, mainDose, nRandom, nLayerMatched, seed });
   const wired = lesionHooks(kind, t.shape[0]);
-  const total = plan.length + 1;
-  let done = 0;
-  const run = async (key: string, units: UnitSet | undefined): Promise<readonly TaskOutcome[]> => {
-    throwIfAborted(signal, "lesionExperiment");
-    const known = await store?.get(key);
-    const outcomes =
-      known ??
-      (await scorer.score(units ? lesionOf(units, kind) : [], {
-        wired,
-        signal,
-        onProgress: (p) =>
-          onProgress?.({
-            stage: "silencing units",
-            done: done + p.done / p.total,
-            total,
-            unit: "lesions",
-          }),
-      }));
-    if (!known) await store?.put(key, outcomes);
-    done++;
-    onProgress?.({ stage: "silencing units", done, total, unit: "lesions" });
-    return outcomes;
-  };
-  const baseline = await run("baseline", undefined);
-  const runs: LesionRun[] = [];
-  for (const lesion of plan) {
-    const { set, dose, draw, units } = lesion;
-    runs.push({ ...lesion, outcomes: await run(`${kind}-${set}-${dose}-${draw}`, units) });
+  const lesions = [
+    { key: "baseline", units: undefined },
+    ...plan.map(({ set, dose, draw, units }) => ({
+      key: `${kind}-${set}-${dose}-${seed + draw}`,
+      units,
+    })),
+  ];
+  // What an interrupted run has finished is neither done again nor counted as progress of this one.
+  const known = new Map<string, readonly TaskOutcome[]>();
+  for (const { key } of lesions) {
+    const outcomes = await store?.get(key);
+    if (outcomes) known.set(key, outcomes);
   }
+  const total = lesions.length - known.size;
+  let done = 0;
+  const report = (part: number): void =>
+    onProgress?.({ stage: "silencing units", done: done + part, total, unit: "lesions" });
+  const outcomesOf = new Map(known);
+  for (const { key, units } of lesions) {
+    throwIfAborted(signal, "lesionExperiment");
+    if (known.has(key)) continue;
+    const outcomes = await scorer.score(units ? lesionOf(units, kind) : [], {
+      wired,
+      signal,
+      onProgress: (p) => report(p.done / p.total),
+    });
+    await store?.put(key, outcomes);
+    outcomesOf.set(key, outcomes);
+    done++;
+    report(0);
+  }
+  const baseline = outcomesOf.get("baseline")!;
+  const runs = plan.map(
+    (lesion, i): LesionRun => ({ ...lesion, outcomes: outcomesOf.get(lesions[i + 1]!.key)! }),
+  );
   return { kind, doses, mainDose, baseline, runs };
 }
 
