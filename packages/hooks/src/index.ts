@@ -7,6 +7,18 @@ export {
 } from "./hookPoint.ts";
 export type { Intervention, InterventionOp } from "./interventions.ts";
 export { createTokenizer, type EncodeOptions, type TextTokenizer } from "./tokenizer.ts";
+export {
+  ActivationCache,
+  type ResidualStack,
+  runWithActivationCache,
+} from "./toolkit/activationCache.ts";
+export {
+  type DirectLogitAttribution,
+  directLogitAttribution,
+  type LogitLens,
+  logitLens,
+} from "./toolkit/attribution.ts";
+export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
 export type { ModelConfig } from "./transformer/config.ts";
 export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";
 export { HookedModel, type OpenOptions } from "./transformer/model.ts";

@@ -10,6 +10,7 @@ import {
 import { axesOf, type HookPoint, hookAliases, hookName, matchesHook } from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import { createTokenizer, type TextTokenizer } from "../tokenizer.ts";
+import { ModelWeights } from "../toolkit/weights.ts";
 import { describeModel, type ModelConfig } from "./config.ts";
 import type { TokenRows } from "./inputs.ts";
 import { locate } from "./locate.ts";
@@ -36,6 +37,8 @@ export class HookedModel {
   readonly sha256: string;
   /** What the check at opening found. */
   readonly identity: IdentityCheck;
+  /** The weights by TransformerLens' names; read when asked for. */
+  readonly weights: ModelWeights;
 
   readonly #core: ModelCore;
 
@@ -55,6 +58,7 @@ export class HookedModel {
     this.tokenizer = parts.tokenizer;
     this.sha256 = parts.sha256;
     this.identity = parts.identity;
+    this.weights = new ModelWeights(core, parts.cfg);
   }
 
   /**

@@ -1,5 +1,12 @@
 import { DataError, float16ToNumber, ModelError } from "@penfield/core";
-import { copyModel, externalWeight, type ModelProto, prune } from "@penfield/onnx";
+import {
+  copyModel,
+  elementType,
+  exposeTensor,
+  externalWeight,
+  type ModelProto,
+  prune,
+} from "@penfield/onnx";
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import { axesOf, hookName } from "../hookPoint.ts";
 import { type Intervention, type Slot, slotOf } from "../interventions.ts";
@@ -140,6 +147,25 @@ export class ModelCore {
       const feeds = textFeeds(this.original, session.inputNames, batch, this.#cacheSizes());
       const output = (await runSession(session, feeds, [name]))[name]!;
       return toHookValues(output);
+    } finally {
+      await session.release();
+    }
+  }
+
+  /** Values of weights and of what is computed from weights alone, as the runtime sees them. */
+  async constants(names: readonly string[]): Promise<ReadonlyMap<string, HookValues>> {
+    if (names.length === 0) return new Map();
+    const copy = copyModel(this.#graph);
+    const outputs = names.map((_, i) => `constant::${i}`);
+    names.forEach((name, i) => {
+      // 0 is no type: whatever it is, it is cast.
+      exposeTensor(copy.graph!, name, outputs[i]!, { type: elementType.float32, castFrom: 0 });
+    });
+    prune(copy.graph!, outputs);
+    const session = await createSession(copy, this.#weights, this.#options);
+    try {
+      const result = await runSession(session, {}, outputs);
+      return new Map(names.map((name, i) => [name, toHookValues(result[outputs[i]!]!)]));
     } finally {
       await session.release();
     }
