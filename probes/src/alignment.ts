@@ -3,6 +3,7 @@ import {
   compareUnitSets,
   type EncodingScore,
   encodingScore,
+  identificationRate,
 } from "@penfield/align";
 import { type Activations, ArgumentError, takeColumns, takeRows, tensor } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
@@ -232,6 +233,7 @@ export async function alignUnits(
       unit: "layers",
     });
   }
+  const identification = await identify(options, result.ceiling?.medianReliability, context);
   const plain = (score: EncodingScore) => ({ value: score.median, interval: null });
   const draws = result.random.map((score) => score.median);
   const normalized = (score: EncodingScore): number | null => score.normalized?.median ?? null;
@@ -290,6 +292,7 @@ export async function alignUnits(
       ],
       p: result.p,
       layers,
+      identification,
     },
     stimuli: [
       {
@@ -310,6 +313,45 @@ export async function alignUnits(
       },
     ],
     warnings: [...warnings, ...leftOut(localized, nTargets)],
+  };
+}
+
+/** Candidates and brains are few: the rate is a warning, not a measurement of its own. */
+const N_RIVALS = 4;
+const N_SIMULATIONS = 5;
+const MOST_TARGETS = 50;
+
+/** If one of the unit sets were the brain, recorded like this, would the score name it? */
+async function identify(
+  { features, unitSets, recording, groups }: CompareUnitSetsOptions,
+  reliability: number | undefined,
+  { settings, onProgress, signal }: ProbeContext,
+): Promise<NonNullable<AlignmentSection["identification"]>> {
+  const sets = [unitSets.localized, ...unitSets.random.slice(0, N_RIVALS)];
+  const [nRepeats, , nTargets] = recording.data.shape;
+  const noiseEstimated = reliability !== undefined && reliability > 0 && reliability < 1;
+  const signalToNoise = noiseEstimated ? reliability / (1 - reliability) / nRepeats : 1;
+  const { rate, chance } = await identificationRate({
+    candidates: sets.map((units, i) => ({
+      name: i === 0 ? "localized" : `random ${i}`,
+      features: takeColumns(features, units),
+    })),
+    nSimulations: N_SIMULATIONS,
+    nTargets: Math.min(nTargets, MOST_TARGETS),
+    nRepeats,
+    signalToNoise,
+    seed: settings.seed,
+    encoding: { groups, standardize: true },
+    onProgress,
+    signal,
+  });
+  return {
+    rate,
+    guessing: chance,
+    nCandidates: sets.length,
+    nBrains: sets.length * N_SIMULATIONS,
+    signalToNoise,
+    noiseEstimated,
   };
 }
 

@@ -268,6 +268,14 @@ function alignmentOf(nLayers: number, nUnits: number, k: number, rng: Rng): Alig
       { set: "floor", nUnits: 0, score: about(0.118, 0.034), draws: [], normalized: 0.19 },
     ],
     p: 0.0476,
+    identification: {
+      rate: 0.84,
+      guessing: 0.2,
+      nCandidates: 5,
+      nBrains: 25,
+      signalToNoise: 0.62,
+      noiseEstimated: true,
+    },
     layers: Array.from({ length: nLayers }, (_, layer) => ({
       layer,
       score: about(0.16 + 0.26 * Math.sin((Math.PI * (layer + 2)) / (nLayers + 5)), 0.03),

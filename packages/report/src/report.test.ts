@@ -219,6 +219,14 @@ const alignment = fc.record(
     ),
     p: stat,
     layers: fc.array(fc.record({ layer: count, score: estimate }), { maxLength: 3 }),
+    identification: fc.record({
+      rate: fc.double({ min: 0, max: 1, noNaN: true }),
+      guessing: fc.double({ min: 0, max: 1, noNaN: true }),
+      nCandidates: fc.integer({ min: 2, max: 20 }),
+      nBrains: fc.integer({ min: 1, max: 500 }),
+      signalToNoise: fc.double({ min: 0, max: 100, noNaN: true }),
+      noiseEstimated: fc.boolean(),
+    }),
   },
   {
     requiredKeys: [

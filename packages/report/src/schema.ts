@@ -174,6 +174,16 @@ const alignment = z.strictObject({
   ),
   p: statistic,
   layers: z.exactOptional(z.array(z.strictObject({ layer: count, score: estimate }))),
+  identification: z.exactOptional(
+    z.strictObject({
+      rate: z.number().min(0).max(1),
+      guessing: z.number().min(0).max(1),
+      nCandidates: z.int().min(2),
+      nBrains: positive,
+      signalToNoise: z.number().nonnegative(),
+      noiseEstimated: z.boolean(),
+    }),
+  ),
 });
 
 const units = z.strictObject({

@@ -269,6 +269,20 @@ export interface AlignmentSection extends SectionHead {
   /** Of the localized set beating random sets. */
   readonly p: Statistic;
   readonly layers?: readonly { readonly layer: number; readonly score: Estimate }[];
+  /** If one of the unit sets were the brain, how often would the score name it? */
+  readonly identification?: {
+    /** Share of simulated brains that were taken for the set they were made from. */
+    readonly rate: number;
+    /** The share that guessing gives. */
+    readonly guessing: number;
+    /** Unit sets that could be the brain, the localized one among them. */
+    readonly nCandidates: number;
+    readonly nBrains: number;
+    /** Of one repeat, variance of the signal over that of the noise. */
+    readonly signalToNoise: number;
+    /** Whether the noise was estimated from repeats; otherwise it is assumed. */
+    readonly noiseEstimated: boolean;
+  };
 }
 
 export interface AlignmentRow {

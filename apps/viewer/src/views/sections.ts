@@ -309,12 +309,15 @@ function alignmentBody(
   exhibits: readonly Exhibit[],
   base: string,
 ): Html {
-  const { recording, folds, ceiling, rows, p } = section;
+  const { recording, folds, ceiling, rows, p, identification } = section;
   return html`${recording.simulated && html`<p class="notice"><strong>Simulated recording.</strong> These responses were made by a simulated subject; they say how the method behaves, and nothing about brains.</p>`}<p>${recording.name}: ${whole(recording.nStimuli)} stimuli, ${whole(recording.nTargets)} targets, ${recording.nRepeats} ${
     recording.nRepeats === 1 ? "repeat" : "repeats"
   }. ${folds.n} ${folds.kind} folds. ${ceiling ? `Ceiling ${withInterval(ceiling)}.` : "No ceiling could be estimated."} ${p !== null && `Localized above random: ${pText(p)}.`}</p>${
     folds.kind === "shuffled" &&
     html`<p class="notice">The folds are shuffled: neighbours in time can stand in both training and test data, which raises every score.</p>`
+  }${
+    identification !== undefined &&
+    html`<p>Would we know? When each of ${identification.nCandidates} unit sets in turn is made the brain, with this much data and ${identification.noiseEstimated ? "its noise" : `noise assumed (signal to noise ${fixed(identification.signalToNoise)})`}, the score names the right one for ${Math.round(100 * identification.rate)} % of ${identification.nBrains} simulated brains (guessing: ${Math.round(100 * identification.guessing)} %).</p>`
   }${figures(exhibits, base)}${dataTable(
     "Scores",
     [
