@@ -79,7 +79,8 @@ async function test(words) {
   ]) {
     const [program, ...rest] = command;
     if ((await run(bin(program), rest)) !== 0) {
-      console.error(`Error: the check of ${name} failed.`);
+      console.error(`Error: the check of ${name} failed; npm run format mends style.`);
+      console.log("0 passed, 1 failed");
       return 1;
     }
   }
