@@ -18,6 +18,34 @@ export {
   type LogitLens,
   logitLens,
 } from "./toolkit/attribution.ts";
+export {
+  type Answer,
+  entropy,
+  klDivergence,
+  logitDiff,
+  logProb,
+  loss,
+  type Metric,
+  type MetricPlace,
+  type MetricRow,
+  metrics,
+  perplexity,
+  prob,
+  type RankedToken,
+  topK,
+} from "./toolkit/metrics.ts";
+export {
+  genericActivationPatch,
+  getActPatchAttnHeadOutAllPos,
+  getActPatchAttnHeadOutByPos,
+  getActPatchAttnOut,
+  getActPatchMlpOut,
+  getActPatchResidMid,
+  getActPatchResidPre,
+  type PatchAxis,
+  type PatchingOptions,
+  type PatchingResult,
+} from "./toolkit/patching.ts";
 export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
 export type { ModelConfig } from "./transformer/config.ts";
 export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";
