@@ -1,0 +1,182 @@
+import { fileURLToPath } from "node:url";
+import {
+  ArgumentError,
+  DataError,
+  HookPointError,
+  InterruptedError,
+  type Progress,
+} from "@penfield/core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  genericActivationPatch,
+  getActPatchAttnHeadOutAllPos,
+  getActPatchAttnHeadOutByPos,
+  getActPatchAttnOut,
+  getActPatchMlpOut,
+  getActPatchResidMid,
+  getActPatchResidPre,
+  HookedModel,
+  type Intervention,
+  logitDiff,
+} from "../index.ts";
+
+const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
+// The prompts differ at position 1 only.
+const clean = [[5, 9, 7, 3]];
+const corrupted = [[5, 20, 7, 3]];
+const metric = logitDiff({ tokens: 11, incorrectTokens: 12 });
+
+describe.each(["gpt2", "llama", "neox", "gemma2"])("sweeps: %s", (name) => {
+  let model: HookedModel;
+  beforeAll(async () => {
+    model = await HookedModel.fromPretrained(fixture(name), { threads: 1, verify: "none" });
+  });
+  afterAll(() => model.dispose());
+
+  /** One place at a time, with the public functions. */
+  const alone = async (place: Omit<Intervention, "op" | "rows">): Promise<number> => {
+    const logits = await model.runWithInterventions(
+      [...clean, ...corrupted],
+      [{ ...place, op: { type: "patch", source: [0, 0] }, rows: [1] }],
+    );
+    return metric(logits, [{ row: 1, prompt: 0 }])[0]!;
+  };
+
+  test("by position: equal to one run per place, bit for bit, whatever the batch", async () => {
+    for (const [sweep, kind] of [
+      [getActPatchResidPre, "hook_resid_pre"],
+      [getActPatchAttnOut, "hook_attn_out"],
+      [getActPatchMlpOut, "hook_mlp_out"],
+    ] as const) {
+      const got = await sweep(model, { clean, corrupted, metric });
+      expect(got.shape).toEqual([2, 4]);
+      const want: number[] = [];
+      for (const layer of [0, 1])
+        for (const pos of [0, 1, 2, 3])
+          want.push(await alone({ hook: `blocks.${layer}.${kind}`, positions: [pos] }));
+      expect([...got.values], kind).toEqual(want);
+      const few = await sweep(model, { clean, corrupted, metric, batchSize: 4 });
+      expect(few.values).toEqual(got.values);
+    }
+  });
+
+  test("by head: all positions, and each", async () => {
+    const nHeads = model.cfg.nHeads!;
+    const all = await getActPatchAttnHeadOutAllPos(model, { clean, corrupted, metric });
+    const each = await getActPatchAttnHeadOutByPos(model, { clean, corrupted, metric });
+    expect([all.shape, each.shape]).toEqual([
+      [2, nHeads],
+      [2, 4, nHeads],
+    ]);
+    const hook = "blocks.1.attn.hook_z";
+    expect(all.values[nHeads + 1]).toBe(await alone({ hook, heads: [1] }));
+    expect(each.values[(4 + 3) * nHeads + 2]).toBe(
+      await alone({ hook, heads: [2], positions: [3] }),
+    );
+  });
+
+  test("queries, keys, values and patterns by head", async () => {
+    for (const activation of ["q", "k", "v", "pattern"]) {
+      const axes = ["layer", "head_index"] as const;
+      const got = await genericActivationPatch(model, {
+        clean,
+        corrupted,
+        metric,
+        activation,
+        axes,
+      });
+      const { nHeads, nKeyValueHeads } = model.cfg;
+      expect(got.shape).toEqual([2, "kv".includes(activation) ? nKeyValueHeads : nHeads]);
+      const hook = `blocks.0.attn.hook_${activation}`;
+      expect(got.values[1]).toBe(await alone({ hook, heads: [1] }));
+    }
+  });
+
+  test("patching what differs gives the clean run; patching what does not, the corrupted one", async () => {
+    const got = await getActPatchResidPre(model, { clean, corrupted, metric });
+    const [first, second, third, fourth] = got.normalized;
+    expect([second, first, third, fourth]).toEqual([1, 0, 0, 0]);
+    expect(got.values[1]).toBe(got.clean);
+    expect(got.values[0]).toBe(got.corrupted);
+    const noising = await getActPatchResidPre(model, {
+      clean,
+      corrupted,
+      metric,
+      direction: "noising",
+    });
+    expect([noising.clean, noising.corrupted]).toEqual([got.clean, got.corrupted]);
+    expect([...noising.normalized.subarray(0, 4)]).toEqual([1, 0, 1, 1]);
+  });
+
+  test("several prompts: the mean of the prompts by themselves", async () => {
+    const more = { clean: [...clean, [5, 30, 7, 3]], corrupted: [...corrupted, [5, 31, 7, 3]] };
+    const both = await getActPatchResidPre(model, { ...more, metric });
+    const first = await getActPatchResidPre(model, { clean, corrupted, metric });
+    const second = await getActPatchResidPre(model, {
+      clean: more.clean.slice(1),
+      corrupted: more.corrupted.slice(1),
+      metric,
+    });
+    both.values.forEach((v, i) => {
+      expect(v).toBe((first.values[i]! + second.values[i]!) / 2);
+    });
+  });
+});
+
+describe("long work and wrong input", () => {
+  let model: HookedModel;
+  beforeAll(async () => {
+    model = await HookedModel.fromPretrained(fixture("gpt2"), { threads: 1, verify: "none" });
+  });
+  afterAll(() => model.dispose());
+
+  test("reports progress, and stops between two runs", async () => {
+    const seen: Progress[] = [];
+    await getActPatchResidMid(model, {
+      clean,
+      corrupted,
+      metric,
+      batchSize: 4,
+      onProgress: (p) => seen.push(p),
+    });
+    expect(seen.map((p) => p.done)).toEqual([3, 6, 8]);
+    expect(seen[0]).toEqual({ stage: "patching resid_mid", done: 3, total: 8, unit: "places" });
+    const stop = new AbortController();
+    const stopped = getActPatchResidMid(model, {
+      clean,
+      corrupted,
+      metric,
+      batchSize: 4,
+      signal: stop.signal,
+      onProgress: () => stop.abort(),
+    });
+    await expect(stopped).rejects.toThrow(InterruptedError);
+  });
+
+  test("prompts that do not correspond, axes and activations that are not there", async () => {
+    const sweep = (more: object) =>
+      genericActivationPatch(model, {
+        ...{ clean, corrupted, metric, activation: "resid_pre", axes: ["layer", "pos"] },
+        ...more,
+      });
+    await expect(sweep({ corrupted: [[5, 20, 7]] })).rejects.toThrow(DataError);
+    await expect(sweep({ corrupted: [] })).rejects.toThrow(/0 corrupted/);
+    await expect(sweep({ axes: ["layer", "head_index"] })).rejects.toThrow(
+      /got head_index at resid_pre/,
+    );
+    await expect(sweep({ axes: ["pos", "layer"] })).rejects.toThrow(ArgumentError);
+    await expect(sweep({ axes: ["layer", "layer"] })).rejects.toThrow(/do not repeat/);
+    await expect(sweep({ activation: "pre_linear" })).rejects.toThrow(HookPointError);
+    await expect(sweep({ direction: "both" })).rejects.toThrow(/denoising or noising/);
+    await expect(sweep({ batchSize: 0 })).rejects.toThrow(ArgumentError);
+    const parallel = await HookedModel.fromPretrained(fixture("neox"), {
+      threads: 1,
+      verify: "none",
+    });
+    await expect(getActPatchResidMid(parallel, { clean, corrupted, metric })).rejects.toThrow(
+      HookPointError,
+    );
+    await parallel.dispose();
+  });
+});
