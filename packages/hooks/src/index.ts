@@ -19,6 +19,17 @@ export {
   logitLens,
 } from "./toolkit/attribution.ts";
 export {
+  type DetectionOptions,
+  detectHead,
+  detectionPattern,
+  type HeadName,
+  type HeadScores,
+  headScore,
+  inductionScore,
+  type RepeatedTokensOptions,
+  repeatedRandomTokens,
+} from "./toolkit/detectHead.ts";
+export {
   type Answer,
   entropy,
   klDivergence,
