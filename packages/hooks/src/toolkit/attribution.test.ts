@@ -5,6 +5,7 @@ import {
   decodeModel,
   encodeModel,
   externalWeight,
+  indexGraph,
   makeModel,
   makeNode,
   makeTensor,
@@ -19,7 +20,7 @@ import {
   logitLens,
   runWithActivationCache,
 } from "../index.ts";
-import { FrozenPath } from "./path.ts";
+import { FrozenPath, readPath } from "./path.ts";
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
@@ -352,6 +353,36 @@ describe("a model whose numbers can be followed by hand", () => {
     const lens = await logitLens(model, [[0, 1]]);
     expect(two(lens.logits.data)).toEqual([1, 0, 0, 1, 1.5, 0.5, 0.5, 1.5]);
     await expect(model.weights.finalNorm()).rejects.toThrow(/no final norm/);
+    await model.dispose();
+  });
+});
+
+describe("ways that cannot be read", () => {
+  test("name the operator that stands on them", () => {
+    const graph = makeModel({
+      nodes: [
+        makeNode("MatMul", ["x", "W"], ["y"]),
+        makeNode("Sigmoid", ["y"], ["z"]),
+        makeNode("Add", ["z", "b"], ["out"]),
+      ],
+      initializers: [makeTensor("W", "float32", [1, 1], [1]), makeTensor("b", "float32", [1], [1])],
+      inputs: [makeValueInfo("x", "float32", ["n", 1])],
+      outputs: [makeValueInfo("out", "float32", ["n", 1])],
+    }).graph!;
+    const index = indexGraph(graph);
+    expect(readPath(index, "x", "y").map((step) => step.kind)).toEqual(["linear"]);
+    expect(() => readPath(index, "x", "out")).toThrow(/between x and out, got Sigmoid/);
+    expect(() => readPath(index, "out", "y")).toThrow(/got the input x/);
+  });
+
+  test("float16: shares add up within its precision", async () => {
+    const model = await open("gpt2-fp16");
+    const { logits } = await model.run({ tokens: TOKENS });
+    const { values, total } = await directLogitAttribution(model, TOKENS.slice(0, 1), {
+      tokens: 7,
+    });
+    expect(Math.abs(sum(values) - logits!.data[4 * 96 + 7]!)).toBeLessThan(2e-2);
+    expect(sum(values)).toBeCloseTo(total[0]!, 1);
     await model.dispose();
   });
 });

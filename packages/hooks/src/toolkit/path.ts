@@ -49,7 +49,9 @@ export function readPath(index: GraphIndex, from: string, to: string): PathStep<
     if (!found) {
       throw new ModelError(
         `readPath: expected linear maps, norms, constants and residual sums between ${from} and ${to}, got ${node?.opType ?? `the input ${at}`}`,
-        { hint: "The weights on this way cannot be read; hooks on both sides still work." },
+        {
+          hint: "Weights that are multiplied in 8 or 4 bits (MatMulInteger, MatMulNBits) are not read; hooks still work.",
+        },
       );
     }
     if (found.step) steps.unshift(found.step);
