@@ -34,7 +34,7 @@ export async function gatherTasks(
     const loaded = await loadTasks(path);
     const source = await readSource(path).catch(() => undefined);
     const limited = loaded.map((task) => limitItems(task, itemsPerGroup, seed));
-    const merged = mergePairs(limited, source?.name ?? basename(path), source?.title);
+    const merged = mergePairs(limited, source?.name ?? basename(path, ".zip"), source?.title);
     for (const task of merged) {
       tasks.push({ task, role: roles[task.kind] });
       stimuli.push({
