@@ -50,7 +50,7 @@ async function install() {
     {
       quiet: true,
       // onnxruntime-node would fetch GPU libraries from outside the registry.
-      env: { ONNXRUNTIME_NODE_INSTALL: "skip" },
+      env: { ONNXRUNTIME_NODE_INSTALL: "skip", npm_config_update_notifier: "false" },
     },
   );
   if (code !== 0) {

@@ -17,9 +17,7 @@ describe("hooks", () => {
     expect([text.code, text.err]).toEqual([0, expect.not.stringContaining("Error")]);
     expect(text.out).toMatch(/^model: 2 layers, d_model 24, 3 heads, d_mlp \d+, vocabulary 96$/m);
     expect(text.out).toMatch(/^With neutral hooks everywhere the output is bit-equal/m);
-    expect(text.out).toMatch(
-      /^blocks\.0\.attn\.hook_pattern .* readable \(attention scores and patterns can be read/m,
-    );
+    expect(text.out).toMatch(/^blocks\.0\.attn\.hook_pattern .* readable, writable, verified$/m);
     const some = await penfield([...words, "--pattern", "blocks.1.hook_resid_*", "--json"]);
     const { cfg, identity, hooks } = JSON.parse(some.out);
     expect([cfg.nLayers, identity.state]).toEqual([2, "exact"]);
