@@ -192,6 +192,17 @@ describe.each(decoders)("taking the residual stream apart: %s", (name) => {
     const lens = await logitLens(model, TOKENS, { includeMid: true });
     const size = logits!.data.length;
     expect(lens.logits.data.subarray(-size)).toEqual(logits!.data);
+    const one = await logitLens(model, TOKENS, { includeMid: true, position: -1 });
+    const nLayers = lens.labels.length;
+    expect(one.logits.shape).toEqual([nLayers, 2, 1, 96]);
+    TOKENS.forEach((row, r) => {
+      for (let l = 0; l < nLayers; l++) {
+        const there = ((l * 2 + r) * 5 + row.length - 1) * 96;
+        const want = lens.logits.data.subarray(there, there + 96);
+        const got = one.logits.data.subarray((l * 2 + r) * 96, (l * 2 + r + 1) * 96);
+        expect(relative(got, want)).toBeLessThan(1e-5);
+      }
+    });
     const { cache } = await runWithActivationCache(model, TOKENS);
     const stack = cache.accumulatedResid(undefined, { includeMid: true });
     expect(lens.labels).toEqual(stack.labels);
@@ -448,6 +459,9 @@ describe("the cache", () => {
     await expect(dla({ tokens: 96 })).rejects.toThrow(/tokens within 0..95, got 96/);
     await expect(dla({ tokens: [1] })).rejects.toThrow(/one token for each of 2 rows, got 1/);
     await expect(dla({ position: 4 })).rejects.toThrow(/within 0..3, got 4 for row 1/);
+    await expect(logitLens(model, TOKENS, { position: -5 })).rejects.toThrow(
+      /within 0..3, got -5 for row 1/,
+    );
     await expect(dla({ unit: "layer" })).rejects.toThrow(/component, head or neuron/);
     const { cache } = await runWithActivationCache(model, TOKENS);
     expect(() => cache.accumulatedResid(3)).toThrow(/layers within 0..2/);

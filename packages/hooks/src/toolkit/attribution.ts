@@ -10,7 +10,7 @@ import {
 } from "./activationCache.ts";
 import { FrozenPath } from "./path.ts";
 
-/** Scores read off each layer: `logits` is `[layer, batch, pos, d_vocab]`. */
+/** Scores read off each layer: `logits` is `[layer, batch, pos, d_vocab]`; one `pos` if one was asked for. */
 export interface LogitLens {
   /** `0_pre`, `0_mid`, …, `final_post`. */
   readonly labels: readonly string[];
@@ -26,7 +26,10 @@ export interface LogitLens {
  * makes early layers look alike.
  *
  * @param options.includeMid - Also between attention and MLP; default false.
- * @throws {ModelError} for models without logits, or with norms between the blocks.
+ * @param options.position - Only this position, for large vocabularies: scores of all layers, rows and
+ *   positions are in memory at once. Negative ones count from the end of each row. Default: all.
+ * @throws {ModelError} for models without logits.
+ * @throws {ArgumentError} for a position outside a row.
  *
  * Cost: one forward pass, and the unembedding of each layer's tokens in one more run.
  * Source: nostalgebraist (2020), "interpreting GPT: the logit lens".
@@ -41,7 +44,7 @@ export interface LogitLens {
 export async function logitLens(
   model: HookedModel,
   tokens: TokenRows,
-  { includeMid = false }: { includeMid?: boolean } = {},
+  { includeMid = false, position }: { includeMid?: boolean; position?: number } = {},
 ): Promise<LogitLens> {
   const { cache } = await runWithActivationCache(model, tokens, {
     namesFilter: ["blocks.*.hook_resid_*"],
@@ -49,9 +52,19 @@ export async function logitLens(
   const { labels, values } = cache.accumulatedResid(undefined, { includeMid });
   const [nLayers, nRows, length, size] = values.shape as [number, number, number, number];
   const hook = getActName("resid_post", model.cfg.nLayers - 1);
+  const places = tokens.map((row, r) => placeIn("logitLens", row, r, position));
+  // After the last block places do not see each other: one of them can be run alone.
+  const alone = position !== undefined;
+  const nPlaces = alone ? 1 : length;
+  const data = alone ? new Float32Array(nLayers * nRows * size) : values.data;
+  for (let i = 0; alone && i < nLayers * nRows; i++) {
+    const start = (i * length + places[i % nRows]!) * size;
+    data.set(values.data.subarray(start, start + size), i * size);
+  }
+  const rows = alone ? tokens.map((row, r) => [row[places[r]!]!]) : tokens;
   const { logits } = await model.run({
-    tokens: labels.flatMap(() => tokens),
-    from: { hook, values: { data: values.data, shape: [nLayers * nRows, length, size] } },
+    tokens: labels.flatMap(() => rows),
+    from: { hook, values: { data, shape: [nLayers * nRows, nPlaces, size] } },
   });
   if (!logits || logits.shape.at(-1) !== model.cfg.dVocab) {
     throw new ModelError("logitLens: expected a model with logits, got one without", {
@@ -60,7 +73,7 @@ export async function logitLens(
   }
   return {
     labels,
-    logits: { data: logits.data, shape: [nLayers, nRows, length, logits.shape.at(-1)!] },
+    logits: { data: logits.data, shape: [nLayers, nRows, nPlaces, logits.shape.at(-1)!] },
   };
 }
 
@@ -86,7 +99,7 @@ export interface DirectLogitAttribution {
  *
  * @param options.tokens - The answer: one for all rows, or one per row.
  * @param options.incorrectTokens - If given, the difference to the logit of these.
- * @param options.position - Where; default the last real token of each row.
+ * @param options.position - Where; negative ones count from the end; default the last real token of each row.
  * @throws {ModelError} where the residual stream is no sum, or weights are quantised in a way that is not read.
  * @throws {ArgumentError} for tokens outside the vocabulary or positions outside a row.
  *
@@ -118,19 +131,22 @@ export async function directLogitAttribution(
       `directLogitAttribution: expected unit component, head or neuron, got ${unit}`,
     );
   }
-  const { cache } = await runWithActivationCache(model, tokens);
+  const { cache } = await runWithActivationCache(model, tokens, {
+    namesFilter: [
+      "hook_embed",
+      "blocks.*.hook_resid_*",
+      "blocks.*.hook_attn_out",
+      "blocks.*.hook_mlp_out",
+      ...(unit === "head" ? ["blocks.*.attn.hook_z"] : []),
+      ...(unit === "neuron" ? ["blocks.*.mlp.hook_post"] : []),
+    ].filter((name) => model.listHooks(name).length > 0),
+  });
   const written = await cache.decomposeResid();
   const labels: string[] = [];
   const rows: number[][] = [];
   const totals = new Float64Array(tokens.length);
   for (let row = 0; row < tokens.length; row++) {
-    const last = tokens[row]!.length - 1;
-    const pos = position ?? last;
-    if (!Number.isInteger(pos) || pos < 0 || pos > last) {
-      throw new ArgumentError(
-        `directLogitAttribution: expected a position within 0..${last}, got ${pos} for row ${row}`,
-      );
-    }
+    const pos = placeIn("directLogitAttribution", tokens[row]!, row, position);
     const { direction, constant } = await cache.logitDirection(
       row,
       pos,
@@ -145,6 +161,21 @@ export async function directLogitAttribution(
   }
   const values = Float64Array.from(labels.flatMap((_, c) => rows.map((shares) => shares[c]!)));
   return { labels, values, nRows: tokens.length, total: totals };
+}
+
+/** A position in a row of tokens; the last one if none is asked for. */
+function placeIn(
+  name: string,
+  row: readonly number[],
+  number: number,
+  position: number | undefined,
+): number {
+  const wanted = position ?? -1;
+  const place = wanted < 0 ? row.length + wanted : wanted;
+  if (Number.isInteger(place) && place >= 0 && place < row.length) return place;
+  throw new ArgumentError(
+    `${name}: expected a position within 0..${row.length - 1}, got ${position} for row ${number}`,
+  );
 }
 
 async function sharesAt(
