@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ArgumentError, HookPointError, ModelError } from "@penfield/core";
 import {
   decodeModel,
   encodeModel,
+  externalizeWeights,
   externalWeight,
   indexGraph,
   makeModel,
@@ -284,6 +288,57 @@ describe("weights", () => {
       Array.from({ length: U.length }, (_, i) => E[(i % 96) * 24 + Math.floor(i / 96)]),
     );
     await model.dispose();
+  });
+
+  test("in a file beside the model, and turned in a Gemm, are the same", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "penfield-"));
+    const bytes = new Uint8Array(readFileSync(`${fixture("gpt2")}/model.onnx`));
+    const whole = decodeModel(bytes);
+    const parts: Uint8Array[] = [];
+    let offset = 0;
+    for (const tensor of whole.graph!.initializer) {
+      const raw = tensor.rawData.slice();
+      if (raw.length < 1024) continue;
+      // One of them is stored turned, as a linear layer of PyTorch is.
+      if (tensor.name.endsWith("h.1.mlp.c_proj.weight")) {
+        const [rows, columns] = tensor.dims.map(Number) as [number, number];
+        const values = new Float32Array(raw.buffer);
+        const turned = Float32Array.from(values, (_, i) => {
+          return values[(i % rows) * columns + Math.floor(i / rows)]!;
+        });
+        raw.set(new Uint8Array(turned.buffer));
+        tensor.dims = [BigInt(columns), BigInt(rows)];
+        const gemm = whole.graph!.node.find((n) => n.input[1] === tensor.name)!;
+        gemm.attribute = makeNode("Gemm", [], [], { transB: 1n }).attribute;
+      }
+      const moved = decodeModel(bytes);
+      externalizeWeights(moved, bytes, "weights.bin");
+      const like = moved.graph!.initializer.find((t) => t.name === tensor.name)!;
+      const entries: Record<string, string> = {
+        location: "weights.bin",
+        offset: String(offset),
+        length: String(raw.length),
+      };
+      for (const entry of like.externalData) entry.value = entries[entry.key]!;
+      tensor.externalData = like.externalData;
+      tensor.dataLocation = like.dataLocation;
+      Reflect.deleteProperty(tensor, "rawData");
+      parts.push(raw);
+      offset += raw.length;
+    }
+    await writeFile(join(folder, "weights.bin"), Buffer.concat(parts));
+    await writeFile(join(folder, "model.onnx"), encodeModel(whole));
+    const config = readFileSync(`${fixture("gpt2")}/config.json`);
+    await writeFile(join(folder, "config.json"), config);
+    const moved = await HookedModel.fromPretrained(folder, { threads: 1, verify: "none" });
+    const plain = await open("gpt2");
+    for (const name of ["W_E", "W_pos", "W_U", "W_O", "W_out", "b_out"] as const) {
+      const [a, b] = [await moved.weights.get(name, 1), await plain.weights.get(name, 1)];
+      expect(a, name).toEqual(b);
+    }
+    await moved.dispose();
+    await plain.dispose();
+    await rm(folder, { recursive: true });
   });
 
   test("that are not there, and layers and names that do not exist", async () => {
