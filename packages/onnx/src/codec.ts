@@ -20,7 +20,9 @@ export function decodeModel(bytes: Uint8Array, name = "model.onnx"): ModelProto 
   }
   let model: ModelProto;
   try {
-    model = fromBinary(ModelProtoSchema, bytes);
+    // A plain view: slices of a Node Buffer would be views into the file, not copies.
+    const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    model = fromBinary(ModelProtoSchema, plain);
   } catch (cause) {
     throw new FormatError(
       `decodeModel: ${name}: expected an ONNX model, got ${bytes.length} bytes that are not ONNX protobuf (or end too early)`,

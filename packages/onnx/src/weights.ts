@@ -21,7 +21,8 @@ export function externalizeWeights(model: ModelProto, bytes: Uint8Array, locatio
   detach(model.graph!, bytes);
   for (const tensor of model.graph!.initializer) {
     const { rawData } = tensor;
-    if (rawData.buffer !== bytes.buffer) continue;
+    const outside = tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+    if (outside || rawData.length === 0 || rawData.buffer !== bytes.buffer) continue;
     const entries = [
       ["location", location],
       ["offset", String(rawData.byteOffset - bytes.byteOffset)],
@@ -124,7 +125,7 @@ export function tensorValues(tensor: TensorProto): Float64Array {
         `tensorValues: expected values of ${size} bytes in ${tensor.name}, got ${raw.length} bytes`,
       );
     }
-    const copy = raw.slice().buffer;
+    const copy = new Uint8Array(raw).buffer;
     switch (tensor.dataType) {
       case elementType.float32:
         return Float64Array.from(new Float32Array(copy));
