@@ -22,7 +22,7 @@ export {
   type ValueInfoProto,
 } from "./proto.ts";
 export { inferRanks } from "./ranks.ts";
-export { copyModel, cutAt, exposeTensor, prune, rewire } from "./surgery.ts";
+export { copyModel, cutAt, exposeTensor, prune, renameToOutput, rewire } from "./surgery.ts";
 export {
   type ExternalWeight,
   externalizeWeights,

@@ -8,11 +8,13 @@ import {
   indexGraph,
   type ModelProto,
   makeGraph,
+  makeGraph,
   makeModel,
   makeNode,
   makeTensor,
   makeValueInfo,
   prune,
+  renameToOutput,
   rewire,
 } from "./index.ts";
 
@@ -166,5 +168,31 @@ describe("exposeTensor", () => {
     expect(wires(model).slice(4)).toEqual(["a Identity same", "b Cast cast"]);
     expect(model.graph!.node.at(-1)!.attribute[0]!.i).toBe(1n);
     expect(model.graph!.output.map((v) => v.name)).toEqual(["z", "other", "same", "cast"]);
+  });
+});
+
+describe("renameToOutput", () => {
+  const graph = () =>
+    makeGraph({
+      nodes: [makeNode("Relu", ["x"], ["y"]), makeNode("Add", ["y", "y"], ["z"])],
+      inputs: [makeValueInfo("x", "float32", ["n"])],
+      outputs: [makeValueInfo("z", "float32")],
+    });
+
+  test("an inner tensor goes out under another name, without a copy", () => {
+    const g = graph();
+    expect(renameToOutput(g, "y", "seen", 1)).toBe(true);
+    expect(g.node.map((n) => [n.opType, n.input, n.output])).toEqual([
+      ["Relu", ["x"], ["seen"]],
+      ["Add", ["seen", "seen"], ["z"]],
+    ]);
+    expect(g.output.map((v) => v.name)).toEqual(["z", "seen"]);
+  });
+
+  test.each(["x", "z", "nothing"])("%s, which cannot be renamed, stays as it is", (name) => {
+    const g = graph();
+    expect(renameToOutput(g, name, "seen", 1)).toBe(false);
+    expect(g.output.map((v) => v.name)).toEqual(["z"]);
+    expect(g.node.flatMap((n) => n.output)).toEqual(["y", "z"]);
   });
 });

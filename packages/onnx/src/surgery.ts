@@ -44,6 +44,30 @@ export function exposeTensor(
 }
 
 /**
+ * Makes an inner tensor a graph output under another name, without a copy: the tensor itself is
+ * renamed wherever it is made and read.
+ *
+ * @returns False, and nothing is changed, if the tensor is an input, a weight or an output already.
+ */
+export function renameToOutput(
+  graph: GraphProto,
+  tensor: string,
+  as: string,
+  type: number,
+): boolean {
+  if (!graph.node.some((node) => node.output.includes(tensor))) return false;
+  if (graph.output.some((v) => v.name === tensor)) return false;
+  for (const node of graph.node) {
+    if (node.output.includes(tensor)) {
+      node.output = node.output.map((name) => (name === tensor ? as : name));
+    }
+  }
+  rewire(graph, tensor, as);
+  graph.output.push(makeValueInfo(as, type));
+  return true;
+}
+
+/**
  * Makes every reader of a tensor read another one instead.
  *
  * @param except - Nodes that go on reading the old one (those that compute the new one).

@@ -9,6 +9,7 @@ import {
   makeValueInfo,
   type NodeProto,
   prune,
+  renameToOutput,
   rewire,
 } from "@penfield/onnx";
 import { axesOf } from "../hookPoint.ts";
@@ -98,11 +99,14 @@ export function buildSessionModel(
       graph.node.push(makeNode("Transpose", [tensor], [`${output}::read`], { perm: SWAP }));
       tensor = `${output}::read`;
     }
-    exposeTensor(graph, tensor, output, {
-      type: elementType.float32,
-      castFrom: hook.type,
-    });
     outputs.push(output);
+    // Without a copy where the tensor can go out as it is; several names of one tensor need copies.
+    const plain = hook.type === elementType.float32 && !tensor.endsWith("::read");
+    if (plain && renameToOutput(graph, tensor, output, elementType.float32)) {
+      current.set(hook.tensor, output);
+      continue;
+    }
+    exposeTensor(graph, tensor, output, { type: elementType.float32, castFrom: hook.type });
   }
   const scores = located.logits ?? located.lastHiddenState;
   if (plan.head !== "none" && scores) {
