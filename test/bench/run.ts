@@ -162,15 +162,19 @@ const prompt = ids(1, 16);
 const units = Array.from({ length: nUnits }, (_, i) => i);
 const vocab = dVocab;
 const metric = (logits: { data: Float32Array }, rows: readonly { row: number }[]): number[] =>
-  rows.map(({ row }) => logits.data[(row * 16 + 15) * vocab]!);
+  rows.map(({ row }) => logits.data[row * vocab]!);
 const oneByOne = async (): Promise<Float64Array> => {
   const effects = new Float64Array(nUnits);
-  const base = metric((await model.run({ tokens: prompt })).logits!, [{ row: 0 }])[0]!;
+  const base = metric((await model.run({ tokens: prompt, head: "lastLogits" })).logits!, [
+    { row: 0 },
+  ])[0]!;
   for (const unit of units) {
-    const logits = await model.runWithInterventions(prompt, [
-      { hook, op: { type: "zero" }, units: [unit] },
-    ]);
-    effects[unit] = metric(logits, [{ row: 0 }])[0]! - base;
+    const { logits } = await model.run({
+      tokens: prompt,
+      interventions: [{ hook, op: { type: "zero" }, units: [unit] }],
+      head: "lastLogits",
+    });
+    effects[unit] = metric(logits!, [{ row: 0 }])[0]! - base;
   }
   return effects;
 };
@@ -181,6 +185,7 @@ const batched = async (): Promise<Float64Array> =>
       units,
       metric: (l, rows) => metric(l, rows),
       batchSize: 64,
+      positions: "last",
     })
   ).effects;
 await batched();

@@ -16,6 +16,11 @@ export interface AblationMapOptions extends LongWork {
   /** Rows in one run of the model; default 128. */
   readonly batchSize?: number | undefined;
   readonly metric: RowMetric;
+  /**
+   * `all` (default): the metric gets logits `[row, pos, vocab]`. `last`: those of the last token
+   * alone, `[row, 1, vocab]`, which spares most of the work for a large vocabulary.
+   */
+  readonly positions?: "all" | "last" | undefined;
 }
 
 /**
@@ -55,8 +60,13 @@ export async function ablationMap(
       { hint: "What comes before the first block can be changed with blocks.0.hook_resid_pre." },
     );
   }
-  const from = `blocks.${point.layer}.hook_resid_pre`;
-  const plain = await model.run({ tokens, capture: [from] });
+  // The nearest place that everything before the hook goes through.
+  const mid = `blocks.${point.layer}.hook_resid_mid`;
+  const inMlp = point.kind.startsWith("mlp.") || point.kind === "hook_mlp_out";
+  const hasMid = model.hookPoints.some((h) => h.name === mid);
+  const from = inMlp && hasMid ? mid : `blocks.${point.layer}.hook_resid_pre`;
+  const head = options.positions === "last" ? "lastLogits" : "logits";
+  const plain = await model.run({ tokens, capture: [from], head });
   const prefix = plain.cache.get(from)!;
   const baseline = Float64Array.from(
     metric(
@@ -87,6 +97,7 @@ export async function ablationMap(
     const { logits } = await model.run({
       tokens: rows.map(({ prompt }) => tokens[prompt]!),
       interventions,
+      head,
       from: { hook: from, values: { data: values, shape: [n, length, dim] } },
     });
     metric(logits!, rows).forEach((value, row) => {

@@ -8,7 +8,6 @@ import {
   indexGraph,
   type ModelProto,
   makeGraph,
-  makeGraph,
   makeModel,
   makeNode,
   makeTensor,

@@ -46,6 +46,8 @@ export interface Located {
   readonly postNorm: boolean;
   /** Graph output with scores over the vocabulary, if the model has one. */
   readonly logits: string | undefined;
+  /** What the last matrix before the logits reads, if it is `[batch, pos, unit]`. */
+  readonly unembedInput: string | undefined;
   /** Graph output with the last hidden states of an encoder, if it has one. */
   readonly lastHiddenState: string | undefined;
   /** Nodes that make results depend on the other rows of a batch. */
@@ -102,6 +104,8 @@ const SHAPE_ONLY = new Set([
   "Identity",
   "Dropout",
 ]);
+
+const POINTWISE = new Set(["Add", "Mul", "Div", "Tanh", "Cast", "Identity"]);
 
 /** A place where a branch is added to the residual stream. */
 interface ResidualAdd {
@@ -218,6 +222,7 @@ export function locate(model: ModelProto): Located {
     gatedMlp,
     postNorm: blocks.length > 1 && blocks[1]!.residPre !== blocks[0]!.residPost,
     logits: view.outputNamed("logits"),
+    unembedInput: unembedInput(view, ranks),
     lastHiddenState: view.outputNamed("last_hidden_state"),
     batchDependent: model.graph!.node.filter(
       (n) => n.opType === "DynamicQuantizeLinear" || n.opType === "DynamicQuantizeMatMul",
@@ -429,6 +434,22 @@ function quantisationScales(index: GraphIndex): ReadonlySet<string> {
     }
   }
   return scales;
+}
+
+/** Walks back from the logits, through caps and biases, to the matrix that makes them. */
+function unembedInput(view: GraphView, ranks: ReadonlyMap<string, number>): string | undefined {
+  let tensor = view.outputNamed("logits") ?? "";
+  for (;;) {
+    const producer = view.producerOf(tensor);
+    if (!producer) return undefined;
+    if (view.isLinear(producer)) {
+      const input = producer.input[0]!;
+      return producer.opType === "MatMul" && ranks.get(input) === 3 ? input : undefined;
+    }
+    if (view.activationInputs(producer).length !== 1 || !POINTWISE.has(producer.opType))
+      return undefined;
+    tensor = view.activationInputs(producer)[0]!;
+  }
 }
 
 function findResidualAdds(view: GraphView): ResidualAdd[] {

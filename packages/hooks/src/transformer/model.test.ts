@@ -317,6 +317,19 @@ describe.each(causal)("causal model: %s", (name) => {
     });
   });
 
+  test("the last position alone has the logits that it has among all, bit for bit", async () => {
+    const tokens = rowsOf(name);
+    const all = (await model.run({ tokens })).logits!;
+    const last = (await model.run({ tokens, head: "lastLogits" })).logits!;
+    const vocab = model.cfg.dVocab!;
+    expect(last.shape).toEqual([2, 1, vocab]);
+    tokens.forEach((row, r) => {
+      const at = (r * LENGTH + row.length - 1) * vocab;
+      const want = all.data.subarray(at, at + vocab);
+      expect(sameBits(last.data.subarray(r * vocab, (r + 1) * vocab), want)).toBe(true);
+    });
+  });
+
   test("sizes are read off the graph and the configuration", () => {
     const grouped = /llama|phi3|gemma|mistral|qwen|olmo/.test(name);
     expect(model.cfg).toMatchObject({

@@ -17,6 +17,7 @@ import type { Located, LocatedHook } from "./locate.ts";
 import {
   buildSessionModel,
   captureOutput,
+  LAST_POSITION,
   OUTPUT,
   type SessionPlan,
   TARGETS,
@@ -40,8 +41,11 @@ export interface RunRequest {
    * this run: runs with the same list share one compiled session, whichever units they silence.
    */
   readonly wired?: readonly string[] | undefined;
-  /** What to return of the output: scores, log-probabilities of the next tokens, or nothing. */
-  readonly head?: "logits" | "tokenLogProbs" | "none" | undefined;
+  /**
+   * What to return of the output: scores (default), scores at each row's last token alone
+   * (`[row, 1, vocab]`, much cheaper), log-probabilities of the next tokens, or nothing.
+   */
+  readonly head?: "logits" | "lastLogits" | "tokenLogProbs" | "none" | undefined;
   /** Start from these values at a hook point: nothing before it is computed. */
   readonly from?: { readonly hook: string; readonly values: HookValues } | undefined;
 }
@@ -222,6 +226,10 @@ export class ModelCore {
       feeds[`from.${from.hook}`] = new Tensor("float32", from.values.data, [...from.values.shape]);
     }
     if (session.inputNames.includes(TARGETS)) feeds[TARGETS] = nextTokens(batch);
+    if (session.inputNames.includes(LAST_POSITION)) {
+      const last = BigInt64Array.from(batch.lengths, (length) => BigInt(length - 1));
+      feeds[LAST_POSITION] = new Tensor("int64", last, [batch.nRows, 1, 1]);
+    }
     for (const [name, needed] of slots) {
       for (const slot of needed) Object.assign(feeds, neutralFeeds(name, slot, batch.nRows));
       const list = byHook.get(name);
@@ -236,7 +244,12 @@ export class ModelCore {
     }
     const wanted = new Map([...plan.capture].filter(([name]) => capture.includes(name)));
     const fetches = [...wanted].map(([name, hook]) => captureOutput(name, hook));
-    const output = { logits: OUTPUT, tokenLogProbs: TOKEN_LOG_PROBS, none: "" }[head];
+    const output = {
+      logits: OUTPUT,
+      lastLogits: OUTPUT,
+      tokenLogProbs: TOKEN_LOG_PROBS,
+      none: "",
+    }[head];
     if (session.outputNames.includes(output)) fetches.push(output);
     const result = await runSession(session, feeds, fetches);
     const cache = new Map(
@@ -244,7 +257,7 @@ export class ModelCore {
     );
     for (const [name, values] of cache) this.#shapes.set(name, values.shape);
     return {
-      logits: head === "logits" && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
+      logits: output === OUTPUT && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
       tokenLogProbs:
         head === "tokenLogProbs" ? shiftLogProbs(result[TOKEN_LOG_PROBS]!, batch) : undefined,
       cache,

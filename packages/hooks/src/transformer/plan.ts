@@ -26,7 +26,7 @@ export interface SessionPlan {
     { readonly hook: LocatedHook; readonly slots: readonly Slot[] }
   >;
   /** What is returned of the scores over the vocabulary. */
-  readonly head: "logits" | "tokenLogProbs" | "none";
+  readonly head: "logits" | "lastLogits" | "tokenLogProbs" | "none";
   /** Start in the middle: this hook's values are an input, and nothing before it is computed. */
   readonly from: { readonly name: string; readonly hook: LocatedHook } | undefined;
 }
@@ -34,6 +34,7 @@ export interface SessionPlan {
 /** Name of the input that carries the tokens to be scored, and of the output with their log-probabilities. */
 export const TARGETS = "penfield.targets";
 export const TOKEN_LOG_PROBS = "penfield.token_log_probs";
+export const LAST_POSITION = "penfield.last_position";
 export const OUTPUT = "penfield.output";
 
 /**
@@ -112,8 +113,10 @@ export function buildSessionModel(
   if (plan.head !== "none" && scores) {
     const type = graph.output.find((v) => v.name === scores)?.type?.value;
     const scoreType = type?.case === "tensorType" ? type.value.elemType : elementType.float32;
-    if (plan.head === "logits") {
-      exposeTensor(graph, scores, OUTPUT, { type: elementType.float32, castFrom: scoreType });
+    if (plan.head === "logits" || plan.head === "lastLogits") {
+      const last = plan.head === "lastLogits";
+      const out = last ? keepLastPosition(graph, scores, located.unembedInput) : scores;
+      exposeTensor(graph, out, OUTPUT, { type: elementType.float32, castFrom: scoreType });
       outputs.push(OUTPUT);
     } else {
       outputs.push(addTokenLogProbs(graph, scores));
@@ -213,6 +216,41 @@ function renameOutput(graph: NonNullable<ModelProto["graph"]>, from: string, to:
     node.input = node.input.map((n) => (n === from ? plain : n));
   }
   graph.node.push(makeNode("Identity", [to], [from]));
+}
+
+/**
+ * Leaves one position of each row, before the matrix over the vocabulary where that can be: most of a
+ * short run's time goes into scores that nobody reads.
+ */
+function keepLastPosition(
+  graph: NonNullable<ModelProto["graph"]>,
+  scores: string,
+  unembedInput: string | undefined,
+): string {
+  const from = unembedInput ?? scores;
+  const picked = "penfield.last";
+  graph.input.push(makeValueInfo(LAST_POSITION, "int64", ["last_batch", "last_one", "last_unit"]));
+  graph.initializer.push(
+    makeTensor("penfield.one_one", "int64", [2], [1, 1]),
+    makeTensor("penfield.third_axis", "int64", [1], [2]),
+  );
+  const nodes = [
+    makeNode("Shape", [from], ["penfield.all_shape"]),
+    makeNode("Gather", ["penfield.all_shape", "penfield.third_axis"], ["penfield.width"], {
+      axis: 0n,
+    }),
+    makeNode("Concat", ["penfield.one_one", "penfield.width"], ["penfield.last_shape"], {
+      axis: 0n,
+    }),
+    makeNode("Expand", [LAST_POSITION, "penfield.last_shape"], ["penfield.last_index"]),
+    makeNode("GatherElements", [from, "penfield.last_index"], [picked], { axis: 1n }),
+  ];
+  // Only the matrix reads the one position; a shape that is taken elsewhere stays that of all.
+  if (unembedInput !== undefined) {
+    rewire(graph, from, picked, { only: graph.node.filter((node) => node.opType === "MatMul") });
+  }
+  graph.node.push(...nodes);
+  return unembedInput === undefined ? picked : scores;
 }
 
 /** log softmax(logits)[target] for each position, in the graph: scores never leave the runtime whole. */
