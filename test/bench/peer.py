@@ -1,6 +1,6 @@
 """PyTorch's side of the capture benchmark: one forward pass per line of standard input.
 
-A line is {"ids": [[...]], "capture": true|false}; the answer is {"seconds": s, "bytes": n}. The model is
+A line is {"ids": [[...]], "capture": "none"|"resid"|"all"}; the answer is {"seconds": s, "bytes": n}. The model is
 built from the folder's config.json; weights are taken from the ONNX file where the names agree (GPT-2),
 otherwise they are random, which costs the same time.
 """
@@ -52,10 +52,14 @@ def keep_input(_module, inputs, _output):
     kept.append(inputs[0])
 
 
-def hooks():
+def hooks(capture):
     handles = []
+    if capture == "none":
+        return handles
     for block in blocks:
         handles.append(block.register_forward_hook(keep_output))
+        if capture == "resid":
+            continue
         writer = block.mlp.c_proj if hasattr(block.mlp, "c_proj") else block.mlp.down_proj
         handles.append(writer.register_forward_hook(keep_input))
     return handles
@@ -66,7 +70,7 @@ print(json.dumps({"torch": torch.__version__, "transformers": transformers.__ver
 for line in sys.stdin:
     job = json.loads(line)
     ids = torch.tensor(job["ids"])
-    handles = hooks() if job["capture"] else []
+    handles = hooks(job["capture"])
     kept.clear()
     start = time.perf_counter()
     with torch.inference_mode():
