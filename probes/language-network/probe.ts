@@ -6,7 +6,13 @@ import {
   type TaskSummary,
 } from "@penfield/ablate";
 import { DataError } from "@penfield/core";
-import { contrast, crossValidate, multipleDemandStimuli, selectUnits } from "@penfield/localize";
+import {
+  contrast,
+  crossValidate,
+  multipleDemandStimuli,
+  selectUnits,
+  type UnitKind,
+} from "@penfield/localize";
 import { contrastSet, loadStimulusSet } from "@penfield/recordings";
 import type { Section, Verdict } from "@penfield/report";
 import { alignUnits, openBrainData } from "../src/alignment.ts";
@@ -43,6 +49,13 @@ export const languageNetwork: Probe = {
   defaults: {},
   folder: "language-network",
   run,
+};
+
+/** Told apart in a list of reports; residual coordinates are the published choice. */
+const UNIT_NAMES: Record<UnitKind, string> = {
+  resid: "",
+  mlp: " (MLP neurons)",
+  heads: " (attention heads)",
 };
 
 async function run(context: ProbeContext): Promise<ProbeResult> {
@@ -182,7 +195,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
         version: 1,
         id: "language-network",
         kind: "language-network",
-        title: `The language network of ${model.cfg.modelName}`,
+        title: `The language network of ${model.cfg.modelName}${UNIT_NAMES[units]}`,
         question: QUESTION,
         intervals: { level: 0.95, method: "percentile bootstrap over items, 2000 draws" },
         model: describeForReport(model, settings),
