@@ -132,7 +132,9 @@ for (const level of levels) {
 const empty = (): Record<Level, number[]> => ({ none: [], resid: [], all: [] });
 const [here, there] = [empty(), empty()];
 for (let i = 0; i < runs; i++) {
-  for (const level of levels) {
+  // Another order each time: what ran before leaves its mark on caches, memory and idle threads.
+  const order = levels.map((_, k) => levels[(k + i) % levels.length]!);
+  for (const level of order) {
     here[level].push(await seconds(() => runHere(level)));
     if (peer) there[level].push((await peer.forward(batch, level)).seconds);
   }

@@ -261,7 +261,7 @@ async function start(args: readonly string[], io: Surroundings): Promise<void> {
     await serve(join(out, ".."), values["port"] as string | undefined, io, false);
 }
 
-/** Items of each phenomenon and task in `npm start`: the experiment must end within a minute on two cores. */
+/** Items of each phenomenon and task in `npm start`, chosen by time alone: the experiment must end within a minute on two cores. */
 const START_ITEMS = 20;
 
 export const commands: Readonly<Record<string, Command>> = {
