@@ -20,6 +20,12 @@ export { type NumpyRandom, numpyRandom } from "./numpyRandom.ts";
 export type { LongWork, OnProgress, Progress } from "./progress.ts";
 export { createRng, permutation, type Rng, sampleWithoutReplacement } from "./random.ts";
 export {
+  readSafetensors,
+  type SafeTensor,
+  type Safetensors,
+  writeSafetensors,
+} from "./safetensors.ts";
+export {
   type Activations,
   activations,
   type FloatArray,
