@@ -8,19 +8,24 @@ import { PenfieldError } from "@penfield/core";
 import { cases as encoding, notCompared } from "./encoding.ts";
 import {
   type CaseReplay,
-  casesOfIndex,
   casesOfJsonFiles,
   casesOfManifest,
   type FoundCase,
   replay,
 } from "./replay.ts";
+import { casesOfSimilarity, similarityReplay } from "./similarity.ts";
+import { mapRdm } from "./similarityRdm.ts";
+import { mapXy } from "./similarityXy.ts";
 
 const kinds: Record<
   string,
-  { find: (folder: string) => FoundCase[]; cases: Record<string, CaseReplay> }
+  {
+    find: (folder: string) => FoundCase[];
+    cases: Record<string, CaseReplay> | ((found: FoundCase) => CaseReplay | undefined);
+  }
 > = {
   encoding: { find: casesOfManifest, cases: encoding },
-  similarity: { find: casesOfIndex, cases: {} },
+  similarity: { find: casesOfSimilarity, cases: similarityReplay([mapRdm, mapXy]) },
   spiking: { find: casesOfJsonFiles, cases: {} },
 };
 
@@ -34,12 +39,13 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(`Kinds: ${Object.keys(kinds).join(", ")}.`);
     return 2;
   }
-  const { passed, failed, unmapped } = await replay(
+  const { passed, failed, unmapped, notJudged } = await replay(
     kind.find(folder),
     kind.cases,
     console.log,
     kindName === "encoding" ? notCompared : {},
   );
+  if (notJudged) console.log(`${notJudged} not judged: their reference has no stable value`);
   console.log(`${passed} passed, ${failed} failed, ${unmapped} unmapped`);
   return failed > 0 ? 1 : 0;
 }
