@@ -14,7 +14,7 @@ const layers: readonly (readonly string[])[] = [
   ["linalg", "stats", "onnx", "organisms", "report"],
   ["hooks"],
   ["recordings"],
-  ["localize", "ablate", "align", "compare", "spikes"],
+  ["localize", "ablate", "align", "compare", "spikes", "store"],
   ["probes"],
   ["viewer"],
   ["cli"],
