@@ -8,6 +8,14 @@ export {
   makeValueInfo,
 } from "./build.ts";
 export { decodeModel, encodeModel } from "./codec.ts";
+export {
+  type BlockLayout,
+  type DequantizedGraph,
+  dequantize,
+  dequantizeGraph,
+  type NumericArray,
+  type QuantizedWeight,
+} from "./dequantize.ts";
 export { inferElementTypes } from "./elementTypes.ts";
 export { attribute, type GraphIndex, indexGraph, intAttribute, readsOf } from "./graphIndex.ts";
 export { inlineIf } from "./inlineIf.ts";
