@@ -47,9 +47,21 @@ export {
 } from "./toolkit/metrics.ts";
 export {
   genericActivationPatch,
+  getActPatchAttnHeadAllPosEvery,
+  getActPatchAttnHeadByPosEvery,
+  getActPatchAttnHeadKAllPos,
+  getActPatchAttnHeadKByPos,
   getActPatchAttnHeadOutAllPos,
   getActPatchAttnHeadOutByPos,
+  getActPatchAttnHeadPatternAllPos,
+  getActPatchAttnHeadPatternByPos,
+  getActPatchAttnHeadPatternDestSrcPos,
+  getActPatchAttnHeadQAllPos,
+  getActPatchAttnHeadQByPos,
+  getActPatchAttnHeadVAllPos,
+  getActPatchAttnHeadVByPos,
   getActPatchAttnOut,
+  getActPatchBlockEvery,
   getActPatchMlpOut,
   getActPatchResidMid,
   getActPatchResidPre,
@@ -57,6 +69,14 @@ export {
   type PatchingOptions,
   type PatchingResult,
 } from "./toolkit/patching.ts";
+export {
+  type PathPatchingOptions,
+  type PathPatchingResult,
+  type PathReceiver,
+  type PathSender,
+  pathPatch,
+  pathPatchSweep,
+} from "./toolkit/pathPatching.ts";
 export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
 export type { ModelConfig } from "./transformer/config.ts";
 export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";

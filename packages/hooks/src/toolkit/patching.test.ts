@@ -9,9 +9,21 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   genericActivationPatch,
+  getActPatchAttnHeadAllPosEvery,
+  getActPatchAttnHeadByPosEvery,
+  getActPatchAttnHeadKAllPos,
+  getActPatchAttnHeadKByPos,
   getActPatchAttnHeadOutAllPos,
   getActPatchAttnHeadOutByPos,
+  getActPatchAttnHeadPatternAllPos,
+  getActPatchAttnHeadPatternByPos,
+  getActPatchAttnHeadPatternDestSrcPos,
+  getActPatchAttnHeadQAllPos,
+  getActPatchAttnHeadQByPos,
+  getActPatchAttnHeadVAllPos,
+  getActPatchAttnHeadVByPos,
   getActPatchAttnOut,
+  getActPatchBlockEvery,
   getActPatchMlpOut,
   getActPatchResidMid,
   getActPatchResidPre,
@@ -93,6 +105,108 @@ describe.each(["gpt2", "llama", "neox", "gemma2"])("sweeps: %s", (name) => {
     }
   });
 
+  test("queries, keys, values: all positions, and each; keys and values as many as the model has", async () => {
+    for (const [activation, allPos, byPos] of [
+      ["q", getActPatchAttnHeadQAllPos, getActPatchAttnHeadQByPos],
+      ["k", getActPatchAttnHeadKAllPos, getActPatchAttnHeadKByPos],
+      ["v", getActPatchAttnHeadVAllPos, getActPatchAttnHeadVByPos],
+    ] as const) {
+      const n = activation === "q" ? model.cfg.nHeads! : model.cfg.nKeyValueHeads!;
+      const all = await allPos(model, { clean, corrupted, metric });
+      const each = await byPos(model, { clean, corrupted, metric, batchSize: 9 });
+      expect([all.shape, each.shape]).toEqual([
+        [2, n],
+        [2, 4, n],
+      ]);
+      for (const [layer, pos, head] of [
+        [0, 1, 0],
+        [1, 3, n - 1],
+      ] as const) {
+        const hook = `blocks.${layer}.attn.hook_${activation}`;
+        expect(all.values[layer * n + head]).toBe(await alone({ hook, heads: [head] }));
+        const want = await alone({ hook, heads: [head], positions: [pos] });
+        expect(each.values[(layer * 4 + pos) * n + head]).toBe(want);
+      }
+    }
+  });
+
+  test("patterns: whole, by destination, and each entry", async () => {
+    const n = model.cfg.nHeads!;
+    const hook = "blocks.1.attn.hook_pattern";
+    const whole = await getActPatchAttnHeadPatternAllPos(model, { clean, corrupted, metric });
+    expect([whole.axes, whole.shape]).toEqual([
+      ["layer", "head_index"],
+      [2, n],
+    ]);
+    expect(whole.values[n + 1]).toBe(await alone({ hook, heads: [1] }));
+    const rows = await getActPatchAttnHeadPatternByPos(model, { clean, corrupted, metric });
+    expect(rows.shape).toEqual([2, n, 4]);
+    expect(rows.values[(n + 1) * 4 + 3]).toBe(await alone({ hook, heads: [1], positions: [3] }));
+    const entries = await getActPatchAttnHeadPatternDestSrcPos(model, {
+      ...{ clean, corrupted, metric, batchSize: 50 },
+    });
+    expect(entries.shape).toEqual([2, n, 4, 4]);
+    const at = (dest: number, src: number) => entries.values[((n + 1) * 4 + dest) * 4 + src];
+    for (const [dest, src] of [
+      [3, 0],
+      [3, 1],
+      [1, 1],
+    ] as const) {
+      expect(at(dest, src)).toBe(
+        await alone({ hook, heads: [1], positions: [dest], units: [src] }),
+      );
+    }
+    // Later sources carry no weight in either prompt.
+    expect(at(1, 3)).toBe(entries.corrupted);
+    const axes = ["layer", "head_index", "pos"] as const;
+    const same = await genericActivationPatch(model, {
+      ...{ clean, corrupted, metric, activation: "pattern", axes },
+    });
+    expect(same.values).toEqual(rows.values);
+  });
+
+  test("stacks of sweeps are the sweeps", async () => {
+    const options = { clean, corrupted, metric };
+    const blocks = await getActPatchBlockEvery(model, options);
+    expect(blocks).toMatchObject({
+      axes: ["component", "layer", "pos"],
+      shape: [3, 2, 4],
+      labels: ["resid_pre", "attn_out", "mlp_out"],
+    });
+    const parts = await Promise.all(
+      [getActPatchResidPre, getActPatchAttnOut, getActPatchMlpOut].map((f) => f(model, options)),
+    );
+    expect([...blocks.values]).toEqual(parts.flatMap((part) => [...part.values]));
+    expect([...blocks.normalized]).toEqual(parts.flatMap((part) => [...part.normalized]));
+    const { nHeads = 0, nKeyValueHeads = 0 } = model.cfg;
+    const heads = await getActPatchAttnHeadAllPosEvery(model, options);
+    expect(heads.shape).toEqual([5, 2, nHeads]);
+    expect(heads.labels).toEqual(["z", "q", "k", "v", "pattern"]);
+    const keys = await getActPatchAttnHeadKAllPos(model, options);
+    const patterns = await getActPatchAttnHeadPatternAllPos(model, options);
+    const size = 2 * nHeads;
+    for (const layer of [0, 1]) {
+      const column = (head: number) => heads.values[2 * size + layer * nHeads + head];
+      for (let head = 0; head < nHeads; head++) {
+        const want =
+          head < nKeyValueHeads ? keys.values[layer * nKeyValueHeads + head] : Number.NaN;
+        expect(column(head)).toBe(want);
+      }
+    }
+    expect(heads.values.slice(4 * size)).toEqual(patterns.values);
+    const places = await getActPatchAttnHeadByPosEvery(model, options);
+    expect(places.shape).toEqual([5, 2, 4, nHeads]);
+    const byPos = await getActPatchAttnHeadVByPos(model, options);
+    expect(places.values[3 * 8 * nHeads + 5 * nHeads + 1]).toBe(
+      byPos.values[5 * nKeyValueHeads + 1],
+    );
+    const rows = await getActPatchAttnHeadPatternByPos(model, options);
+    // By destination here, by head there: layer 1, head 1, position 2.
+    expect(places.values[4 * 8 * nHeads + (4 + 2) * nHeads + 1]).toBe(
+      rows.values[(nHeads + 1) * 4 + 2],
+    );
+  });
+
   test("patching what differs gives the clean run; patching what does not, the corrupted one", async () => {
     const got = await getActPatchResidPre(model, { clean, corrupted, metric });
     const [first, second, third, fourth] = got.normalized;
@@ -166,6 +280,9 @@ describe("long work and wrong input", () => {
       /got head_index at resid_pre/,
     );
     await expect(sweep({ axes: ["pos", "layer"] })).rejects.toThrow(ArgumentError);
+    await expect(sweep({ axes: ["layer", "src_pos"] })).rejects.toThrow(/got src_pos at resid_pre/);
+    const pattern = { activation: "pattern", axes: ["layer", "pos", "dest_pos"] };
+    await expect(sweep(pattern)).rejects.toThrow(/do not repeat/);
     await expect(sweep({ axes: ["layer", "layer"] })).rejects.toThrow(/do not repeat/);
     await expect(sweep({ activation: "pre_linear" })).rejects.toThrow(HookPointError);
     await expect(sweep({ direction: "both" })).rejects.toThrow(/denoising or noising/);

@@ -1,8 +1,9 @@
-import { ArgumentError, DataError, type LongWork, throwIfAborted } from "@penfield/core";
-import { getActName } from "../hookPoint.ts";
+import { ArgumentError, HookPointError, type LongWork, throwIfAborted } from "@penfield/core";
+import { getActName, type HookPoint } from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import type { HookedModel } from "../transformer/model.ts";
 import type { Metric } from "./metrics.ts";
+import { blockOfRows, lengthOfPairs, meansOf, rowsInRun } from "./rows.ts";
 
 /** Two sets of prompts that differ in what is to be found, and what is measured. */
 export interface PatchingOptions extends LongWork {
@@ -16,17 +17,25 @@ export interface PatchingOptions extends LongWork {
    * `noising`: the other way round.
    */
   readonly direction?: "denoising" | "noising" | undefined;
-  /** Rows in one run, the source rows included; default 128, fewer for large vocabularies. */
+  /**
+   * Rows in one run, the source rows included; default 128, fewer where a large vocabulary or long
+   * prompts would take more than about 1 GB.
+   */
   readonly batchSize?: number | undefined;
 }
 
-/** An axis of a sweep. */
-export type PatchAxis = "layer" | "pos" | "head_index";
+/**
+ * An axis of a sweep; `dest_pos` (the same as `pos`) and `src_pos` are those of patterns and scores,
+ * `component` that of sweeps which stack several activations.
+ */
+export type PatchAxis = "component" | "layer" | "pos" | "head_index" | "dest_pos" | "src_pos";
 
 /** What came of a sweep; arrays are row-major over `shape`. */
 export interface PatchingResult {
   readonly axes: readonly PatchAxis[];
   readonly shape: readonly number[];
+  /** What the `component` axis counts, if there is one: `resid_pre`, `attn_out`, … */
+  readonly labels?: readonly string[];
   /** The metric, averaged over prompts, with one place patched. */
   readonly values: Float64Array;
   /** (value - corrupted) / (clean - corrupted): 0 is the corrupted run, 1 the clean one. */
@@ -39,9 +48,6 @@ export interface PatchingResult {
   readonly batchDependent: boolean;
 }
 
-/** Scores of a run in memory at once: 256 MB. */
-const MAX_SCORES = 2 ** 26;
-
 /**
  * Activation patching: each place of an activation in turn takes its values from the other prompt, and
  * the metric is measured. All places of a batch are rows of one run; the values are moved between
@@ -50,8 +56,8 @@ const MAX_SCORES = 2 ** 26;
  * @param options.activation - A short name: `resid_pre`, `resid_mid`, `resid_post`, `attn_out`, `mlp_out`,
  *   `z`, `q`, `k`, `v`, `pattern`, `attn_scores`, `post`, …
  * @param options.axes - What is swept: `["layer", "pos"]`, `["layer", "head_index"]`,
- *   `["layer", "pos", "head_index"]` or `["layer"]`. Axes that are absent are patched whole. At patterns
- *   and scores `pos` is the destination.
+ *   `["layer", "pos", "head_index"]`, `["layer"]`, at patterns and scores also
+ *   `["layer", "head_index", "dest_pos", "src_pos"]`. Axes that are absent are patched whole.
  * @throws {DataError} if prompts are missing, or differ in number or length.
  * @throws {HookPointError} if the model has no such activation, or it cannot be written.
  * @throws {ArgumentError} for axes that the activation does not have.
@@ -78,31 +84,27 @@ export async function genericActivationPatch(
 ): Promise<PatchingResult> {
   const { clean, corrupted, metric, activation, axes, direction = "denoising" } = options;
   const { signal, onProgress } = options;
-  const length = checkPrompts(clean, corrupted);
+  const name = "genericActivationPatch";
+  const length = lengthOfPairs(clean, corrupted, name);
   if (direction !== "denoising" && direction !== "noising") {
-    throw new ArgumentError(
-      `genericActivationPatch: expected direction denoising or noising, got ${direction}`,
-    );
+    throw new ArgumentError(`${name}: expected direction denoising or noising, got ${direction}`);
   }
-  const { nLayers, dVocab = 1, batchDependent } = model.cfg;
-  const hooks = Array.from(
-    { length: nLayers },
-    (_, l) => model.hookPoint(getActName(activation, l)).name,
+  const points = Array.from({ length: model.cfg.nLayers }, (_, layer) =>
+    writableHook(model, getActName(activation, layer), name),
   );
+  const hooks = points.map((point) => point.name);
   const shape = axes.map((axis) => sizeOf(model, activation, axis, length));
-  if (axes[0] !== "layer" || new Set(axes).size !== axes.length) {
+  const distinct = new Set(axes.map((axis) => (axis === "dest_pos" ? "pos" : axis)));
+  if (axes[0] !== "layer" || distinct.size !== axes.length) {
     throw new ArgumentError(
-      `genericActivationPatch: expected axes that start with layer and do not repeat, got ${axes.join(", ")}`,
+      `${name}: expected axes that start with layer and do not repeat, got ${axes.join(", ")}`,
     );
   }
   const nPrompts = clean.length;
-  const fits = Math.max(1, Math.floor(MAX_SCORES / (length * dVocab)));
-  const { batchSize = Math.min(128, fits) } = options;
-  if (!Number.isInteger(batchSize) || batchSize < 1) {
-    throw new ArgumentError(
-      `genericActivationPatch: expected a batch of at least 1 row, got ${batchSize}`,
-    );
-  }
+  const width = axes.some((axis) => axis === "head_index" || axis === "src_pos")
+    ? valuesPerPosition(model, points[0]!, length)
+    : 1;
+  const batchSize = rowsInRun(model, length, width, options.batchSize, name);
   const [sources, targets] = direction === "denoising" ? [clean, corrupted] : [corrupted, clean];
   const nPlaces = shape.reduce((a, b) => a * b, 1);
   const places = Array.from({ length: nPlaces }, (_, i) => placeAt(i, axes, shape));
@@ -114,33 +116,30 @@ export async function genericActivationPatch(
     const op = { type: "patch", source } as const;
     const interventions: Intervention[] = [
       ...wired.map((w) => ({ ...w, op })),
-      ...some.flatMap(({ layer, pos, head_index }, i) =>
-        layer === undefined
-          ? []
-          : {
-              hook: hooks[layer]!,
-              op,
-              rows: Array.from({ length: nPrompts }, (_, p) => (i + 1) * nPrompts + p),
-              ...(pos === undefined ? {} : { positions: [pos] }),
-              ...(head_index === undefined ? {} : { heads: [head_index] }),
-            },
-      ),
+      ...some.flatMap(({ layer, pos, dest_pos, src_pos, head_index }, i) => {
+        if (layer === undefined) return [];
+        const position = pos ?? dest_pos;
+        return {
+          hook: hooks[layer]!,
+          op,
+          rows: blockOfRows(i + 1, nPrompts),
+          ...(position === undefined ? {} : { positions: [position] }),
+          ...(src_pos === undefined ? {} : { units: [src_pos] }),
+          ...(head_index === undefined ? {} : { heads: [head_index] }),
+        };
+      }),
     ];
     const tokens = [...sources, ...some.flatMap(() => targets)];
     const { logits } = await model.run({ tokens, interventions });
     const rows = tokens.map((_, row) => ({ row, prompt: row % nPrompts }));
-    const values = metric(logits!, rows);
-    return Array.from({ length: 1 + some.length }, (_, i) => {
-      const own = values.slice(i * nPrompts, (i + 1) * nPrompts);
-      return own.reduce((a, b) => a + b, 0) / nPrompts;
-    });
+    return meansOf(metric(logits!, rows), nPrompts);
   };
-  throwIfAborted(signal, "genericActivationPatch");
+  throwIfAborted(signal, name);
   const [from, to] = (await run([{}])) as [number, number];
   const values = new Float64Array(nPlaces);
   const perRun = Math.max(1, Math.floor(batchSize / nPrompts) - 1);
   for (let start = 0; start < nPlaces; start += perRun) {
-    throwIfAborted(signal, "genericActivationPatch");
+    throwIfAborted(signal, name);
     const some = places.slice(start, start + perRun);
     values.set((await run(some)).slice(1), start);
     onProgress?.({
@@ -151,17 +150,29 @@ export async function genericActivationPatch(
     });
   }
   const [cleanValue, corruptedValue] = direction === "denoising" ? [from, to] : [to, from];
-  // + 0 turns -0 into 0.
-  const normalized = values.map((v) => (v - corruptedValue) / (cleanValue - corruptedValue) + 0);
   return {
     axes,
     shape,
     values,
-    normalized,
+    normalized: normalize(values, cleanValue, corruptedValue),
     clean: cleanValue,
     corrupted: corruptedValue,
-    batchDependent,
+    batchDependent: model.cfg.batchDependent,
   };
+}
+
+/** (value - corrupted) / (clean - corrupted); + 0 turns -0 into 0. */
+export function normalize(values: Float64Array, clean: number, corrupted: number): Float64Array {
+  return values.map((v) => (v - corrupted) / (clean - corrupted) + 0);
+}
+
+/** The hook point of this name. @throws {HookPointError} if there is none, or it cannot be written. */
+export function writableHook(model: HookedModel, hook: string, name: string): HookPoint {
+  const point = model.hookPoint(hook);
+  if (point.writable) return point;
+  throw new HookPointError(
+    `${name}: expected a writable hook point, got ${point.name}: ${point.reason}`,
+  );
 }
 
 type Place = Partial<Record<PatchAxis, number>>;
@@ -176,30 +187,26 @@ function placeAt(flat: number, axes: readonly PatchAxis[], shape: readonly numbe
   return place;
 }
 
+const PATTERNS: readonly string[] = ["pattern", "attn_scores"];
+const WITH_HEADS: readonly string[] = ["z", "q", "k", "v", ...PATTERNS];
+
 function sizeOf(model: HookedModel, activation: string, axis: PatchAxis, length: number): number {
   const { nLayers, nHeads, nKeyValueHeads } = model.cfg;
   if (axis === "layer") return nLayers;
   if (axis === "pos") return length;
+  if ((axis === "dest_pos" || axis === "src_pos") && PATTERNS.includes(activation)) return length;
   const heads = ["k", "v"].includes(activation) ? nKeyValueHeads : nHeads;
-  const hasHeads = ["z", "q", "k", "v", "pattern", "attn_scores"].includes(activation);
-  if (axis === "head_index" && hasHeads && heads !== undefined) return heads;
+  if (axis === "head_index" && WITH_HEADS.includes(activation) && heads !== undefined) return heads;
   throw new ArgumentError(
-    `genericActivationPatch: expected axes layer, pos and (at z, q, k, v, pattern, attn_scores) head_index, got ${axis} at ${activation}`,
+    `genericActivationPatch: expected axes layer, pos, (at z, q, k, v, pattern, attn_scores) head_index and (at pattern, attn_scores) dest_pos and src_pos, got ${axis} at ${activation}`,
   );
 }
 
-function checkPrompts(
-  clean: readonly (readonly number[])[],
-  corrupted: readonly (readonly number[])[],
-): number {
-  const lengths = [...new Set([...clean, ...corrupted].map((row) => row.length))];
-  if (clean.length === 0 || clean.length !== corrupted.length || lengths.length !== 1) {
-    throw new DataError(
-      `genericActivationPatch: expected as many corrupted prompts as clean ones, all of one length, got ${clean.length} clean, ${corrupted.length} corrupted, lengths ${lengths.join(", ")}`,
-      { hint: "Positions correspond only between prompts of one length." },
-    );
-  }
-  return lengths[0]!;
+/** How many values lie at one position of a hook point: all heads' together. */
+function valuesPerPosition(model: HookedModel, point: HookPoint, length: number): number {
+  const { nHeads = 1, dModel } = model.cfg;
+  if (point.axes.at(-1) === "src_pos") return nHeads * length;
+  return (point.nUnits ?? dModel) * (point.axes.includes("head_index") ? nHeads : 1);
 }
 
 /** Patches the residual stream before each block at each position: `[nLayers, pos]`. */
@@ -252,4 +259,150 @@ export function getActPatchAttnHeadOutByPos(
   return genericActivationPatch(model, { ...options, activation: "z", axes });
 }
 
+/** Patches each head's queries (`hook_q`) at all positions: `[nLayers, nHeads]`. */
+export function getActPatchAttnHeadQAllPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return genericActivationPatch(model, { ...options, activation: "q", axes: BY_HEAD });
+}
+
+/** Patches each head's queries (`hook_q`) at each position: `[nLayers, pos, nHeads]`. */
+export function getActPatchAttnHeadQByPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  const axes = BY_POSITION_AND_HEAD;
+  return genericActivationPatch(model, { ...options, activation: "q", axes });
+}
+
+/** Patches each head's keys (`hook_k`) at all positions: `[nLayers, nKeyValueHeads]`. */
+export function getActPatchAttnHeadKAllPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return genericActivationPatch(model, { ...options, activation: "k", axes: BY_HEAD });
+}
+
+/** Patches each head's keys (`hook_k`) at each position: `[nLayers, pos, nKeyValueHeads]`. */
+export function getActPatchAttnHeadKByPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  const axes = BY_POSITION_AND_HEAD;
+  return genericActivationPatch(model, { ...options, activation: "k", axes });
+}
+
+/** Patches each head's values (`hook_v`) at all positions: `[nLayers, nKeyValueHeads]`. */
+export function getActPatchAttnHeadVAllPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return genericActivationPatch(model, { ...options, activation: "v", axes: BY_HEAD });
+}
+
+/** Patches each head's values (`hook_v`) at each position: `[nLayers, pos, nKeyValueHeads]`. */
+export function getActPatchAttnHeadVByPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  const axes = BY_POSITION_AND_HEAD;
+  return genericActivationPatch(model, { ...options, activation: "v", axes });
+}
+
+/** Patches each head's whole attention pattern: `[nLayers, nHeads]`. */
+export function getActPatchAttnHeadPatternAllPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return genericActivationPatch(model, { ...options, activation: "pattern", axes: BY_HEAD });
+}
+
+/** Patches what each destination attends to, head by head: `[nLayers, nHeads, dest_pos]`. */
+export function getActPatchAttnHeadPatternByPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  const axes = ["layer", "head_index", "dest_pos"] as const;
+  return genericActivationPatch(model, { ...options, activation: "pattern", axes });
+}
+
+/**
+ * Patches each entry of each head's attention pattern: `[nLayers, nHeads, dest_pos, src_pos]`. A
+ * patched row no longer sums to 1. Cost: nLayers nHeads pos^2 rows per prompt.
+ */
+export function getActPatchAttnHeadPatternDestSrcPos(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  const axes = ["layer", "head_index", "dest_pos", "src_pos"] as const;
+  return genericActivationPatch(model, { ...options, activation: "pattern", axes });
+}
+
+/** Stacks the sweeps of `resid_pre`, `attn_out` and `mlp_out`: `[3, nLayers, pos]`. */
+export function getActPatchBlockEvery(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return stacked(model, options, ["resid_pre", "attn_out", "mlp_out"], BY_POSITION);
+}
+
+/**
+ * Stacks the sweeps of every head's `z`, `q`, `k`, `v` and `pattern`: `[5, nLayers, nHeads]`. Where
+ * heads share keys and values, the columns of `k` and `v` beyond nKeyValueHeads hold NaN.
+ */
+export function getActPatchAttnHeadAllPosEvery(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return stacked(model, options, ["z", "q", "k", "v", "pattern"], BY_HEAD);
+}
+
+/** The same by position (of patterns, by destination): `[5, nLayers, pos, nHeads]`. */
+export function getActPatchAttnHeadByPosEvery(
+  model: HookedModel,
+  options: PatchingOptions,
+): Promise<PatchingResult> {
+  return stacked(model, options, ["z", "q", "k", "v", "pattern"], BY_POSITION_AND_HEAD);
+}
+
 const BY_POSITION = ["layer", "pos"] as const;
+const BY_HEAD = ["layer", "head_index"] as const;
+const BY_POSITION_AND_HEAD = ["layer", "pos", "head_index"] as const;
+
+/** Sweeps one after the other; the first has the largest last axis, and shorter ones end in NaN. */
+async function stacked(
+  model: HookedModel,
+  options: PatchingOptions,
+  activations: readonly string[],
+  axes: readonly PatchAxis[],
+): Promise<PatchingResult> {
+  // What cannot be written is found out before the first run.
+  for (const activation of activations) {
+    for (let layer = 0; layer < model.cfg.nLayers; layer++) {
+      writableHook(model, getActName(activation, layer), "genericActivationPatch");
+    }
+  }
+  const sweeps: PatchingResult[] = [];
+  for (const activation of activations) {
+    sweeps.push(await genericActivationPatch(model, { ...options, activation, axes }));
+  }
+  const [first] = sweeps as [PatchingResult];
+  const width = first.shape.at(-1)!;
+  const size = first.values.length;
+  const values = new Float64Array(size * sweeps.length).fill(Number.NaN);
+  sweeps.forEach((sweep, s) => {
+    const own = sweep.shape.at(-1)!;
+    sweep.values.forEach((value, i) => {
+      values[s * size + Math.floor(i / own) * width + (i % own)] = value;
+    });
+  });
+  return {
+    ...first,
+    axes: ["component", ...axes],
+    shape: [sweeps.length, ...first.shape],
+    labels: activations,
+    values,
+    normalized: normalize(values, first.clean, first.corrupted),
+  };
+}
