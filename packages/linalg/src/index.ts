@@ -1,6 +1,16 @@
+export { cholesky, solveTriangular } from "./cholesky.ts";
 export { choleskySolve } from "./choleskySolve.ts";
 export { type Eigenvalues, eigenvalues } from "./eigenvalues.ts";
-export { createLinalg, type Linalg, type MatmulOptions } from "./linalg.ts";
+export {
+  createLinalg,
+  type GraphArray,
+  type Linalg,
+  type MatmulOptions,
+  type MatrixBatch,
+} from "./linalg.ts";
 export { type Matrix, matrix, matrixOf } from "./matrix.ts";
+export { polarFactor, polarFactors } from "./polarFactor.ts";
+export { type Qr, qr } from "./qr.ts";
+export { nuclearNorm, singularValues, svd, transpose } from "./svd.ts";
 export { type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
 export { type ThinSvd, thinSvd } from "./thinSvd.ts";

@@ -1,12 +1,26 @@
 import { ModelError, ShapeError } from "@penfield/core";
 import * as ort from "onnxruntime-node";
-import { gemmModel } from "./gemmModel.ts";
+import { gemmModel, graphModel } from "./graphModel.ts";
 import { asFloat64, type Matrix } from "./matrix.ts";
 
 /** Which factors to take transposed; nothing is copied for it. */
 export interface MatmulOptions {
   readonly transposeA?: boolean | undefined;
   readonly transposeB?: boolean | undefined;
+}
+
+/** Several matrices of one shape, one after the other: `[count, nRows, nColumns]`, row-major. */
+export interface MatrixBatch {
+  readonly data: Float64Array;
+  readonly count: number;
+  readonly nRows: number;
+  readonly nColumns: number;
+}
+
+/** An array as a graph takes and gives it. */
+export interface GraphArray {
+  readonly data: Float64Array;
+  readonly shape: readonly number[];
 }
 
 /** Matrix products on onnxruntime. Holds native memory until disposed. */
@@ -33,6 +47,29 @@ export interface Linalg {
     options?: MatmulOptions,
   ): Promise<Matrix<Float64Array>>;
   matmul(a: Matrix, b: Matrix, options?: MatmulOptions): Promise<Matrix>;
+  /**
+   * The products of the matrices of two batches, pair by pair, in one call.
+   *
+   * @param a - `[count, n, k]`, or `[count, k, n]` with transposeA.
+   * @param b - `[count, k, m]`, or `[count, m, k]` with transposeB.
+   * @returns `[count, n, m]`, float64.
+   * @throws {ShapeError} if the counts or the inner sizes differ.
+   *
+   * Cost: as the single products; a transposed factor is copied.
+   */
+  batchMatmul(a: MatrixBatch, b: MatrixBatch, options?: MatmulOptions): Promise<MatrixBatch>;
+  /**
+   * Runs an ONNX graph on float64 arrays and keeps its session under a name until disposal: for
+   * algorithms whose loops are one graph.
+   *
+   * @param name - Of the session; the model is only built the first time.
+   * @param model - Gives the bytes of the model.
+   */
+  runGraph(
+    name: string,
+    model: () => Uint8Array,
+    inputs: Readonly<Record<string, GraphArray>>,
+  ): Promise<Record<string, GraphArray>>;
   /** Frees the native memory. Products asked for afterwards fail. */
   dispose(): Promise<void>;
 }
@@ -55,15 +92,10 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
   const sessions = new Map<string, Promise<ort.InferenceSession>>();
   let disposed = false;
 
-  const session = (
-    type: "float32" | "float64",
-    transposeA: boolean,
-    transposeB: boolean,
-  ): Promise<ort.InferenceSession> => {
-    const key = `${type} ${transposeA} ${transposeB}`;
+  const session = (key: string, model: () => Uint8Array): Promise<ort.InferenceSession> => {
     let open = sessions.get(key);
     if (!open) {
-      open = ort.InferenceSession.create(gemmModel(type, { transposeA, transposeB }), {
+      open = ort.InferenceSession.create(model(), {
         executionProviders: ["cpu"],
         // Threads that spin while they wait take the cores from everything else on the machine.
         extra: { session: { intra_op: { allow_spinning: "0" } } },
@@ -103,13 +135,62 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
       single
         ? new ort.Tensor("float32", data as Float32Array, [rows, columns])
         : new ort.Tensor("float64", asFloat64(data), [rows, columns]);
-    const open = await session(type, transposeA, transposeB);
+    const open = await session(`gemm ${type} ${transposeA} ${transposeB}`, () =>
+      gemmModel(type, { transposeA, transposeB }),
+    );
     const { c } = await open.run({ a: feed(a), b: feed(b) });
     return { data: c!.data as never, nRows, nColumns };
   }
 
+  const runGraph: Linalg["runGraph"] = async (name, model, inputs) => {
+    if (disposed) {
+      throw new ModelError("runGraph: expected an open Linalg, got one that was disposed");
+    }
+    const open = await session(name, model);
+    const feeds: Record<string, ort.Tensor> = {};
+    for (const [input, { data, shape }] of Object.entries(inputs)) {
+      feeds[input] = new ort.Tensor("float64", data, shape);
+    }
+    const results = await open.run(feeds);
+    return Object.fromEntries(
+      Object.entries(results).map(([output, value]) => [
+        output,
+        { data: value.data as Float64Array, shape: value.dims },
+      ]),
+    );
+  };
+
+  const batchMatmul: Linalg["batchMatmul"] = async (
+    a,
+    b,
+    { transposeA = false, transposeB = false } = {},
+  ) => {
+    const [nRows, inner] = transposeA ? [a.nColumns, a.nRows] : [a.nRows, a.nColumns];
+    const [innerB, nColumns] = transposeB ? [b.nColumns, b.nRows] : [b.nRows, b.nColumns];
+    if (a.count !== b.count || inner !== innerB) {
+      throw new ShapeError(
+        `batchMatmul: expected equal counts and inner sizes, got [${a.count}, ${nRows}, ${inner}] times [${b.count}, ${innerB}, ${nColumns}]`,
+      );
+    }
+    const { count } = a;
+    if (count * nRows * nColumns * inner === 0) {
+      return { data: new Float64Array(count * nRows * nColumns), count, nRows, nColumns };
+    }
+    const { c } = await runGraph(
+      `batch ${transposeA} ${transposeB}`,
+      () => batchModel(transposeA, transposeB),
+      {
+        a: { data: a.data, shape: [count, a.nRows, a.nColumns] },
+        b: { data: b.data, shape: [count, b.nRows, b.nColumns] },
+      },
+    );
+    return { data: c!.data, count, nRows, nColumns };
+  };
+
   return {
     matmul: matmul as Linalg["matmul"],
+    batchMatmul,
+    runGraph,
     async dispose(): Promise<void> {
       disposed = true;
       const open = await Promise.all(sessions.values());
@@ -117,4 +198,23 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
       await Promise.all(open.map((s) => s.release()));
     },
   };
+}
+
+function batchModel(transposeA: boolean, transposeB: boolean): Uint8Array {
+  const turned = (name: string) => ({
+    op: "Transpose",
+    inputs: [name],
+    output: `${name}T`,
+    attributes: { perm: [0, 2, 1] },
+  });
+  return graphModel({
+    elementType: "float64",
+    inputs: { a: ["count", "aRows", "aColumns"], b: ["count", "bRows", "bColumns"] },
+    outputs: { c: ["count", "cRows", "cColumns"] },
+    nodes: [
+      ...(transposeA ? [turned("a")] : []),
+      ...(transposeB ? [turned("b")] : []),
+      { op: "MatMul", inputs: [transposeA ? "aT" : "a", transposeB ? "bT" : "b"], output: "c" },
+    ],
+  });
 }
