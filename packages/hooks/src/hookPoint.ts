@@ -5,8 +5,10 @@ export type HookKind =
   | "hook_embed"
   | "hook_resid_pre"
   | "hook_resid_mid"
+  | "hook_resid_mid_cross"
   | "hook_resid_post"
   | "hook_attn_out"
+  | "hook_cross_attn_out"
   | "hook_mlp_out"
   | "attn.hook_q"
   | "attn.hook_k"
@@ -14,9 +16,16 @@ export type HookKind =
   | "attn.hook_z"
   | "attn.hook_attn_scores"
   | "attn.hook_pattern"
+  | "cross_attn.hook_q"
+  | "cross_attn.hook_k"
+  | "cross_attn.hook_v"
+  | "cross_attn.hook_z"
+  | "cross_attn.hook_attn_scores"
+  | "cross_attn.hook_pattern"
   | "mlp.hook_pre"
   | "mlp.hook_pre_linear"
   | "mlp.hook_post"
+  | "mlp.hook_expert_weights"
   | "tensor";
 
 /** A place in a model where values can be read, and mostly also changed. */
@@ -26,6 +35,8 @@ export interface HookPoint {
   readonly kind: HookKind;
   /** Undefined for the embedding and raw tensors. */
   readonly layer: number | undefined;
+  /** `encoder`, `decoder`, `text`, `vision`, `audio` in a model with several stacks of blocks. */
+  readonly stack: string | undefined;
   /** Other names that mean the same place. */
   readonly aliases: readonly string[];
   /** The tensor's name in the ONNX graph. */
@@ -50,8 +61,10 @@ export const axesOf: Record<HookKind, readonly string[]> = {
   hook_embed: RESIDUAL,
   hook_resid_pre: RESIDUAL,
   hook_resid_mid: RESIDUAL,
+  hook_resid_mid_cross: RESIDUAL,
   hook_resid_post: RESIDUAL,
   hook_attn_out: RESIDUAL,
+  hook_cross_attn_out: RESIDUAL,
   hook_mlp_out: RESIDUAL,
   "attn.hook_q": PER_HEAD,
   "attn.hook_k": PER_HEAD,
@@ -59,9 +72,16 @@ export const axesOf: Record<HookKind, readonly string[]> = {
   "attn.hook_z": ["batch", "pos", "head_index*d_head"],
   "attn.hook_attn_scores": ATTENTION,
   "attn.hook_pattern": ATTENTION,
+  "cross_attn.hook_q": PER_HEAD,
+  "cross_attn.hook_k": PER_HEAD,
+  "cross_attn.hook_v": PER_HEAD,
+  "cross_attn.hook_z": ["batch", "pos", "head_index*d_head"],
+  "cross_attn.hook_attn_scores": ATTENTION,
+  "cross_attn.hook_pattern": ATTENTION,
   "mlp.hook_pre": ["batch", "pos", "d_mlp"],
   "mlp.hook_pre_linear": ["batch", "pos", "d_mlp"],
   "mlp.hook_post": ["batch", "pos", "d_mlp"],
+  "mlp.hook_expert_weights": ["batch", "pos", "expert"],
   tensor: [],
 };
 
@@ -80,15 +100,25 @@ const version3: Partial<Record<HookKind, string>> = {
   "mlp.hook_post": "mlp.out.hook_in",
 };
 
-/** The full name of a kind of hook in a block. */
-export function hookName(kind: HookKind, layer: number | undefined): string {
-  return layer === undefined ? kind : `blocks.${layer}.${kind}`;
+/**
+ * The full name of a kind of hook in a block; in a model with several stacks, with the stack before it.
+ *
+ * @example
+ * hookName("hook_resid_post", 3, "decoder") // => "decoder.blocks.3.hook_resid_post"
+ */
+export function hookName(kind: HookKind, layer: number | undefined, stack?: string): string {
+  const name = layer === undefined ? kind : `blocks.${layer}.${kind}`;
+  return stack === undefined ? name : `${stack}.${name}`;
 }
 
-/** Other names for the same place. */
-export function hookAliases(kind: HookKind, layer: number | undefined): string[] {
+/** Other names for the same place: TransformerLens 3's, and those of its encoder-decoders. */
+export function hookAliases(kind: HookKind, layer: number | undefined, stack?: string): string[] {
   const other = version3[kind];
-  return other && layer !== undefined ? [`blocks.${layer}.${other}`] : [];
+  if (layer === undefined) return [];
+  const names = other ? [`blocks.${layer}.${other}`] : [];
+  return stack === undefined
+    ? names
+    : [...names.map((name) => `${stack}.${name}`), `${stack}.${layer}.${kind}`];
 }
 
 const SHORTHAND: Record<string, HookKind> = {
@@ -97,6 +127,8 @@ const SHORTHAND: Record<string, HookKind> = {
   resid_mid: "hook_resid_mid",
   resid_post: "hook_resid_post",
   attn_out: "hook_attn_out",
+  cross_attn_out: "hook_cross_attn_out",
+  resid_mid_cross: "hook_resid_mid_cross",
   mlp_out: "hook_mlp_out",
   q: "attn.hook_q",
   k: "attn.hook_k",
@@ -118,18 +150,44 @@ const SHORTHAND: Record<string, HookKind> = {
  * @example
  * getActName("z", 0) // => "blocks.0.attn.hook_z"
  */
-export function getActName(short: string, layer?: number): string {
+export function getActName(short: string, layer?: number, stack?: string): string {
   const kind = Object.hasOwn(SHORTHAND, short) ? SHORTHAND[short] : undefined;
   if (!kind) {
     throw new HookPointError(
       `getActName: expected one of ${Object.keys(SHORTHAND).join(", ")}, got ${JSON.stringify(short)}`,
     );
   }
-  return hookName(kind, layer);
+  return hookName(kind, layer, stack);
 }
 
 /** Whether a name fits a pattern in which `*` stands for any run of characters without a line end. */
 export function matchesHook(pattern: string, name: string): boolean {
   const source = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(`^${source.join(".*")}$`).test(name);
+}
+
+/** Up to `count` of the names that are most like a wanted one, the likest first. */
+export function nearestNames(wanted: string, names: readonly string[], count = 3): string[] {
+  const limit = Math.max(3, Math.ceil(wanted.length / 3));
+  return names
+    .map((name) => ({ name, distance: editDistance(wanted, name, limit) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, count)
+    .map(({ name }) => name);
+}
+
+/** Levenshtein's distance; beyond `limit` some larger number. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) > limit) return limit + 1;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + same));
+    }
+    row = next;
+  }
+  return row[b.length]!;
 }

@@ -6,6 +6,13 @@ export {
   matchesHook,
 } from "./hookPoint.ts";
 export type { Intervention, InterventionOp } from "./interventions.ts";
+export {
+  IsolatedModel,
+  type IsolatedOptions,
+  openIsolated,
+  type RunControl,
+} from "./isolation/isolatedModel.ts";
+export type { RunnableModel } from "./isolation/runnableModel.ts";
 export { createTokenizer, type EncodeOptions, type TextTokenizer } from "./tokenizer.ts";
 export {
   ActivationCache,
@@ -78,9 +85,20 @@ export {
   pathPatchSweep,
 } from "./toolkit/pathPatching.ts";
 export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
-export type { ModelConfig } from "./transformer/config.ts";
-export { type PaddedBatch, padTokens, type TokenRows } from "./transformer/inputs.ts";
-export { HookedModel, type OpenOptions } from "./transformer/model.ts";
+export type { ModelConfig, StackConfig } from "./transformer/config.ts";
+export {
+  type ModelInput,
+  type ModelInputs,
+  type PaddedBatch,
+  padTokens,
+  type TokenRows,
+} from "./transformer/inputs.ts";
+export {
+  type CacheOptions,
+  type FwdHook,
+  HookedModel,
+  type OpenOptions,
+} from "./transformer/model.ts";
 export type { HookValues, RunRequest, RunResult } from "./transformer/modelCore.ts";
 export type { RuntimeOptions } from "./transformer/runtime.ts";
 export {

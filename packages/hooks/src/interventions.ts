@@ -10,6 +10,11 @@
  * - `scale`: multiply.
  * - `add`: add one value, or one per unit (steering).
  * - `noise`: add seeded normal noise with the given standard deviation.
+ * - `clamp`: keep within `min` and `max`.
+ * - `project`: take out of the units' vector its part in the space that the directions span (they need
+ *   be neither orthogonal nor of length 1); with `heads`, directions of one head's length.
+ * - `attendFirst`: at `hook_pattern`, all attention goes to the first position (knocks a head out
+ *   without taking away what it writes by default).
  */
 export type InterventionOp =
   | { readonly type: "zero" }
@@ -18,7 +23,10 @@ export type InterventionOp =
   | { readonly type: "resample" | "patch"; readonly source: ArrayLike<number> }
   | { readonly type: "scale"; readonly factor: number }
   | { readonly type: "add"; readonly value: number | ArrayLike<number> }
-  | { readonly type: "noise"; readonly standardDeviation: number; readonly seed: number };
+  | { readonly type: "noise"; readonly standardDeviation: number; readonly seed: number }
+  | { readonly type: "clamp"; readonly min?: number; readonly max?: number }
+  | { readonly type: "project"; readonly directions: readonly ArrayLike<number>[] }
+  | { readonly type: "attendFirst" };
 
 /** One change at one hook point. Where `units`, `heads`, `positions` or `rows` is absent, it means all. */
 export interface Intervention {
@@ -35,8 +43,9 @@ export interface Intervention {
   readonly rows?: ArrayLike<number>;
 }
 
-/** The three kinds of graph inputs that an intervention may need at a hook point. */
-export type Slot = "patch" | "set" | "affine";
+/** The kinds of graph inputs that an intervention may need at a hook point, in the order of their effect. */
+export const SLOTS = ["patch", "set", "project", "affine", "clamp"] as const;
+export type Slot = (typeof SLOTS)[number];
 
 /** Which slot an operation is fed through. */
 export const slotOf: Record<InterventionOp["type"], Slot> = {
@@ -48,4 +57,7 @@ export const slotOf: Record<InterventionOp["type"], Slot> = {
   scale: "affine",
   add: "affine",
   noise: "affine",
+  clamp: "clamp",
+  project: "project",
+  attendFirst: "set",
 };

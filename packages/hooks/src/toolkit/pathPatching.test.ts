@@ -17,10 +17,14 @@ import {
 } from "@penfield/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
+  circuitOf,
+  completeness,
+  faithfulness,
   HookedModel,
   type HookValues,
   type Intervention,
   logitDiff,
+  minimality,
   type PathReceiver,
   type PathSender,
   pathPatch,
@@ -380,6 +384,22 @@ describe("an induction circuit with weights written by hand", () => {
       receivers: [{ component: "resid_post" }],
     });
     expect([...direct.normalized]).toEqual([1, 1, 0, 1]);
+  });
+
+  test("its two heads are a faithful, complete and minimal circuit; without the first it is not", async () => {
+    const hook = (layer: number) => `blocks.${layer}.attn.hook_z`;
+    const heads = [0, 1].map((layer) => ({ hook: hook(layer), head: 0 }));
+    const options = { tokens: prompts.clean, metric: induction, method: "zero" } as const;
+    const both = circuitOf(model, heads);
+    expect(await faithfulness(model, both, options)).toMatchObject({ gap: 0, normalized: 1 });
+    expect((await completeness(model, both, options)).maxGap).toBe(0);
+    for (const { relative } of await minimality(model, both, options)) {
+      expect(relative).toBeGreaterThan(0.5);
+    }
+    const second = circuitOf(model, heads.slice(1));
+    expect((await faithfulness(model, second, options)).gap).toBeGreaterThan(5);
+    const idle = circuitOf(model, [...heads, { hook: hook(0), head: 1 }]);
+    expect((await minimality(model, idle, options))[2]!.score).toBe(0);
   });
 
   test("positions: the key that L0H0 writes for is that of the token after the repeated one", async () => {

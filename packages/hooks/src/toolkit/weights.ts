@@ -1,13 +1,54 @@
 import { ArgumentError, HookPointError, ModelError } from "@penfield/core";
-import type { HookKind } from "../hookPoint.ts";
+import { matrix } from "@penfield/linalg";
+import {
+  type DequantizedGraph,
+  dequantize,
+  dequantizeGraph,
+  elementType,
+  type GraphIndex,
+  indexGraph,
+  inferElementTypes,
+  inferRanks,
+  intAttribute,
+} from "@penfield/onnx";
+import { type HookKind, hookName } from "../hookPoint.ts";
 import type { ModelConfig } from "../transformer/config.ts";
 import type { HookValues, ModelCore } from "../transformer/modelCore.ts";
+import { type CompositionMode, scoreComposition, scoreCopying } from "./composition.ts";
+import { FactoredMatrix, transpose as turned } from "./factored.ts";
 import { type Affine, type Linear, type PathStep, readPath, type Step } from "./path.ts";
+import { findColumns, findProjection, type ProbeContext } from "./projection.ts";
 
 /** Weights by TransformerLens' names. */
-export type WeightName = "W_E" | "W_pos" | "W_U" | "b_U" | "W_O" | "b_O" | "W_out" | "b_out";
+export type WeightName =
+  | "W_E"
+  | "W_pos"
+  | "W_U"
+  | "b_U"
+  | "W_Q"
+  | "b_Q"
+  | "W_K"
+  | "b_K"
+  | "W_V"
+  | "b_V"
+  | "W_O"
+  | "b_O"
+  | "W_in"
+  | "b_in"
+  | "W_gate"
+  | "b_gate"
+  | "W_out"
+  | "b_out";
 
-const PER_LAYER = new Set<string>(["W_O", "b_O", "W_out", "b_out"]);
+/** Weights that end a branch, and the hook that each matrix reads from the other side. */
+const WRITERS = new Set<string>(["W_O", "b_O", "W_out", "b_out"]);
+const READERS: Readonly<Record<string, HookKind>> = {
+  Q: "attn.hook_q",
+  K: "attn.hook_k",
+  V: "attn.hook_v",
+  in: "mlp.hook_pre",
+  gate: "mlp.hook_pre",
+};
 
 /** The norm between the residual stream and the unembedding. */
 export interface FinalNorm {
@@ -46,16 +87,26 @@ export interface UnembedWeights {
  * | `W_E` | [d_vocab, d_model] |
  * | `W_pos` | [n_ctx, d_model], as stored (OPT stores two places more) |
  * | `W_U`, `b_U` | [d_model, d_vocab], [d_vocab] |
+ * | `W_Q`, `b_Q` | [n_heads, d_model, d_head], [n_heads, d_head], per layer |
+ * | `W_K`, `b_K`, `W_V`, `b_V` | the same with n_key_value_heads |
  * | `W_O`, `b_O` | [n_heads, d_head, d_model], [d_model], per layer |
+ * | `W_in`, `b_in` | [d_model, d_mlp], [d_mlp], per layer |
+ * | `W_gate`, `b_gate` | the same, in gated MLPs |
  * | `W_out`, `b_out` | [d_mlp, d_model], [d_model], per layer |
  *
- * A multiplier or a norm between a branch's matrix and the residual stream (Granite, Gemma 2) is not
- * part of `W_O` and `W_out`.
+ * Each matrix makes the values at its hook: `attn.hook_q` = x W_Q + b_Q where x is what the block's
+ * norm gives; `mlp.hook_pre` = x W_in + b_in, or in a gated MLP x W_gate + b_gate, and then
+ * `mlp.hook_pre_linear` = x W_in + b_in. Constants that multiply in between (OPT's 1 / sqrt(d_head)) are
+ * part of the matrix; a norm in between (OLMo 2) is not. A multiplier or a norm between a branch's
+ * matrix and the residual stream (Granite, Gemma 2) is not part of `W_O` and `W_out`.
+ *
+ * Quantised weights are widened: (code - zero point) times scale.
  */
 export class ModelWeights {
   readonly #core: ModelCore;
   readonly #cfg: ModelConfig;
   readonly #kept = new Map<string, Promise<unknown>>();
+  #plain: { index: GraphIndex; weights: DequantizedGraph["weights"] } | undefined;
 
   constructor(core: ModelCore, cfg: ModelConfig) {
     this.#core = core;
@@ -65,13 +116,18 @@ export class ModelWeights {
   /**
    * A weight by name.
    *
-   * @param layer - For `W_O`, `b_O`, `W_out`, `b_out`; negative counts from the last.
-   * @throws {ModelError} if the model has none, or it is quantised in a way that is not read
-   *   (MatMulInteger, MatMulNBits).
+   * @param layer - For all but `W_E`, `W_pos`, `W_U`, `b_U`; negative counts from the last.
+   * @throws {ModelError} if the model has none, or more than one matrix makes the hook's values.
+   * @throws {HookPointError} if the model does not show the hook that the weight belongs to.
    * @throws {ArgumentError} for a layer that does not exist.
    */
   async get(name: WeightName, layer?: number): Promise<HookValues> {
-    if (PER_LAYER.has(name)) return this.#perLayer(name, this.layer(layer));
+    if (WRITERS.has(name)) return this.#perLayer(name, this.layer(layer));
+    const part = name.slice(2);
+    if (/^[Wb]_/.test(name) && Object.hasOwn(READERS, part)) {
+      const reader = await this.#reader(part, this.layer(layer));
+      return name.startsWith("W_") ? reader.weight : reader.bias;
+    }
     switch (name) {
       case "W_E":
         return this.#table(await this.#embedTable());
@@ -87,9 +143,178 @@ export class ModelWeights {
       }
       default:
         throw new ArgumentError(
-          `ModelWeights: expected W_E, W_pos, W_U, b_U, W_O, b_O, W_out or b_out, got ${JSON.stringify(name)}`,
+          `ModelWeights: expected W_E, W_pos, W_U, b_U, or W_ or b_ with Q, K, V, O, in, gate or out, got ${JSON.stringify(name)}`,
         );
     }
+  }
+
+  /**
+   * A head's output-value circuit W_V W_O, `[d_model, d_model]`: what it writes for what it looks at.
+   * With fewer key-value heads than heads, W_V of the one that the head shares.
+   *
+   * @throws {ArgumentError} for a layer or head that does not exist.
+   */
+  async OV(layer: number, head: number): Promise<FactoredMatrix> {
+    const [v, o] = await Promise.all([this.get("W_V", layer), this.get("W_O", layer)]);
+    const nHeads = o.shape[0]!;
+    const h = this.#head(head, nHeads);
+    return new FactoredMatrix(slab(v, sharedHead(h, nHeads, v.shape[0]!)), slab(o, h));
+  }
+
+  /**
+   * A head's query-key circuit W_Q W_Kᵀ, `[d_model, d_model]`: queries' side first. Without biases,
+   * without the division by sqrt(d_head), and, in models with rotary positions, without the rotation:
+   * it is then what the head asks of a source at its own place.
+   *
+   * @throws {ArgumentError} for a layer or head that does not exist.
+   */
+  async QK(layer: number, head: number): Promise<FactoredMatrix> {
+    const [q, k] = await Promise.all([this.get("W_Q", layer), this.get("W_K", layer)]);
+    const nHeads = q.shape[0]!;
+    const h = this.#head(head, nHeads);
+    const key = slab(k, sharedHead(h, nHeads, k.shape[0]!));
+    return new FactoredMatrix(slab(q, h), turned(key));
+  }
+
+  /**
+   * How strongly each later head can read, as queries, keys or values, what each earlier one writes:
+   * ‖OV₁ R₂‖ / (‖OV₁‖ ‖R₂‖), TransformerLens' `all_composition_scores`.
+   *
+   * @returns `[n_layers, n_heads, n_layers, n_heads]`, the earlier head first; 0 where the second head is
+   *   not in a later layer. Norms between the blocks are not folded in.
+   */
+  async compositionScores(mode: CompositionMode): Promise<HookValues> {
+    const circuits = await this.#circuits(async (layer, head) => ({
+      OV: await this.OV(layer, head),
+      QK: await this.QK(layer, head),
+    }));
+    return scoreComposition(mode, circuits);
+  }
+
+  /**
+   * For each head whether it copies: the eigenvalue positivity Σλ / Σ|λ| of W_E OV W_U, from -1 to 1.
+   * Norms are not folded in, position vectors left out.
+   *
+   * @returns `[n_layers, n_heads]`
+   */
+  async copyingScores(): Promise<HookValues> {
+    const circuits = await this.#circuits((layer, head) => this.OV(layer, head));
+    return scoreCopying(circuits, await this.get("W_E"), await this.get("W_U"));
+  }
+
+  async #circuits<T>(make: (layer: number, head: number) => Promise<T>): Promise<T[][]> {
+    const layers: T[][] = [];
+    for (let layer = 0; layer < this.#cfg.nLayers; layer++) {
+      const nHeads = (await this.get("W_O", layer)).shape[0]!;
+      const heads: T[] = [];
+      for (let head = 0; head < nHeads; head++) heads.push(await make(layer, head));
+      layers.push(heads);
+    }
+    return layers;
+  }
+
+  #head(head: number, nHeads: number): number {
+    if (Number.isInteger(head) && head >= 0 && head < nHeads) return head;
+    throw new ArgumentError(`ModelWeights: expected a head within 0..${nHeads - 1}, got ${head}`);
+  }
+
+  /** The matrix and bias that make the values at a hook, in the hook's own order. */
+  #reader(part: string, layer: number): Promise<{ weight: HookValues; bias: HookValues }> {
+    const gated = this.#has("mlp.hook_pre_linear", layer);
+    if (part === "gate" && !gated) {
+      throw new ModelError("ModelWeights: the model has no W_gate: its MLPs are not gated", {
+        hint: "W_in is what their neurons read.",
+      });
+    }
+    const kind = part === "in" && gated ? "mlp.hook_pre_linear" : READERS[part]!;
+    return this.#keep(`${kind} ${layer}`, async () => {
+      const name = hookName(kind, layer);
+      const { index } = this.#dequantized();
+      const projection = findProjection(index, name, this.#tensor(kind, layer));
+      const { linear } = projection;
+      const [, weightName = "", biasName = ""] = linear.input;
+      const read = await this.#constants(biasName ? [weightName, biasName] : [weightName]);
+      const { data, shape } = read.get(weightName)!;
+      const flipped = linear.opType === "Gemm" && intAttribute(linear, "transB", 0) === 1;
+      const [rows, columns] = shape.slice(-2) as [number, number];
+      const [nIn, nOut] = flipped ? [columns, rows] : [rows, columns];
+      const ownBias = biasName ? read.get(biasName)!.data : new Float32Array(1);
+      const bias = Float32Array.from(
+        { length: nOut },
+        (_, i) => ownBias[ownBias.length === 1 ? 0 : i]!,
+      );
+      const found = await findColumns(this.#probeContext(), name, projection, bias);
+      const nColumns = found.columns.length;
+      const heads = kind.startsWith("attn.");
+      const nHeads = heads ? this.#headsOf(part, nColumns, found.shape) : 1;
+      const dHead = nColumns / nHeads;
+      const weight = new Float32Array(nIn * nColumns);
+      found.columns.forEach((column, c) => {
+        const scale = found.scale?.[c] ?? 1;
+        const start = Math.floor(c / dHead) * nIn * dHead + (c % dHead);
+        for (let i = 0; i < nIn; i++) {
+          const value = data[flipped ? column * nIn + i : i * nOut + column]!;
+          weight[start + i * dHead] = value * scale;
+        }
+      });
+      return {
+        weight: { data: weight, shape: heads ? [nHeads, nIn, dHead] : [nIn, nColumns] },
+        bias: { data: found.bias, shape: heads ? [nHeads, dHead] : [nColumns] },
+      };
+    });
+  }
+
+  /** How many heads the values of one token at q, k or v fall into. */
+  #headsOf(part: string, nValues: number, shape: readonly number[]): number {
+    const { nHeads, nKeyValueHeads } = this.#cfg;
+    const count =
+      shape.length === 4 ? nValues / shape.at(-1)! : part === "Q" ? nHeads : nKeyValueHeads;
+    if (count !== undefined && Number.isInteger(nValues / count)) return count;
+    throw new ModelError(
+      `ModelWeights: expected a number of heads that divides ${nValues}, got ${count}`,
+      { hint: "Put config.json beside the model." },
+    );
+  }
+
+  #probeContext(): ProbeContext {
+    const { index } = this.#dequantized();
+    return {
+      index,
+      types: inferElementTypes(index),
+      ranks: inferRanks(index),
+      model: this.#core.original,
+      dModel: this.#cfg.dModel,
+      constants: (names) => this.#constants(names),
+    };
+  }
+
+  /** The graph as it is read for weights: quantised operators as the plain ones they stand for. */
+  #dequantized(): { index: GraphIndex; weights: DequantizedGraph["weights"] } {
+    if (!this.#plain) {
+      const { graph, weights } = dequantizeGraph(this.#core.located.index.graph);
+      this.#plain = { index: indexGraph(graph), weights };
+    }
+    return this.#plain;
+  }
+
+  /** Values of constants, those that stand for quantised weights included. */
+  async #constants(names: readonly string[]): Promise<ReadonlyMap<string, HookValues>> {
+    const { weights } = this.#dequantized();
+    const parts = names.flatMap((name) => {
+      const weight = weights.get(name);
+      if (!weight) return [name];
+      return weight.kind === "affine"
+        ? [weight.values, weight.zeroPoint, ...weight.scales]
+        : [weight.codes, weight.scales, weight.zeroPoints, weight.groups];
+    });
+    const wanted = parts.filter((name) => name !== undefined);
+    const read = await this.#core.constants([...new Set(wanted)]);
+    return new Map(
+      names.map((name) => {
+        const weight = weights.get(name);
+        return [name, weight ? dequantize(weight, (part) => read.get(part)!) : read.get(name)!];
+      }),
+    );
   }
 
   async #perLayer(name: string, layer: number): Promise<HookValues> {
@@ -134,7 +359,7 @@ export class ModelWeights {
     return this.#keep(`${part} ${layer}`, async () => {
       const from = this.#tensor(part === "attn" ? "attn.hook_z" : "mlp.hook_post", layer);
       const to = this.#tensor(part === "attn" ? "hook_attn_out" : "hook_mlp_out", layer);
-      const [first, ...after] = await this.#read(readPath(this.#core.located.index, from, to));
+      const [first, ...after] = await this.#read(readPath(this.#dequantized().index, from, to));
       if (first?.kind !== "linear") {
         throw new ModelError(`ModelWeights: expected a matrix after ${from}, got ${first?.kind}`);
       }
@@ -152,7 +377,7 @@ export class ModelWeights {
         });
       }
       const from = this.#tensor("hook_resid_post", located.nLayers - 1);
-      const steps = await this.#read(readPath(located.index, from, located.logits));
+      const steps = await this.#read(readPath(this.#dequantized().index, from, located.logits));
       const place = steps.findIndex((step) => step.kind === "linear");
       const cap = steps.findIndex((step) => step.kind === "tanh");
       const linear = steps[place];
@@ -177,7 +402,7 @@ export class ModelWeights {
     const { located } = this.#core;
     const embed = located.hooks.find((h) => h.kind === "hook_embed")?.tensor;
     if (!embed) return undefined;
-    const path = readPath(located.index, embed, this.#tensor("hook_resid_pre", 0));
+    const path = readPath(this.#dequantized().index, embed, this.#tensor("hook_resid_pre", 0));
     if (path.some((s) => s.kind !== "scale" && s.kind !== "sum" && s.kind !== "add"))
       return undefined;
     const scaled = await this.#read(path.filter((s) => s.kind === "scale"));
@@ -187,7 +412,8 @@ export class ModelWeights {
 
   /** Whether each block starts with the sum that the one before it ended with: no norm between. */
   blocksAdd(): boolean {
-    const { index, nLayers } = this.#core.located;
+    const { nLayers } = this.#core.located;
+    const { index } = this.#dequantized();
     for (let l = 1; l < nLayers; l++) {
       try {
         const [from, to] = [
@@ -214,6 +440,10 @@ export class ModelWeights {
     return number;
   }
 
+  #has(kind: HookKind, layer: number): boolean {
+    return this.#core.located.hooks.some((h) => h.kind === kind && h.layer === layer);
+  }
+
   #tensor(kind: HookKind, layer: number): string {
     const hook = this.#core.located.hooks.find((h) => h.kind === kind && h.layer === layer);
     if (hook) return hook.tensor;
@@ -221,15 +451,18 @@ export class ModelWeights {
   }
 
   async #embedTable(): Promise<string> {
-    const { index, hooks } = this.#core.located;
+    const { hooks } = this.#core.located;
+    const { index } = this.#dequantized();
     const embed = hooks.find((h) => h.kind === "hook_embed")?.tensor;
-    const number = embed === undefined ? undefined : index.producer.get(embed);
+    // A table in 8 bits whose rows are widened after the look-up has no hook in some exports.
+    const number = embed === undefined ? lookUpOfTokens(index) : index.producer.get(embed);
     if (number === undefined) throw new ModelError("ModelWeights: no token vectors were found");
     return index.graph.node[number]!.input[0]!;
   }
 
   async #positionTable(): Promise<string> {
-    const { index, hooks } = this.#core.located;
+    const { hooks } = this.#core.located;
+    const { index } = this.#dequantized();
     const embed = hooks.find((h) => h.kind === "hook_embed")!.tensor;
     const path = readPath(index, embed, this.#tensor("hook_resid_pre", 0));
     const tables = path.flatMap((step) => {
@@ -254,7 +487,7 @@ export class ModelWeights {
   }
 
   #table(name: string): Promise<HookValues> {
-    return this.#keep(`table ${name}`, async () => (await this.#core.constants([name])).get(name)!);
+    return this.#keep(`table ${name}`, async () => (await this.#constants([name])).get(name)!);
   }
 
   /** Reads the constants of a path, all in one go. */
@@ -263,7 +496,7 @@ export class ModelWeights {
       const { weight, bias, value, epsilon } = step as Record<string, unknown>;
       return [weight, bias, value, epsilon].filter((name) => typeof name === "string");
     });
-    const read = await this.#core.constants([...new Set(names)]);
+    const read = await this.#constants([...new Set(names)]);
     const flat = (name: string): Float32Array => read.get(name)!.data;
     const maybe = (name: string | undefined) => (name === undefined ? undefined : flat(name));
     const resolve = (step: PathStep<string>): Step => {
@@ -314,6 +547,40 @@ export class ModelWeights {
     made.catch(() => this.#kept.delete(key));
     return made;
   }
+}
+
+/** The node that picks token vectors: rows of a table of floats by input_ids. */
+function lookUpOfTokens(index: GraphIndex): number | undefined {
+  const types = inferElementTypes(index);
+  const producer = (tensor: string) => {
+    const number = index.producer.get(tensor);
+    return number === undefined ? undefined : index.graph.node[number];
+  };
+  return index.order.find((number) => {
+    const { opType, input, output } = index.graph.node[number]!;
+    const [table = "", picks = ""] = input;
+    const type = types.get(output[0]!);
+    const floats = type === elementType.float32 || type === elementType.float16;
+    if (opType !== "Gather" || !index.isConstant(table) || !floats) return false;
+    let at = picks;
+    for (;;) {
+      const node = producer(at);
+      if (node?.opType !== "Reshape" && node?.opType !== "Cast") return at.endsWith("input_ids");
+      at = node.input[0]!;
+    }
+  });
+}
+
+/** One head's matrix out of `[n_heads, rows, columns]`. */
+function slab({ data, shape }: HookValues, head: number) {
+  const [, nRows, nColumns] = shape as [number, number, number];
+  const size = nRows * nColumns;
+  return matrix(data.subarray(head * size, (head + 1) * size), nRows, nColumns);
+}
+
+/** The key-value head that a query head uses. */
+function sharedHead(head: number, nHeads: number, nKeyValueHeads: number): number {
+  return Math.floor(head / (nHeads / nKeyValueHeads));
 }
 
 function affine(steps: readonly Step[]): Affine[] {

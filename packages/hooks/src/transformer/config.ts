@@ -1,4 +1,4 @@
-import { ArgumentError } from "@penfield/core";
+import { type HookKind, hookName } from "../hookPoint.ts";
 import type { Located } from "./locate.ts";
 import { OUTPUT } from "./plan.ts";
 
@@ -19,8 +19,21 @@ export interface ModelConfig {
   readonly attentionDir: "causal" | "bidirectional";
   readonly gatedMlp: boolean;
   readonly parallelAttnMlp: boolean;
+  /** Each stack of blocks: one, or an encoder and a decoder, or two towers. The other fields speak of the main one. */
+  readonly stacks: readonly StackConfig[];
   /** True if a row's result depends on the other rows of its batch (dynamic int8 quantisation). */
   readonly batchDependent: boolean;
+}
+
+/** One stack of blocks of a model. */
+export interface StackConfig {
+  /** What its hook names begin with; undefined where there is only one. */
+  readonly name: string | undefined;
+  readonly nLayers: number;
+  readonly dModel: number | undefined;
+  readonly dMlp: number | undefined;
+  readonly gatedMlp: boolean;
+  readonly parallelAttnMlp: boolean;
 }
 
 const number = (
@@ -59,27 +72,37 @@ export function describeModel(
   causal: boolean,
 ): ModelConfig {
   const heads = headSizes(config);
-  const pattern = shapes.get("blocks.0.attn.hook_pattern");
-  const nHeads = heads.nHeads ?? (pattern?.length === 4 ? pattern[1] : undefined);
-  const z = shapes.get("blocks.0.attn.hook_z")?.at(-1);
+  const { main } = located;
+  const width = (kind: HookKind, stack: string | undefined): number | undefined =>
+    shapes.get(hookName(kind, 0, stack))?.at(-1);
+  const pattern = shapes.get(hookName("attn.hook_pattern", 0, main.name));
+  const q = shapes.get(hookName("attn.hook_q", 0, main.name));
+  const seen = pattern?.length === 4 ? pattern[1] : q?.[2];
+  const nHeads = heads.nHeads ?? seen;
+  const z = width("attn.hook_z", main.name);
   const nCtx = number(config, "max_position_embeddings", "n_positions", "n_ctx");
-  const dModel = shapes.get("blocks.0.hook_resid_post")?.at(-1);
-  if (dModel === undefined)
-    throw new ArgumentError("describeModel: the residual stream has no size");
   return {
     modelName: name,
     modelType: typeof config?.["model_type"] === "string" ? config["model_type"] : undefined,
-    nLayers: located.nLayers,
-    dModel,
+    nLayers: main.nLayers,
+    dModel: width("hook_resid_post", main.name) ?? 0,
     nHeads,
     nKeyValueHeads: heads.nKeyValueHeads ?? nHeads,
     dHead: heads.dHead ?? (z !== undefined && nHeads ? z / nHeads : undefined),
-    dMlp: shapes.get("blocks.0.mlp.hook_post")?.at(-1),
+    dMlp: width("mlp.hook_post", main.name),
     dVocab: located.logits ? shapes.get(OUTPUT)?.at(-1) : number(config, "vocab_size"),
     nCtx,
     attentionDir: causal ? "causal" : "bidirectional",
-    gatedMlp: located.gatedMlp,
-    parallelAttnMlp: located.parallelAttnMlp,
+    gatedMlp: main.gatedMlp,
+    parallelAttnMlp: main.parallelAttnMlp,
+    stacks: located.stacks.map((stack) => ({
+      name: stack.name,
+      nLayers: stack.nLayers,
+      dModel: width("hook_resid_post", stack.name),
+      dMlp: width("mlp.hook_post", stack.name),
+      gatedMlp: stack.gatedMlp,
+      parallelAttnMlp: stack.parallelAttnMlp,
+    })),
     batchDependent: located.batchDependent > 0,
   };
 }

@@ -1,9 +1,9 @@
-import { DataError, ModelError } from "@penfield/core";
+import { DataError, float16ToNumber, ModelError, ShapeError } from "@penfield/core";
 import { makeModel, makeNode, makeValueInfo } from "@penfield/onnx";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { padTokens } from "../index.ts";
-import { textFeeds } from "./inputs.ts";
+import { modelFeeds, numberToFloat16 } from "./inputs.ts";
 
 describe("padTokens", () => {
   test("by hand", () => {
@@ -43,7 +43,7 @@ describe("padTokens", () => {
   });
 });
 
-describe("textFeeds", () => {
+describe("modelFeeds", () => {
   const inputs = [
     makeValueInfo("input_ids", "int64", ["batch", "pos"]),
     makeValueInfo("attention_mask", "int32", ["batch", "pos"]),
@@ -62,11 +62,11 @@ describe("textFeeds", () => {
     outputs: [makeValueInfo("y", "int64")],
   });
   const batch = padTokens([[5, 6, 7], [8]], 0);
-  const cache = { nKeyValueHeads: 4, dHead: 6 };
+  const source = { batch, decoderBatch: undefined, inputs: {}, nKeyValueHeads: 4, dHead: 6 };
   const names = inputs.map((v) => v.name).filter((name) => name !== "pixel_values");
 
   test("each input in its type and shape; a cache that is empty", () => {
-    const feeds = textFeeds(model, names, batch, cache);
+    const feeds = modelFeeds(model, names, source);
     const seen = Object.entries(feeds).map(([name, { type, dims }]) => [name, type, [...dims]]);
     expect(seen).toEqual([
       ["input_ids", "int64", [2, 3]],
@@ -86,14 +86,57 @@ describe("textFeeds", () => {
   });
 
   test("only the inputs that the session has; others of the model are left out", () => {
-    expect(Object.keys(textFeeds(model, ["input_ids", "extra"], batch, cache))).toEqual([
-      "input_ids",
-    ]);
+    expect(Object.keys(modelFeeds(model, ["input_ids", "extra"], source))).toEqual(["input_ids"]);
   });
 
   test("an input of another kind is named", () => {
-    const feeding = () => textFeeds(model, ["pixel_values"], batch, cache);
+    const feeding = () => modelFeeds(model, ["pixel_values"], source);
     expect(feeding).toThrow(ModelError);
-    expect(feeding).toThrow(/expected the inputs of a text model .*, got pixel_values/);
+    expect(feeding).toThrow(
+      /expected the input pixel_values \[batch, 3, 224, 224\], got tokens alone/,
+    );
+  });
+
+  test("named inputs in the type that the model declares; sizes that differ are refused", () => {
+    const given = (data: Float32Array, shape: number[]) =>
+      modelFeeds(model, ["past_key_values.0.value", "position_ids"], {
+        ...source,
+        inputs: {
+          "past_key_values.0.value": { data, shape },
+          position_ids: { data: Int32Array.from([4, 5]), shape: [1, 2] },
+        },
+      });
+    const values = [1, -2.5, 65504, 1e6, 2 ** -24, 2 ** -26, 0.333251953125, Number.NaN];
+    const feeds = given(Float32Array.from([...values, ...values]), [1, 2, 1, 8]);
+    const halves = Array.from(
+      feeds["past_key_values.0.value"]!.data as Uint16Array,
+      float16ToNumber,
+    );
+    const want = [
+      1,
+      -2.5,
+      65504,
+      Number.POSITIVE_INFINITY,
+      2 ** -24,
+      0,
+      0.333251953125,
+      Number.NaN,
+    ];
+    expect(halves).toEqual([...want, ...want]);
+    expect(Array.from(feeds["position_ids"]!.data as BigInt64Array)).toEqual([4n, 5n]);
+    expect(() => given(new Float32Array(24), [1, 3, 1, 8])).toThrow(ShapeError);
+    expect(() => given(new Float32Array(15), [1, 2, 1, 8])).toThrow(
+      /expected \[batch, 2, past, 8\], got \[1, 2, 1, 8\] with 15 values/,
+    );
+  });
+
+  test("half precision is rounded as the hardware does, for every value that it has and between", () => {
+    for (let half = 0; half < 0x7c00; half++) {
+      const [value, next] = [float16ToNumber(half), float16ToNumber(half + 1)];
+      expect(numberToFloat16(value)).toBe(half);
+      if (half === 0x7bff) continue;
+      // Halfway goes to the even one.
+      expect(numberToFloat16((value + next) / 2)).toBe(half + (half & 1));
+    }
   });
 });

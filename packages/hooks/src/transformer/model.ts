@@ -1,18 +1,33 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { fileError, HookPointError, sha256, sha256File, TokenizerError } from "@penfield/core";
+import {
+  ArgumentError,
+  fileError,
+  HookPointError,
+  ShapeError,
+  sha256,
+  sha256File,
+  TokenizerError,
+} from "@penfield/core";
 import {
   decodeModel,
   externalizeWeights,
   externalLocations,
   type ModelProto,
 } from "@penfield/onnx";
-import { axesOf, type HookPoint, hookAliases, hookName, matchesHook } from "../hookPoint.ts";
+import {
+  axesOf,
+  type HookPoint,
+  hookAliases,
+  hookName,
+  matchesHook,
+  nearestNames,
+} from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import { createTokenizer, type TextTokenizer } from "../tokenizer.ts";
 import { ModelWeights } from "../toolkit/weights.ts";
 import { describeModel, type ModelConfig } from "./config.ts";
-import type { TokenRows } from "./inputs.ts";
+import type { ModelInputs, TokenRows } from "./inputs.ts";
 import { locate } from "./locate.ts";
 import { type HookValues, ModelCore, type RunRequest, type RunResult } from "./modelCore.ts";
 import { normalizeGraph } from "./normalizeGraph.ts";
@@ -26,6 +41,11 @@ export interface OpenOptions extends SourceOptions, RuntimeOptions {
    * `identity`: only the first. `none`: neither.
    */
   readonly verify?: "full" | "identity" | "none" | undefined;
+  /**
+   * `required` (default): a graph in which no transformer is found is refused. `optional`: it is
+   * opened without hook points; its tensors can be read and changed by their names in the file.
+   */
+  readonly structure?: "required" | "optional" | undefined;
 }
 
 /** A transformer with hook points, run by onnxruntime. */
@@ -118,7 +138,7 @@ export class HookedModel {
   ): Promise<HookedModel> {
     const { config, tokenizer, options } = parts;
     const graph = normalizeGraph(model);
-    const located = locate(graph);
+    const located = locate(graph, { structure: options.structure });
     const core = new ModelCore(model, graph, located, weights, options, config);
     try {
       const probe = await verify(core, options.verify ?? "full");
@@ -137,13 +157,15 @@ export class HookedModel {
       }
       core.nCtx = cfg.nCtx;
       core.dVocab = cfg.dVocab;
+      core.widest = 2 * (cfg.dMlp ?? 0) + 6 * cfg.dModel;
       const hookPoints = located.hooks.map((hook): HookPoint => {
-        const name = hookName(hook.kind, hook.layer);
+        const name = hookName(hook.kind, hook.layer, hook.stack);
         return {
           name,
           kind: hook.kind,
           layer: hook.layer,
-          aliases: hookAliases(hook.kind, hook.layer),
+          stack: hook.stack,
+          aliases: hookAliases(hook.kind, hook.layer, hook.stack),
           tensor: hook.tensor,
           axes: axesOf[hook.kind],
           // The last axis of scores and patterns is the input's length, not a number of units.
@@ -179,9 +201,16 @@ export class HookedModel {
   hookPoint(name: string): HookPoint {
     const found = this.hookPoints.find((h) => h.name === name || h.aliases.includes(name));
     if (found) return found;
+    const known = this.hookPoints.flatMap((h) => [h.name, ...h.aliases]);
+    const near = nearestNames(name, known.length > 0 ? known : this.#core.tensorNames());
+    const stacks = this.cfg.stacks.map(
+      (s) => `${s.name ? `${s.name}.` : ""}blocks.0 to ${s.nLayers - 1}`,
+    );
     throw new HookPointError(
       `hookPoint: expected a hook point of ${this.cfg.modelName}, got ${JSON.stringify(name)}`,
-      { hint: `It has blocks.0 to blocks.${this.cfg.nLayers - 1}; listHooks() names them all.` },
+      {
+        hint: `${near.length > 0 ? `Did you mean ${near.join(" or ")}? ` : ""}It has ${stacks.join(", ") || "tensors by their names in the file"}; listHooks() names them all.`,
+      },
     );
   }
 
@@ -220,28 +249,119 @@ export class HookedModel {
     return this.#core.run({ ...request, capture, interventions, from, neutral });
   }
 
-  /** Runs the model and returns its output with the values at the hook points asked for. */
+  /**
+   * Runs the model and returns its output with the values at the hook points asked for.
+   *
+   * `stopAtLayer`: nothing from that block on is computed, there is no output, and hook points from
+   * there on are left out. `reduce` and `posSlice`: see `RunRequest`.
+   */
   async runWithCache(
-    tokens: TokenRows,
-    options: { namesFilter: string | readonly string[]; interventions?: readonly Intervention[] },
+    input: TokenRows | ModelInputs,
+    options: CacheOptions,
   ): Promise<{ logits: HookValues; cache: ReadonlyMap<string, HookValues> }> {
-    const { namesFilter, interventions } = options;
-    const capture = typeof namesFilter === "string" ? [namesFilter] : namesFilter;
-    const { logits, cache } = await this.run({ tokens, capture, interventions });
-    return { logits: logits!, cache };
+    const { namesFilter, interventions, stopAtLayer, reduce, posSlice } = options;
+    const wanted = typeof namesFilter === "string" ? [namesFilter] : namesFilter;
+    const stop = this.#layerNumber(stopAtLayer);
+    const capture =
+      stop === undefined
+        ? wanted
+        : wanted
+            .flatMap((name) => this.#captureNames(name))
+            .filter((name) => this.#comesBefore(name, stop));
+    const { logits, cache } = await this.run({
+      ...asInputs(input),
+      capture,
+      interventions,
+      reduce,
+      posSlice,
+      ...(stop === undefined ? {} : { head: "none" }),
+    });
+    return { logits: logits ?? { data: new Float32Array(0), shape: [0] }, cache };
   }
 
   /** Runs the model with interventions and returns its output. */
   async runWithInterventions(
-    tokens: TokenRows,
+    input: TokenRows | ModelInputs,
     interventions: readonly Intervention[],
   ): Promise<HookValues> {
-    return (await this.run({ tokens, interventions })).logits!;
+    return (await this.run({ ...asInputs(input), interventions })).logits!;
+  }
+
+  /**
+   * Runs the model with functions that change values at hook points: what interventions as data
+   * cannot express. At each hook point, in the order of the blocks, the model is run up to there, the
+   * function gets the values and may change them or return others, and the run goes on from them.
+   *
+   * Slower than interventions: one more run for each hook point. Hook points must have the axes
+   * batch, pos and units.
+   */
+  async runWithHooks(
+    input: TokenRows | ModelInputs,
+    { fwdHooks, ...rest }: { fwdHooks: readonly FwdHook[] } & Pick<RunRequest, "capture" | "head">,
+  ): Promise<RunResult> {
+    const order = new Map(this.hookPoints.map((h, i) => [h.name, [h.layer ?? -1, i] as const]));
+    const hooks = fwdHooks
+      .map(([name, change]) => ({ name: this.#writable(name), change }))
+      .sort((a, b) => {
+        const [x, y] = [order.get(a.name)!, order.get(b.name)!];
+        return x[0] - y[0] || depthOf(a.name) - depthOf(b.name) || x[1] - y[1];
+      });
+    const inputs = asInputs(input);
+    // Later hooks see what earlier ones have changed: each change is put in place of the values.
+    const changed: Intervention[] = [];
+    for (const { name, change } of hooks) {
+      const { cache } = await this.run({
+        ...inputs,
+        capture: [name],
+        interventions: changed,
+        head: "none",
+      });
+      const values = cache.get(name)!;
+      const result = change(values, { name }) ?? values;
+      const [nRows = 0, length = 0] = values.shape;
+      if (result.data.length !== values.data.length || values.shape.length !== 3) {
+        throw new ShapeError(
+          `runWithHooks: ${name}: expected [${values.shape.join(", ")}], got ${result.data.length} values`,
+        );
+      }
+      const nUnits = values.shape[2]!;
+      for (let row = 0; row < nRows; row++) {
+        for (let pos = 0; pos < length; pos++) {
+          const start = (row * length + pos) * nUnits;
+          changed.push({
+            hook: name,
+            op: { type: "mean", values: result.data.subarray(start, start + nUnits) },
+            rows: [row],
+            positions: [pos],
+          });
+        }
+      }
+    }
+    return this.run({ ...inputs, ...rest, interventions: changed });
   }
 
   /** Frees the compiled sessions. The model cannot be used afterwards. */
   async dispose(): Promise<void> {
     await this.#core.dispose();
+  }
+
+  #layerNumber(layer: number | undefined): number | undefined {
+    if (layer === undefined) return undefined;
+    const number = layer < 0 ? this.cfg.nLayers + layer : layer;
+    if (Number.isInteger(number) && number >= 0 && number <= this.cfg.nLayers) return number;
+    throw new ArgumentError(
+      `runWithCache: expected stopAtLayer within ${-this.cfg.nLayers}..${this.cfg.nLayers}, got ${layer}`,
+    );
+  }
+
+  #comesBefore(name: string, stop: number): boolean {
+    const hook = this.hookPoints.find((h) => h.name === name);
+    return (
+      hook === undefined ||
+      hook.layer === undefined ||
+      hook.layer < stop ||
+      (hook.layer === stop && hook.kind === "hook_resid_pre")
+    );
   }
 
   #captureNames(wanted: string): string[] {
@@ -256,6 +376,13 @@ export class HookedModel {
   }
 
   #writable(name: string): string {
+    const known = this.hookPoints.some((h) => h.name === name || h.aliases.includes(name));
+    if (!known && this.#core.hasTensor(name)) {
+      if (this.#core.isWritable(name)) return name;
+      throw new HookPointError(
+        `run: expected a tensor of floating-point numbers, got ${name} of another type`,
+      );
+    }
     const hook = this.hookPoint(name);
     if (!hook.writable) {
       throw new HookPointError(
@@ -265,6 +392,31 @@ export class HookedModel {
     return hook.name;
   }
 }
+
+/** What `runWithCache` returns, and how much is computed for it. */
+export interface CacheOptions extends Pick<RunRequest, "reduce" | "posSlice" | "interventions"> {
+  /** Hook points by name, alias, pattern with `*`, or tensor names. */
+  readonly namesFilter: string | readonly string[];
+  readonly stopAtLayer?: number | undefined;
+}
+
+/** A hook point and what is done there: change `values.data`, or return other values. */
+export type FwdHook = readonly [
+  name: string,
+  change: (values: HookValues, hook: { readonly name: string }) => HookValues | undefined,
+];
+
+const asInputs = (input: TokenRows | ModelInputs): ModelInputs =>
+  Array.isArray(input) ? { tokens: input as TokenRows } : (input as ModelInputs);
+
+/** Order of hook points within a block, as they are computed. */
+const DEPTH = [
+  ...["hook_resid_pre", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z"],
+  ...["hook_attn_out", "hook_resid_mid", "cross_attn.hook_z", "hook_cross_attn_out"],
+  ...["hook_resid_mid_cross", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"],
+  ...["hook_mlp_out", "hook_resid_post"],
+];
+const depthOf = (name: string): number => DEPTH.findIndex((kind) => name.endsWith(kind));
 
 async function openTokenizer(folder: string): Promise<TextTokenizer | undefined> {
   const tokenizer = await readModelJson(folder, "tokenizer.json");

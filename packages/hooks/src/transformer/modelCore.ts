@@ -1,4 +1,11 @@
-import { DataError, float16ToNumber, ModelError } from "@penfield/core";
+import { freemem } from "node:os";
+import {
+  ArgumentError,
+  DataError,
+  float16ToNumber,
+  HookPointError,
+  ModelError,
+} from "@penfield/core";
 import {
   copyModel,
   elementType,
@@ -12,16 +19,27 @@ import { axesOf, hookName } from "../hookPoint.ts";
 import { type Intervention, type Slot, slotOf } from "../interventions.ts";
 import { compileFeeds, type HookSizes, neutralFeeds } from "./compile.ts";
 import { headSizes } from "./config.ts";
-import { type PaddedBatch, padTokens, type TokenRows, textFeeds } from "./inputs.ts";
+import {
+  type FeedSource,
+  type ModelInputs,
+  modelFeeds,
+  type PaddedBatch,
+  padTokens,
+  probeInputs,
+} from "./inputs.ts";
 import type { Located, LocatedHook } from "./locate.ts";
 import {
   buildSessionModel,
   captureOutput,
   LAST_POSITION,
+  LAST_TOKEN,
   OUTPUT,
+  POSITIONS,
   type SessionPlan,
   TARGETS,
+  TOKEN_COUNT,
   TOKEN_LOG_PROBS,
+  TOKEN_MASK,
 } from "./plan.ts";
 import { createSession, type RuntimeOptions, type Weights } from "./runtime.ts";
 
@@ -31,8 +49,7 @@ export interface HookValues {
   readonly shape: readonly number[];
 }
 
-export interface RunRequest {
-  readonly tokens: TokenRows;
+export interface RunRequest extends ModelInputs {
   /** Hook points to return: names, aliases, patterns with `*`, or raw tensor names. */
   readonly capture?: readonly string[] | undefined;
   readonly interventions?: readonly Intervention[] | undefined;
@@ -48,6 +65,14 @@ export interface RunRequest {
   readonly head?: "logits" | "lastLogits" | "tokenLogProbs" | "none" | undefined;
   /** Start from these values at a hook point: nothing before it is computed. */
   readonly from?: { readonly hook: string; readonly values: HookValues } | undefined;
+  /**
+   * Bring the positions of what is returned together inside the runtime, so that the rest never
+   * leaves it: `mean`, `max` over a row's real tokens, or its `last` token: `[row, 1, unit]`. Hook
+   * points without a `pos` axis (scores, patterns) come whole.
+   */
+  readonly reduce?: "mean" | "max" | "last" | undefined;
+  /** Only these positions of what is returned, in this order; negative ones count from the longest row's end. */
+  readonly posSlice?: readonly number[] | undefined;
 }
 
 export interface RunResult {
@@ -62,8 +87,8 @@ export interface RunResult {
   readonly batch: PaddedBatch;
 }
 
-/** Sessions kept compiled; each holds its own packed copy of the weights. */
-const MAX_SESSIONS = 6;
+/** Sessions kept compiled. Weights lie in the model's file, mapped once; with `prepack` each session holds a copy. */
+const MAX_SESSIONS = 8;
 const MAX_SESSION_BYTES = 2 * 2 ** 30;
 
 /** A run whose hook names are already resolved. */
@@ -83,6 +108,8 @@ export class ModelCore {
   nHeads: number | undefined;
   nCtx: number | undefined;
   dVocab: number | undefined;
+  /** Numbers that one position needs at the widest place, as far as is known. */
+  widest = 0;
   padId = 0;
   readonly #graph: ModelProto;
   readonly #weights: Weights;
@@ -111,46 +138,80 @@ export class ModelCore {
     );
     this.#options = options;
     this.#config = config;
-    this.#byName = new Map(located.hooks.map((h) => [hookName(h.kind, h.layer), h]));
+    this.#byName = new Map(located.hooks.map((h) => [hookName(h.kind, h.layer, h.stack), h]));
   }
 
   get hookNames(): string[] {
     return [...this.#byName.keys()];
   }
 
+  /** Whether the file has such a tensor of numbers that is computed. */
   hasTensor(name: string): boolean {
     return this.located.index.producer.has(name);
   }
 
+  /** Names of all tensors that are computed. */
+  tensorNames(): string[] {
+    return [...this.located.index.producer.keys()];
+  }
+
+  /** Inputs that tokens do not fill, made up, for a first look at the model. */
+  probeInputs(nRows: number): ModelInputs["inputs"] {
+    return probeInputs(this.original, this.#config, nRows);
+  }
+
+  /** Whether the model reads token ids. */
+  get readsTokens(): boolean {
+    return this.original.graph!.input.some((v) => v.name.endsWith("input_ids"));
+  }
+
   #hook(name: string): LocatedHook {
-    return (
-      this.#byName.get(name) ?? {
-        kind: "tensor",
-        layer: undefined,
-        tensor: name,
-        type: 1,
-        flattened: false,
-        writable: false,
-        reason: "raw tensors can be read",
-      }
-    );
+    const known = this.#byName.get(name);
+    if (known) return known;
+    const type = this.located.types.get(name) ?? elementType.float32;
+    const writable = FLOATS.has(type);
+    return {
+      kind: "tensor",
+      layer: undefined,
+      tensor: name,
+      type,
+      flattened: false,
+      writable,
+      reason: writable ? undefined : "its values are not floating-point numbers",
+    };
   }
 
   isWritable(name: string): boolean {
     return this.#hook(name).writable;
   }
 
-  /** The model as it came, without hooks: the measure of identity. */
-  async runPlain(batch: PaddedBatch): Promise<HookValues> {
-    const name = this.located.logits ?? this.located.lastHiddenState;
-    if (!name) return { data: new Float32Array(0), shape: [0] };
+  #source({ tokens, decoderTokens, inputs = {} }: ModelInputs): FeedSource {
+    const decoderBatch = decoderTokens && padTokens(decoderTokens, this.padId);
+    const { nHeads, nKeyValueHeads, dHead } = headSizes(this.#config);
+    const [firstInput] = Object.values(inputs);
+    const nRows = firstInput?.shape[0] ?? decoderBatch?.nRows ?? 0;
+    if (!tokens && Object.keys(inputs).length === 0 && !decoderBatch) {
+      throw new DataError("run: expected tokens or inputs, got neither", {
+        hint: `The model reads ${this.original.graph!.input.map((v) => v.name).join(", ")}.`,
+      });
+    }
+    const none = new BigInt64Array(0);
+    const empty: PaddedBatch = { nRows, length: 0, ids: none, mask: none, lengths: [] };
+    const batch = tokens ? padTokens(tokens, this.padId) : empty;
+    return { batch, decoderBatch, inputs, nKeyValueHeads: nKeyValueHeads ?? nHeads, dHead };
+  }
+
+  /** The model as it came, without hooks: its outputs are the measure of identity. */
+  async runPlain(inputs: ModelInputs): Promise<ReadonlyMap<string, HookValues>> {
+    const names = this.located.outputs;
+    if (names.length === 0) return new Map();
     const plain = copyModel(this.original);
-    prune(plain.graph!, [name]);
+    prune(plain.graph!, names);
     const session = await createSession(plain, this.#weights, this.#options);
     try {
-      const feeds = textFeeds(this.original, session.inputNames, batch, this.#cacheSizes());
-      const output = (await runSession(session, feeds, [name]))[name]!;
-      return toHookValues(output);
+      const feeds = modelFeeds(this.original, session.inputNames, this.#source(inputs));
+      const result = await runSession(session, feeds, names);
+      return new Map(names.map((name) => [name, toHookValues(result[name]!)]));
     } finally {
       await session.release();
     }
@@ -176,8 +237,10 @@ export class ModelCore {
   }
 
   async run(request: CoreRequest): Promise<RunResult> {
-    const { capture, interventions, from, head = "logits", neutral } = request;
-    const batch = padTokens(request.tokens, this.padId);
+    const { capture, interventions, from, head = "logits", neutral, posSlice } = request;
+    const source = this.#source(request);
+    const { batch } = source;
+    this.#checkMemory(source, request);
     const vocabulary = this.dVocab;
     const outside = vocabulary === undefined ? -1 : batch.ids.findIndex((id) => id >= vocabulary);
     if (outside >= 0) {
@@ -217,11 +280,12 @@ export class ModelCore {
       intervene: new Map(
         [...slots].map(([name, s]) => [name, { hook: this.#hook(name), slots: s }]),
       ),
+      reduce: request.reduce ?? (posSlice ? "slice" : undefined),
       head,
       from: from && { name: `from.${from.hook}`, hook: this.#hook(from.hook) },
     };
     const session = await this.#session(plan);
-    const feeds = textFeeds(this.#graph, session.inputNames, batch, this.#cacheSizes());
+    const feeds = modelFeeds(this.#graph, session.inputNames, source);
     if (from) {
       feeds[`from.${from.hook}`] = new Tensor("float32", from.values.data, [...from.values.shape]);
     }
@@ -230,17 +294,15 @@ export class ModelCore {
       const last = BigInt64Array.from(batch.lengths, (length) => BigInt(length - 1));
       feeds[LAST_POSITION] = new Tensor("int64", last, [batch.nRows, 1, 1]);
     }
+    if (plan.reduce) addPositionFeeds(feeds, session.inputNames, batch, posSlice);
     for (const [name, needed] of slots) {
-      for (const slot of needed) Object.assign(feeds, neutralFeeds(name, slot, batch.nRows));
       const list = byHook.get(name);
-      if (list) {
-        const sizes = {
-          nRows: batch.nRows,
-          length: batch.length,
-          ...(await this.#unitsAt(name, batch)),
-        };
-        Object.assign(feeds, compileFeeds(name, list, sizes));
+      const basis = needed.includes("project");
+      const sizes = list || basis ? await this.#sizesAt(name, request, source) : undefined;
+      for (const slot of needed) {
+        Object.assign(feeds, neutralFeeds(name, slot, batch.nRows, sizes?.nUnits));
       }
+      if (list) Object.assign(feeds, compileFeeds(name, list, sizes!));
     }
     const wanted = new Map([...plan.capture].filter(([name]) => capture.includes(name)));
     const fetches = [...wanted].map(([name, hook]) => captureOutput(name, hook));
@@ -255,7 +317,9 @@ export class ModelCore {
     const cache = new Map(
       [...wanted].map(([name, hook]) => [name, toHookValues(result[captureOutput(name, hook)]!)]),
     );
-    for (const [name, values] of cache) this.#shapes.set(name, values.shape);
+    for (const [name, values] of cache) {
+      if (plan.reduce === undefined) this.#shapes.set(name, values.shape);
+    }
     return {
       logits: output === OUTPUT && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
       tokenLogProbs:
@@ -268,24 +332,77 @@ export class ModelCore {
   /** Shapes of hook points, learnt from what has been read. */
   readonly #shapes = new Map<string, readonly number[]>();
 
-  async #unitsAt(
-    name: string,
-    batch: PaddedBatch,
-  ): Promise<Pick<HookSizes, "nUnits" | "nHeads" | "unitsWithinHeads">> {
-    if (!this.#shapes.has(name)) {
-      const one = [Array.from(batch.ids.subarray(0, 1), Number)];
-      await this.run({ tokens: one, capture: [name], interventions: [], head: "none" });
+  async #sizesAt(name: string, request: ModelInputs, source: FeedSource): Promise<HookSizes> {
+    const { batch } = source;
+    const { kind, layout, stack, nHeads } = this.#hook(name);
+    const fromTokens =
+      request.tokens && !request.inputs && !request.decoderTokens && stack === undefined;
+    const simple = fromTokens && kind !== "tensor";
+    let shape = simple ? this.#shapes.get(name) : undefined;
+    if (!shape) {
+      const { tokens, decoderTokens, inputs } = request;
+      // What a hook has for one token says enough where all positions are tokens.
+      const one = simple ? { tokens: [Array.from(batch.ids.subarray(0, 1), Number)] } : undefined;
+      const look = one ?? { tokens, decoderTokens, inputs };
+      const { cache } = await this.run({
+        ...look,
+        capture: [name],
+        interventions: [],
+        head: "none",
+      });
+      shape = cache.get(name)!.shape;
     }
-    const shape = this.#shapes.get(name)!;
-    const { kind, layout } = this.#hook(name);
+    const axes = kind === "tensor" ? ["batch", "pos", "unit"] : axesOf[kind];
+    if (shape.length !== axes.length) {
+      throw new HookPointError(
+        `run: ${name}: expected a tensor with the axes ${axes.join(", ")}, got one of shape [${shape.join(", ")}]`,
+        { hint: "Tensors by their names in the file can be changed if they have three axes." },
+      );
+    }
+    const nRows = batch.nRows;
     const last = shape.at(-1)!;
+    const positions = axes[1] === "pos" ? shape[1]! : shape[2]!;
+    const length = simple ? batch.length : positions;
     if (!layout) {
-      return { nUnits: last, nHeads: kind === "attn.hook_z" ? this.nHeads : undefined };
+      const ofZ = kind === "attn.hook_z" || kind === "cross_attn.hook_z";
+      return { nRows, length, nUnits: last, nHeads: ofZ ? (nHeads ?? this.nHeads) : undefined };
     }
     // The sources of a pattern are as many as this batch is long, whatever was read before.
-    const nHeads = shape[axesOf[kind].indexOf("head_index")]!;
-    const perHead = axesOf[kind].at(-1) === "src_pos" ? batch.length : last;
-    return { nUnits: nHeads * perHead, nHeads, unitsWithinHeads: true };
+    const heads = shape[axes.indexOf("head_index")]!;
+    const perHead = axes.at(-1) === "src_pos" && simple ? batch.length : last;
+    return { nRows, length, nUnits: heads * perHead, nHeads: heads, unitsWithinHeads: true };
+  }
+
+  /** Refuses a batch that cannot fit, before anything is run. */
+  #checkMemory({ batch, decoderBatch }: FeedSource, request: CoreRequest): void {
+    const { nRows } = batch;
+    const length = Math.max(batch.length, decoderBatch?.length ?? 0);
+    if (nRows === 0 || length === 0) return;
+    const { head = "logits", reduce, posSlice } = request;
+    const kept = reduce || posSlice ? 0 : length;
+    const captured = request.capture.reduce((sum, name) => {
+      const shape = this.#shapes.get(name);
+      const attention = axesOf[this.#hook(name).kind].at(-1) === "src_pos";
+      if (!shape) return sum;
+      return sum + (attention ? shape[1]! * length : shape.slice(2).reduce((a, b) => a * b, 1));
+    }, 0);
+    const scores = head === "logits" ? 1 : head === "tokenLogProbs" ? 2 : 0;
+    const perPosition = this.widest + (this.nHeads ?? 0) * 3 * length;
+    const perRow =
+      4 * (kept * captured + length * (perPosition + scores * (this.dVocab ?? 0)) + length);
+    const limit = this.#options.memoryLimit ?? availableMemory();
+    if (nRows * perRow <= limit) return;
+    const fits = Math.floor(limit / perRow);
+    const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    throw new DataError(
+      `run: expected a batch that fits into ${gib(limit)} of memory, got ${nRows} rows of ${length} tokens that need about ${gib(nRows * perRow)}`,
+      {
+        hint:
+          fits > 0
+            ? `${fits} rows fit; capture fewer hook points or reduce positions for more.`
+            : "Not even one row fits; shorten it, or capture fewer hook points.",
+      },
+    );
   }
 
   async #session(plan: SessionPlan): Promise<InferenceSession> {
@@ -293,16 +410,15 @@ export class ModelCore {
       [...plan.capture.keys()].sort(),
       [...plan.intervene].map(([name, { slots }]) => [name, slots]).sort(),
       plan.head,
+      plan.reduce,
       plan.from?.name,
     ]);
     let session = this.#sessions.get(key);
     if (session) this.#sessions.delete(key);
     else {
       const oldest = this.#sessions.keys().next().value;
-      const fits = Math.max(
-        1,
-        Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / this.#weightBytes)),
-      );
+      const bytes = this.#options.prepack ? this.#weightBytes : 1;
+      const fits = Math.max(1, Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / bytes)));
       if (this.#sessions.size >= fits && oldest !== undefined) {
         const old = this.#sessions.get(oldest)!;
         this.#sessions.delete(oldest);
@@ -322,16 +438,56 @@ export class ModelCore {
     });
   }
 
-  #cacheSizes(): { nKeyValueHeads: number | undefined; dHead: number | undefined } {
-    const { nHeads, nKeyValueHeads, dHead } = headSizes(this.#config);
-    return { nKeyValueHeads: nKeyValueHeads ?? nHeads, dHead };
-  }
-
   async dispose(): Promise<void> {
     const sessions = [...this.#sessions.values()];
     this.#sessions.clear();
     for (const session of sessions) {
       await session.then((s) => s.release()).catch(() => undefined);
+    }
+  }
+}
+
+const FLOATS = new Set<number>([elementType.float32, elementType.float16, elementType.float64]);
+
+/** Memory that a run may take: what the machine has free now, with a tenth left to others. */
+function availableMemory(): number {
+  const free =
+    typeof process.availableMemory === "function" ? process.availableMemory() : freemem();
+  return 0.9 * free;
+}
+
+function addPositionFeeds(
+  feeds: Record<string, Tensor>,
+  names: readonly string[],
+  { nRows, length, lengths }: PaddedBatch,
+  posSlice: readonly number[] | undefined,
+): void {
+  if (names.includes(POSITIONS)) {
+    const wrong = posSlice!.find((p) => !Number.isInteger(p) || p < -length || p >= length);
+    if (wrong !== undefined) {
+      throw new ArgumentError(
+        `run: expected posSlice within ${-length}..${length - 1}, got ${wrong}`,
+      );
+    }
+    const positions = BigInt64Array.from(posSlice!, (p) => BigInt(p < 0 ? length + p : p));
+    feeds[POSITIONS] = new Tensor("int64", positions, [positions.length]);
+  }
+  for (const rank of [3, 4]) {
+    const rest = Array.from({ length: rank - 2 }, () => 1);
+    if (names.includes(`${TOKEN_MASK}${rank}`)) {
+      const mask = new Uint8Array(nRows * length);
+      lengths.forEach((n, row) => {
+        mask.fill(1, row * length, row * length + n);
+      });
+      feeds[`${TOKEN_MASK}${rank}`] = new Tensor("bool", mask, [nRows, length, ...rest]);
+    }
+    if (names.includes(`${TOKEN_COUNT}${rank}`)) {
+      const counts = Float32Array.from(lengths);
+      feeds[`${TOKEN_COUNT}${rank}`] = new Tensor("float32", counts, [nRows, 1, ...rest]);
+    }
+    if (names.includes(`${LAST_TOKEN}${rank}`)) {
+      const last = BigInt64Array.from(lengths, (n) => BigInt(n - 1));
+      feeds[`${LAST_TOKEN}${rank}`] = new Tensor("int64", last, [nRows, 1, ...rest]);
     }
   }
 }
@@ -368,7 +524,7 @@ function nextTokens({ ids, nRows, length }: PaddedBatch): Tensor {
   for (let row = 0; row < nRows; row++) {
     targets.set(ids.subarray(row * length + 1, (row + 1) * length), row * length);
   }
-  return new Tensor("int64", targets, [nRows, length]);
+  return new Tensor("int64", targets, [nRows, length, 1]);
 }
 
 /** From "what comes next" at each position to "how likely was the token here". */

@@ -1,16 +1,24 @@
 import {
   attribute,
   copyModel,
+  type GraphProto,
   inlineIf,
+  intAttribute,
   type ModelProto,
   makeNode,
+  makeTensor,
   type NodeProto,
 } from "@penfield/onnx";
 
 /**
- * Brings a decoded export into the form that hooks are found in: branches of `If` inlined (the one
- * without a cache), fused skip-and-norm operators split into the sum and the norm that they are, so
- * that the residual stream is a tensor.
+ * Brings a decoded export into the form that hooks are found in. What exporters and optimisers fuse
+ * is taken apart as far as the hooks need tensors, and no further, so that the runtime's own kernels
+ * still do the arithmetic:
+ *
+ * - branches of `If` are inlined (the one without a cache);
+ * - skip-and-norm becomes the sum and the norm that it is, so that the residual stream is a tensor;
+ * - attention over packed weights or packed inputs gets its queries, keys and values as tensors;
+ * - biases that a fused operator adds to queries, keys, values and neurons are added before it.
  *
  * @returns A copy; the model is not touched.
  */
@@ -18,13 +26,30 @@ export function normalizeGraph(model: ModelProto): ModelProto {
   const copy = copyModel(model);
   inlineIf(copy);
   const graph = copy.graph!;
-  graph.node = graph.node.flatMap((node) => splitSkipNorm(node) ?? [node]);
+  const widths = productWidths(graph);
+  graph.node = graph.node.flatMap((node) => {
+    switch (node.opType) {
+      case "SkipLayerNormalization":
+      case "SkipSimplifiedLayerNormalization":
+        return splitSkipNorm(node);
+      case "Attention":
+        return unpackAttention(graph, node) ?? [node];
+      case "MultiHeadAttention":
+        return addBiasesBefore(graph, node, widths) ?? [node];
+      case "GroupQueryAttention":
+        return unpackGroupQuery(graph, node, widths) ?? [node];
+      case "BiasGelu":
+      case "FastGelu":
+        return addBiasBeforeGelu(node) ?? [node];
+      default:
+        return [node];
+    }
+  });
   return copy;
 }
 
-function splitSkipNorm(node: NodeProto): NodeProto[] | undefined {
+function splitSkipNorm(node: NodeProto): NodeProto[] {
   const simplified = node.opType === "SkipSimplifiedLayerNormalization";
-  if (!simplified && node.opType !== "SkipLayerNormalization") return undefined;
   const [input, skip, gamma] = node.input as [string, string, string];
   const beta = simplified ? "" : (node.input[3] ?? "");
   const bias = node.input[simplified ? 3 : 4] ?? "";
@@ -41,4 +66,120 @@ function splitSkipNorm(node: NodeProto): NodeProto[] | undefined {
       ? makeNode("SimplifiedLayerNormalization", [sum, gamma], [norm], attributes)
       : makeNode("LayerNormalization", [sum, gamma, ...(beta ? [beta] : [])], [norm], attributes),
   ];
+}
+
+/** Width of what each product with weights makes, where the weights' own shape says so. */
+function productWidths(graph: GraphProto): ReadonlyMap<string, number> {
+  const shapes = new Map(graph.initializer.map((t) => [t.name, t.dims.map(Number)]));
+  const widths = new Map<string, number>();
+  for (const node of graph.node) {
+    const [a = "", b = ""] = node.input;
+    let width: number | undefined;
+    if (node.opType === "MatMulNBits") width = intAttribute(node, "N", 0);
+    else if (node.opType === "Gemm") {
+      width = shapes.get(b)?.at(intAttribute(node, "transB", 0) === 1 ? 0 : -1);
+    } else if (node.opType.startsWith("MatMul") || node.opType === "FusedMatMul") {
+      width = shapes.get(b)?.at(-1);
+    } else width = widths.get(a) ?? (node.opType === "Add" ? widths.get(b) : undefined);
+    if (width === undefined || width === 0) continue;
+    for (const name of node.output.slice(0, 1)) widths.set(name, width);
+  }
+  return widths;
+}
+
+/** Attention over one packed matrix of weights -> product, bias, split, attention. */
+function unpackAttention(graph: GraphProto, node: NodeProto): NodeProto[] | undefined {
+  if (node.domain !== "com.microsoft") return undefined;
+  const [input = "", weights = "", bias = "", mask = "", past = "", position = ""] = node.input;
+  const width = Number(graph.initializer.find((t) => t.name === weights)?.dims.at(-1) ?? 0);
+  const sizes = attribute(node, "qkv_hidden_sizes")?.ints.map(Number) ?? [];
+  const parts = sizes.length === 3 ? sizes : [width / 3, width / 3, width / 3];
+  const rotary = intAttribute(node, "do_rotary", 0) !== 0;
+  // With a cache in one tensor, or a rotation inside, the operator has no counterpart.
+  if (width === 0 || past !== "" || node.output.slice(1).some((n) => n !== "") || rotary) {
+    return undefined;
+  }
+  const [z] = node.output as [string];
+  const shape = `${z}::parts`;
+  graph.initializer.push(makeTensor(shape, "int64", [3], parts));
+  const product = `${z}::packed`;
+  const packed = bias ? `${z}::packed_with_bias` : product;
+  const names = ["q", "k", "v"].map((part) => `${z}::${part}`);
+  const fused = makeNode(
+    "com.microsoft:MultiHeadAttention",
+    [...names, "", mask, position].slice(0, position ? 6 : mask ? 5 : 3),
+    [z],
+  );
+  const kept = new Set(["num_heads", "unidirectional", "mask_filter_value", "scale"]);
+  fused.attribute.push(...node.attribute.filter((a) => kept.has(a.name)));
+  return [
+    makeNode("MatMul", [input, weights], [product]),
+    ...(bias ? [makeNode("Add", [product, bias], [packed])] : []),
+    makeNode("Split", [packed, shape], names, { axis: -1n }),
+    fused,
+  ];
+}
+
+/** The operator's own bias of queries, keys and values -> three sums before it. */
+function addBiasesBefore(
+  graph: GraphProto,
+  node: NodeProto,
+  widths: ReadonlyMap<string, number>,
+): NodeProto[] | undefined {
+  const bias = node.input[3] ?? "";
+  if (bias === "") return undefined;
+  const operands = node.input.slice(0, 3);
+  const sizes = operands.map((name) => widths.get(name));
+  // Keys and values that come as heads, or packed, take their bias inside.
+  if (operands.some((name) => !name) || sizes.includes(undefined)) return undefined;
+  const [z] = node.output as [string];
+  const shape = `${z}::bias_parts`;
+  graph.initializer.push(makeTensor(shape, "int64", [3], sizes as number[]));
+  const parts = ["q", "k", "v"].map((part) => `${z}::bias_${part}`);
+  const sums = ["q", "k", "v"].map((part) => `${z}::${part}`);
+  const inputs = [...node.input];
+  inputs.splice(0, 4, ...sums, "");
+  const bare = makeNode("com.microsoft:MultiHeadAttention", inputs, node.output);
+  bare.attribute.push(...node.attribute);
+  return [
+    makeNode("Split", [bias, shape], parts, { axis: 0n }),
+    ...operands.map((name, i) => makeNode("Add", [name, parts[i]!], [sums[i]!])),
+    bare,
+  ];
+}
+
+/** Queries, keys and values in one input -> three. */
+function unpackGroupQuery(
+  graph: GraphProto,
+  node: NodeProto,
+  widths: ReadonlyMap<string, number>,
+): NodeProto[] | undefined {
+  const [packed = "", key = "", value = "", ...rest] = node.input;
+  const width = widths.get(packed);
+  if (key !== "" || value !== "" || width === undefined) return undefined;
+  const nHeads = intAttribute(node, "num_heads", 1);
+  const nKeyValueHeads = intAttribute(node, "kv_num_heads", nHeads);
+  const dHead = width / (nHeads + 2 * nKeyValueHeads);
+  if (!Number.isInteger(dHead)) return undefined;
+  const [z] = node.output as [string];
+  const shape = `${z}::parts`;
+  const sizes = [nHeads * dHead, nKeyValueHeads * dHead, nKeyValueHeads * dHead];
+  graph.initializer.push(makeTensor(shape, "int64", [3], sizes));
+  const names = ["q", "k", "v"].map((part) => `${z}::${part}`);
+  const unpacked = makeNode(
+    "com.microsoft:GroupQueryAttention",
+    [...names, ...rest],
+    [...node.output],
+  );
+  unpacked.attribute.push(...node.attribute);
+  return [makeNode("Split", [packed, shape], names, { axis: -1n }), unpacked];
+}
+
+function addBiasBeforeGelu(node: NodeProto): NodeProto[] | undefined {
+  const [input = "", bias = ""] = node.input;
+  if (bias === "") return undefined;
+  const [output] = node.output as [string];
+  const sum = `${output}::pre`;
+  const gelu = node.opType === "BiasGelu" ? "com.microsoft:Gelu" : "com.microsoft:FastGelu";
+  return [makeNode("Add", [input, bias], [sum]), makeNode(gelu, [sum], [output])];
 }

@@ -14,6 +14,7 @@ import {
 } from "@penfield/onnx";
 import { axesOf } from "../hookPoint.ts";
 import type { Slot } from "../interventions.ts";
+import { FUSED_PATTERN, FUSED_SCORES } from "./branchHooks.ts";
 import type { Located, LocatedHook } from "./locate.ts";
 
 /** What one compiled session must be able to do. */
@@ -25,11 +26,28 @@ export interface SessionPlan {
     string,
     { readonly hook: LocatedHook; readonly slots: readonly Slot[] }
   >;
+  /** What becomes of the positions of what is returned. */
+  readonly reduce?: PositionReduction | undefined;
   /** What is returned of the scores over the vocabulary. */
   readonly head: "logits" | "lastLogits" | "tokenLogProbs" | "none";
   /** Start in the middle: this hook's values are an input, and nothing before it is computed. */
   readonly from: { readonly name: string; readonly hook: LocatedHook } | undefined;
 }
+
+/**
+ * What leaves the runtime of a captured tensor's positions: the mean over a row's tokens, its last
+ * token, its largest values, or chosen positions; all of them if undefined.
+ */
+export type PositionReduction = "mean" | "last" | "max" | "slice";
+
+/**
+ * Inputs that say which positions count; the first three with the hook's number of axes at the end
+ * of their names.
+ */
+export const TOKEN_MASK = "penfield.token_mask";
+export const TOKEN_COUNT = "penfield.token_count";
+export const LAST_TOKEN = "penfield.last_token";
+export const POSITIONS = "penfield.positions";
 
 /** Name of the input that carries the tokens to be scored, and of the output with their log-probabilities. */
 export const TARGETS = "penfield.targets";
@@ -45,7 +63,9 @@ export const OUTPUT = "penfield.output";
  *
  *   y = GatherElements(x, <hook>.src, axis 0)                    (patch)
  *   y = Where(<hook>.replace, <hook>.value, y)                   (set)
+ *   y = Where(<hook>.projected, y - (y B) Bᵀ, y), B = <hook>.basis (project)
  *   y = y * <hook>.scale + <hook>.shift                          (affine)
+ *   y = Where(<hook>.clamped, Min(Max(y, <hook>.min), <hook>.max), y) (clamp)
  *
  * and every reader of x reads y. Neutral inputs leave the values bit for bit as they are, and patched
  * values arrive bit for bit. (What is kept must be the second branch of Where: onnxruntime turns -0
@@ -60,8 +80,9 @@ export function buildSessionModel(
   const graph = copy.graph!;
   const outputs: string[] = [];
 
-  addTokensShape(graph);
+  addTokensShapes(graph);
   graph.initializer.push(makeTensor(HEADS_TOGETHER, "int64", [3], [0, 0, -1]));
+  for (const hook of plan.capture.values()) returnFromFused(graph, hook.tensor);
 
   // What stands for a tensor once hooks have been put behind it.
   const current = new Map<string, string>();
@@ -94,13 +115,26 @@ export function buildSessionModel(
     const output = captureOutput(name, hook);
     let tensor = current.get(hook.tensor) ?? hook.tensor;
     if (hook.flattened) {
-      graph.node.push(makeNode("Reshape", [tensor, TOKENS_SHAPE], [`${output}::read`]));
+      const shape = tokensShape(hook.stack);
+      graph.node.push(makeNode("Reshape", [tensor, shape], [`${output}::read`]));
+      tensor = `${output}::read`;
+    } else if (hook.layout === "flat") {
+      const shape = `${output}::heads`;
+      graph.initializer.push(makeTensor(shape, "int64", [4], [0, 0, hook.nHeads ?? 1, -1]));
+      graph.node.push(makeNode("Reshape", [tensor, shape], [`${output}::read`]));
       tensor = `${output}::read`;
     } else if (hook.layout === "bhpd" && axesOf[hook.kind][1] === "pos") {
       graph.node.push(makeNode("Transpose", [tensor], [`${output}::read`], { perm: SWAP }));
       tensor = `${output}::read`;
     }
     outputs.push(output);
+    if (plan.reduce !== undefined && axesOf[hook.kind][1] === "pos") {
+      const opset = Number(model.opsetImport.find((o) => o.domain === "")?.version ?? 17n);
+      const how = { reduce: plan.reduce, opset };
+      const { nodes, result } = reducePositions(tensor, output, axesOf[hook.kind].length, how);
+      graph.node.push(...nodes);
+      tensor = result;
+    }
     // Without a copy where the tensor can go out as it is; several names of one tensor need copies.
     const plain = hook.type === elementType.float32 && !tensor.endsWith("::read");
     if (plain && renameToOutput(graph, tensor, output, elementType.float32)) {
@@ -109,7 +143,8 @@ export function buildSessionModel(
     }
     exposeTensor(graph, tensor, output, { type: elementType.float32, castFrom: hook.type });
   }
-  const scores = located.logits ?? located.lastHiddenState;
+  if (plan.reduce !== undefined) addPositionInputs(graph);
+  const scores = located.output;
   if (plan.head !== "none" && scores) {
     const type = graph.output.find((v) => v.name === scores)?.type?.value;
     const scoreType = type?.case === "tensorType" ? type.value.elemType : elementType.float32;
@@ -131,27 +166,127 @@ export function captureOutput(name: string, hook: LocatedHook): string {
   return name === hook.tensor ? `captured::${name}` : name;
 }
 
-const TOKENS_SHAPE = "penfield.tokens_shape";
-/** `[batch, pos, head, d_head]` to `[batch, pos, head * d_head]`. */
-const HEADS_TOGETHER = "penfield.heads_together";
 /** `[batch, head, pos, d_head]` to `[batch, pos, head, d_head]` and back. */
 const SWAP = [0n, 2n, 1n, 3n];
+/** `[batch, pos, head, d_head]` to `[batch, pos, head * d_head]`. */
+const HEADS_TOGETHER = "penfield.heads_together";
+
+/** The positions of a tensor brought to what is asked for; the axis stays, with fewer places. */
+function reducePositions(
+  tensor: string,
+  output: string,
+  rank: number,
+  { reduce, opset }: { reduce: PositionReduction; opset: number },
+): { nodes: NodeProto[]; result: string } {
+  const result = `${output}::read_${reduce}`;
+  const at = (suffix: string) => `${output}::${reduce}_${suffix}`;
+  const over = (op: string, input: string, from: string, to: string): NodeProto =>
+    opset >= (op === "ReduceSum" ? 13 : 18)
+      ? makeNode(op, [input, from], [to], { keepdims: 1n })
+      : makeNode(op, [input], [to], { axes: [1n], keepdims: 1n });
+  switch (reduce) {
+    case "slice":
+      return { nodes: [makeNode("Gather", [tensor, POSITIONS], [result], { axis: 1n })], result };
+    case "mean": {
+      // Where, not a product: padding may hold anything.
+      const nodes = [
+        makeNode("Where", [`${TOKEN_MASK}${rank}`, tensor, "penfield.zero"], [at("tokens")]),
+        over("ReduceSum", at("tokens"), "penfield.pos_axis", at("sum")),
+        makeNode("Div", [at("sum"), `${TOKEN_COUNT}${rank}`], [result]),
+      ];
+      return { nodes, result };
+    }
+    case "max": {
+      const nodes = [
+        makeNode("Where", [`${TOKEN_MASK}${rank}`, tensor, "penfield.lowest"], [at("tokens")]),
+        over("ReduceMax", at("tokens"), "penfield.pos_axis", result),
+      ];
+      return { nodes, result };
+    }
+    case "last": {
+      const nodes = [
+        makeNode("Shape", [tensor], [at("shape")]),
+        makeNode(
+          "ScatterElements",
+          [at("shape"), "penfield.pos_axis", "penfield.one"],
+          [at("one")],
+        ),
+        makeNode("Expand", [`${LAST_TOKEN}${rank}`, at("one")], [at("index")]),
+        makeNode("GatherElements", [tensor, at("index")], [result], { axis: 1n }),
+      ];
+      return { nodes, result };
+    }
+  }
+}
+
+/** Inputs that say which positions count, in the ranks that hooks have; pruned where none needs them. */
+function addPositionInputs(graph: NonNullable<ModelProto["graph"]>): void {
+  graph.input.push(makeValueInfo(POSITIONS, "int64", ["positions"]));
+  for (const rank of [3, 4]) {
+    const rest = Array.from({ length: rank - 2 }, (_, i) => `ones_${i}`);
+    graph.input.push(
+      makeValueInfo(`${TOKEN_MASK}${rank}`, "bool", ["mask_batch", "mask_pos", ...rest]),
+      makeValueInfo(`${TOKEN_COUNT}${rank}`, "float32", ["mask_batch", "one", ...rest]),
+      makeValueInfo(`${LAST_TOKEN}${rank}`, "int64", ["mask_batch", "one", ...rest]),
+    );
+  }
+  graph.initializer.push(
+    makeTensor("penfield.pos_axis", "int64", [1], [1]),
+    makeTensor("penfield.one", "int64", [1], [1]),
+    makeTensor("penfield.zero", "float32", [], [0]),
+    makeTensor("penfield.lowest", "float32", [], [Number.NEGATIVE_INFINITY]),
+  );
+}
+
+const tokensShape = (stack: string | undefined): string =>
+  `penfield.tokens_shape.${stack === "decoder" ? "decoder" : "input"}`;
 
 /** `[batch, pos, -1]`, for tensors in which batch and position are one axis; pruned where none needs it. */
-function addTokensShape(graph: NonNullable<ModelProto["graph"]>): void {
-  const ids = graph.input.find((v) => v.name.endsWith("input_ids"))?.name;
-  if (!ids) return;
+function addTokensShapes(graph: NonNullable<ModelProto["graph"]>): void {
+  const names = graph.input.map((v) => v.name).filter((name) => name.endsWith("input_ids"));
+  const decoder = names.find((name) => name.startsWith("decoder"));
+  const input = names.find((name) => name !== decoder) ?? decoder;
   graph.initializer.push(makeTensor("penfield.rest", "int64", [1], [-1]));
-  graph.node.push(
-    makeNode("Shape", [ids], ["penfield.ids_shape"]),
-    makeNode("Concat", ["penfield.ids_shape", "penfield.rest"], [TOKENS_SHAPE], { axis: 0n }),
+  for (const [stack, ids] of [
+    ["encoder", input],
+    ["decoder", decoder ?? input],
+  ] as const) {
+    if (ids === undefined) continue;
+    const shape = `penfield.ids_shape.${stack}`;
+    graph.node.push(
+      makeNode("Shape", [ids], [shape]),
+      makeNode("Concat", [shape, "penfield.rest"], [tokensShape(stack)], { axis: 0n }),
+    );
+  }
+}
+
+/**
+ * Makes the scores or the pattern of a fused operator a tensor: a second operator beside the first
+ * reads the same and returns them, so that what the model computes stays as it is.
+ */
+function returnFromFused(graph: NonNullable<ModelProto["graph"]>, tensor: string): void {
+  const pattern = tensor.endsWith(FUSED_PATTERN);
+  if (!pattern && !tensor.endsWith(FUSED_SCORES)) return;
+  const made = tensor.slice(0, -(pattern ? FUSED_PATTERN : FUSED_SCORES).length);
+  const node = graph.node.find((n) => n.output[0] === made);
+  if (!node) return;
+  const grouped = node.opType === "GroupQueryAttention";
+  const scores = pattern && !grouped ? `${tensor}::scores` : tensor;
+  const twin = makeNode(
+    `com.microsoft:${node.opType}`,
+    [...node.input],
+    [`${tensor}::z`, `${tensor}::k`, `${tensor}::v`, scores],
+    grouped ? { qk_output: pattern ? 2n : 1n } : {},
   );
+  twin.attribute.push(...node.attribute.filter((a) => a.name !== "qk_output"));
+  graph.node.push(twin);
+  if (scores !== tensor) graph.node.push(makeNode("Softmax", [scores], [tensor], { axis: -1n }));
 }
 
 function hookNodes(
   name: string,
   tensor: string,
-  { type, flattened, layout }: LocatedHook,
+  { type, flattened, layout, stack }: LocatedHook,
   slots: readonly Slot[],
 ): { nodes: NodeProto[]; result: string } {
   const nodes: NodeProto[] = [];
@@ -162,10 +297,11 @@ function hookNodes(
     nodes.push(makeNode(op, inputs, [output], attributes));
     at = output;
   };
-  if (flattened) step("Reshape", [at, TOKENS_SHAPE], "rows");
+  if (flattened) step("Reshape", [at, tokensShape(stack)], "rows");
   if (layout === "bhpd") step("Transpose", [at], "by_position", { perm: SWAP });
   const perHead = at;
-  if (layout) step("Reshape", [at, HEADS_TOGETHER], "heads_together");
+  const apart = layout === "bphd" || layout === "bhpd";
+  if (apart) step("Reshape", [at, HEADS_TOGETHER], "heads_together");
   if (!float32) step("Cast", [at], "float32", { to: BigInt(elementType.float32) });
   if (slots.includes("patch")) {
     // For each value the row that it comes from; sizes of 1 are broadcast.
@@ -176,16 +312,33 @@ function hookNodes(
     step("GatherElements", [at, `${name}::rows_from`], "patched", { axis: 0n });
   }
   if (slots.includes("set")) step("Where", [`${name}.replace`, `${name}.value`, at], "set");
+  if (slots.includes("project")) {
+    // x - (x B) Bᵀ where it is asked for; what is kept is again the second branch of Where.
+    nodes.push(
+      makeNode("MatMul", [at, `${name}.basis`], [`${name}::coordinates`]),
+      makeNode("Transpose", [`${name}.basis`], [`${name}::basis_t`], { perm: [0n, 2n, 1n] }),
+      makeNode("MatMul", [`${name}::coordinates`, `${name}::basis_t`], [`${name}::part`]),
+      makeNode("Sub", [at, `${name}::part`], [`${name}::rest`]),
+    );
+    step("Where", [`${name}.projected`, `${name}::rest`, at], "projected_out");
+  }
   if (slots.includes("affine")) {
     step("Mul", [at, `${name}.scale`], "scaled");
     step("Add", [at, `${name}.shift`], "shifted");
+  }
+  if (slots.includes("clamp")) {
+    nodes.push(
+      makeNode("Max", [at, `${name}.min`], [`${name}::not_below`]),
+      makeNode("Min", [`${name}::not_below`, `${name}.max`], [`${name}::within`]),
+    );
+    step("Where", [`${name}.clamped`, `${name}::within`, at], "clamped_to");
   }
   if (!float32) step("Cast", [at], "hooked", { to: BigInt(type) });
   if (flattened) {
     nodes.push(makeNode("Shape", [tensor], [`${name}::flat_shape`]));
     step("Reshape", [at, `${name}::flat_shape`], "flat");
   }
-  if (layout) {
+  if (apart) {
     nodes.push(makeNode("Shape", [perHead], [`${name}::head_shape`]));
     step("Reshape", [at, `${name}::head_shape`], "heads_apart");
   }
@@ -204,6 +357,10 @@ function slotInputs(name: string, slot: Slot) {
       return [input("replace", "bool"), input("value", "float32")];
     case "affine":
       return [input("scale", "float32"), input("shift", "float32")];
+    case "clamp":
+      return [input("min", "float32"), input("max", "float32"), input("clamped", "bool")];
+    case "project":
+      return [input("basis", "float32"), input("projected", "bool")];
   }
 }
 
@@ -255,21 +412,13 @@ function keepLastPosition(
 
 /** log softmax(logits)[target] for each position, in the graph: scores never leave the runtime whole. */
 function addTokenLogProbs(graph: NonNullable<ModelProto["graph"]>, logits: string): string {
-  graph.input.push(makeValueInfo(TARGETS, "int64", ["targets_batch", "targets_pos"]));
-  graph.initializer.push(makeTensor("penfield.last_axis", "int64", [1], [-1]));
+  graph.input.push(
+    makeValueInfo(TARGETS, "int64", ["targets_batch", "targets_pos", "targets_one"]),
+  );
   graph.node.push(
     makeNode("Cast", [logits], ["penfield.logits"], { to: BigInt(elementType.float32) }),
     makeNode("LogSoftmax", ["penfield.logits"], ["penfield.log_probs"], { axis: -1n }),
-    makeNode("Unsqueeze", [TARGETS, "penfield.last_axis"], ["penfield.target_index"]),
-    makeNode(
-      "GatherElements",
-      ["penfield.log_probs", "penfield.target_index"],
-      ["penfield.picked"],
-      {
-        axis: -1n,
-      },
-    ),
-    makeNode("Squeeze", ["penfield.picked", "penfield.last_axis"], [TOKEN_LOG_PROBS]),
+    makeNode("GatherElements", ["penfield.log_probs", TARGETS], [TOKEN_LOG_PROBS], { axis: -1n }),
   );
   graph.output.push(makeValueInfo(TOKEN_LOG_PROBS, "float32"));
   return TOKEN_LOG_PROBS;

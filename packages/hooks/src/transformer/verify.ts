@@ -1,5 +1,5 @@
 import type { Intervention, Slot } from "../interventions.ts";
-import { padTokens, type TokenRows } from "./inputs.ts";
+import type { ModelInputs } from "./inputs.ts";
 import type { CoreRequest, HookValues, RunResult } from "./modelCore.ts";
 import { OUTPUT } from "./plan.ts";
 
@@ -22,9 +22,16 @@ export interface Verification {
 
 interface Verifiable {
   readonly hookNames: readonly string[];
-  readonly located: { readonly batchDependent: number };
+  readonly located: {
+    readonly batchDependent: number;
+    readonly outputs: readonly string[];
+    readonly output: string | undefined;
+    readonly main: { readonly name: string | undefined };
+  };
+  readonly readsTokens: boolean;
   isWritable(name: string): boolean;
-  runPlain(batch: ReturnType<typeof padTokens>): Promise<HookValues>;
+  probeInputs(nRows: number): ModelInputs["inputs"];
+  runPlain(inputs: ModelInputs): Promise<ReadonlyMap<string, HookValues>>;
   run(request: CoreRequest): Promise<RunResult>;
 }
 
@@ -38,43 +45,62 @@ const ROWS_AT_ONCE = 16;
 
 /**
  * Looks at a freshly opened model: sizes of its hooks; whether hooks wired with neutral inputs leave
- * the output bit-equal; whether adding to each hook changes the output; whether later tokens change
+ * all outputs bit-equal; whether adding to each hook changes an output; whether later tokens change
  * earlier positions.
  */
 export async function verify(
   core: Verifiable,
   level: "full" | "identity" | "none",
 ): Promise<Verification> {
+  const { outputs } = core.located;
   const hooks = core.hookNames;
   const writable = hooks.filter((name) => core.isWritable(name));
   const checked = level !== "none";
   const neutral = new Map<string, readonly Slot[]>(
     checked ? writable.map((name) => [name, ["affine", "set"]]) : [],
   );
+  const probe = (rows: readonly (readonly number[])[]): ModelInputs => {
+    const made = core.probeInputs(rows.length);
+    const inputs = Object.keys(made ?? {}).length > 0 ? { inputs: made } : {};
+    return core.readsTokens ? { tokens: rows, ...inputs } : inputs;
+  };
   // One session does all of it: everything readable, and everything wired that is to be checked.
   const look = (
-    tokens: TokenRows,
+    inputs: ModelInputs,
     capture: readonly string[],
     interventions: readonly Intervention[] = [],
-  ) => core.run({ tokens, capture, interventions, neutral, readable: hooks });
+  ) =>
+    core.run({
+      ...inputs,
+      capture: [...capture, ...outputs],
+      interventions,
+      neutral,
+      readable: [...hooks, ...outputs],
+      head: "none",
+    });
 
   // A quantised model's rows disturb each other: its identity is judged one row at a time.
-  const tokens = core.located.batchDependent > 0 ? PROBE.slice(0, 1) : PROBE;
-  const read = await look(tokens, hooks);
+  const alone = core.located.batchDependent > 0;
+  const inputs = probe(alone ? PROBE.slice(0, 1) : PROBE);
+  const read = await look(inputs, hooks);
   const shapes = new Map([...read.cache].map(([name, values]) => [name, values.shape]));
-  if (read.logits) shapes.set(OUTPUT, read.logits.shape);
-  const firstBlock = "blocks.0.hook_resid_post";
-  const both = tokens === PROBE ? read : await look(PROBE, [firstBlock]);
-  const causal = isCausal(both.cache.get(firstBlock)!);
+  const main = read.cache.get(core.located.output ?? "");
+  if (main) shapes.set(OUTPUT, main.shape);
+  const { name: stack } = core.located.main;
+  const firstBlock = `${stack === undefined ? "" : `${stack}.`}blocks.0.hook_resid_post`;
+  const both = alone ? await look(probe(PROBE), [firstBlock]) : read;
+  const first = both.cache.get(firstBlock);
+  const causal = core.readsTokens && first !== undefined && isCausal(first);
   const verified = new Set<string>();
-  if (!checked || !read.logits) {
+  if (!checked || outputs.length === 0) {
     const identity = { state: "unchecked" as const, maxAbsDifference: Number.NaN };
     return { identity, verified, shapes, causal };
   }
-  const plain = await core.runPlain(padTokens(tokens, 0));
+  const plain = await core.runPlain(inputs);
+  const pairs = outputs.map((name) => [plain.get(name)!.data, read.cache.get(name)!.data] as const);
   const identity: IdentityCheck = {
-    state: sameBits(plain.data, read.logits.data) ? "exact" : "close",
-    maxAbsDifference: maxDifference(plain.data, read.logits.data),
+    state: pairs.every(([a, b]) => sameBits(a, b)) ? "exact" : "close",
+    maxAbsDifference: Math.max(...pairs.map(([a, b]) => maxDifference(a, b))),
   };
   for (let start = 0; level === "full" && start < writable.length; start += ROWS_AT_ONCE) {
     // One hook changed in each row; the first row is left alone.
@@ -86,18 +112,20 @@ export async function verify(
         op: { type: "add", value: 0.5 },
         units: [0],
         // Keys that are moved alike at all positions leave the attention where it was.
-        ...(hook.endsWith(".attn.hook_k") || hook.endsWith(".attn.hook_attn_scores")
-          ? { positions: [1] }
-          : {}),
+        ...(/attn\.hook_(k|attn_scores)$/.test(hook) ? { positions: [1] } : {}),
         rows: [i + 1],
       }),
     );
-    const { data } = (await look(rows, [], interventions)).logits!;
-    const size = data.length / rows.length;
-    some.forEach((name, i) => {
-      const row = data.subarray((i + 1) * size, (i + 2) * size);
-      if (maxDifference(data.subarray(0, size), row) > 0) verified.add(name);
-    });
+    const { cache } = await look(probe(rows), [], interventions);
+    for (const output of outputs) {
+      const { data, shape } = cache.get(output)!;
+      if (shape[0] !== rows.length) continue;
+      const size = data.length / rows.length;
+      some.forEach((name, i) => {
+        const row = data.subarray((i + 1) * size, (i + 2) * size);
+        if (maxDifference(data.subarray(0, size), row) > 0) verified.add(name);
+      });
+    }
   }
   return { identity, verified, shapes, causal };
 }
