@@ -26,6 +26,26 @@ export {
   logitLens,
 } from "./toolkit/attribution.ts";
 export {
+  type Circuit,
+  type CircuitEdge,
+  type CircuitNode,
+  circuitOf,
+  circuitText,
+  parseCircuit,
+  readCircuit,
+  writeCircuit,
+} from "./toolkit/circuitFile.ts";
+export {
+  type CircuitOptions,
+  type CompletenessSubset,
+  completeness,
+  type Faithfulness,
+  faithfulness,
+  minimality,
+  type NodeMinimality,
+  type SubsetOptions,
+} from "./toolkit/circuits.ts";
+export {
   type DetectionOptions,
   detectHead,
   detectionPattern,
@@ -36,6 +56,7 @@ export {
   type RepeatedTokensOptions,
   repeatedRandomTokens,
 } from "./toolkit/detectHead.ts";
+export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
   type Answer,
   entropy,
