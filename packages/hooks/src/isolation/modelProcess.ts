@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ArgumentError, InterruptedError, ModelError, type OnProgress } from "@penfield/core";
@@ -24,14 +25,18 @@ function program(): { path: string; execArgv: string[] } {
 
 /** What became of a process, in words. */
 function describeEnd(code: number | null, signal: string | null, lastWords: string): ModelError {
-  const memory = signal === "SIGKILL" || /out of memory|bad_alloc/i.test(lastWords);
+  const words = lastWords.trim();
+  const memory = signal === "SIGKILL" || /out of memory|bad_alloc/i.test(words);
+  const reason = memory
+    ? "It was ended from outside, or memory ran out: smaller batches need less."
+    : signal === null
+      ? `Its last words: ${words.split("\n").at(-1) || "none"}.`
+      : "The runtime crashed in it.";
   return new ModelError(
     `run: expected an answer of the model's process, got its end by ${signal ?? `exit code ${code}`}`,
     {
-      hint: memory
-        ? "It was ended from outside, or memory ran out: smaller batches need less. The next call starts a new process."
-        : "The runtime crashed in it. The next call starts a new process.",
-      ...(lastWords.trim() === "" ? {} : { cause: new Error(lastWords.trim()) }),
+      hint: `${reason} The next call starts a new process.`,
+      ...(words === "" ? {} : { cause: new Error(words) }),
     },
   );
 }
@@ -46,7 +51,7 @@ class Child {
   alive = true;
   /** Ended by us, on purpose. */
   wasKilled = false;
-  readonly ended: Promise<void>;
+  readonly #ended: Promise<void>;
   readonly #process: ChildProcess;
   readonly #onProgress: OnProgress | undefined;
   #pending: Pending | undefined;
@@ -61,17 +66,23 @@ class Child {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     let lastWords = "";
-    this.#process.stderr!.setEncoding("utf8").on("data", (words: string) => {
+    const stderr = this.#process.stderr!;
+    stderr.setEncoding("utf8").on("data", (words: string) => {
       lastWords = (lastWords + words).slice(-LAST_WORDS);
     });
     this.#process.on("message", (message: FromChild) => this.#receive(message));
-    this.ended = new Promise((resolve) => {
+    this.#ended = new Promise((resolve) => {
       const end = (error: ModelError) => {
         this.alive = false;
         this.#settle()?.reject(error);
         resolve();
       };
-      this.#process.once("close", (code, signal) => end(describeEnd(code, signal, lastWords)));
+      // Not "close": it does not come after a disconnection from this side.
+      this.#process.once("exit", async (code, signal) => {
+        this.alive = false;
+        if (!stderr.closed) await once(stderr, "close");
+        end(describeEnd(code, signal, lastWords));
+      });
       this.#process.on("error", (cause) => {
         // Also "could not be killed" and "could not be sent"; then it still lives.
         if (this.#process.pid !== undefined) return;
@@ -119,6 +130,12 @@ class Child {
     this.alive = false;
     this.wasKilled = true;
     if (this.#process.connected) this.#process.disconnect();
+  }
+
+  /** Waits for its end, and keeps this process from ending meanwhile. */
+  async gone(): Promise<void> {
+    this.#hold(true);
+    await this.#ended;
   }
 
   #receive(message: FromChild): void {
@@ -219,7 +236,7 @@ export class ModelProcess {
     if (!child) return;
     if (this.#running) child.kill();
     else child.release();
-    await child.ended;
+    await child.gone();
   }
 
   async #work(): Promise<void> {
