@@ -141,8 +141,8 @@ function check(
     name,
     got: flat(got),
     expected: flat(expected),
-    // A hundred times the change under noise of 1e-13, where that is more than 1e-9.
-    absolute: Math.max(1e-9, 100 * Number(sensitivity ?? 0)),
+    // A hundred times the change under noise of 1e-13, where that is more than 1e-9; params.tol overrides.
+    absolute: Math.max(1e-9, 100 * Number(sensitivity ?? 0), tolerance),
     relative: Math.max(1e-6, tolerance),
     largerTolerance: true,
   };

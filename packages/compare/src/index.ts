@@ -9,6 +9,12 @@ export {
 } from "./registry.ts";
 export { calcRdm, type RdmMethod, type RdmOptions } from "./rsa/calcRdm.ts";
 export {
+  type CompareOptions,
+  compareRdms,
+  RDM_COMPARISONS,
+  type RdmComparison,
+} from "./rsa/compareRdms.ts";
+export {
   type CrossnobisOptions,
   type CrossValidatedOptions,
   crossnobisRdm,
@@ -65,3 +71,4 @@ export {
   type UnbalancedOptions,
   unbalancedRdm,
 } from "./rsa/unbalanced.ts";
+export type { SigmaK } from "./rsa/whiten.ts";

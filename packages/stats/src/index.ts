@@ -6,6 +6,14 @@ export {
 } from "./bootstrap.ts";
 export { pearson, pearsonColumns, spearman } from "./correlation.ts";
 export { mean, quantile, standardDeviation, variance } from "./descriptive.ts";
+export {
+  kendallTau,
+  kendallTauA,
+  kendallTauB,
+  type Presorted,
+  presort,
+  type TauVariant,
+} from "./kendall.ts";
 export { benjaminiHochberg, bonferroni } from "./multiple.ts";
 export {
   type PermutationResult,

@@ -28,7 +28,7 @@ export interface Searchlights {
  * @param options.threshold - The least share of a ball that lies inside the mask. Default 1.
  * @param options.truncate - Leave voxels outside the mask out of the balls. Default false: with a threshold below 1 balls
  *   then hold voxels outside the mask (where data are often zero).
- * @returns Centres in row-major order; neighbours ascending in y, then x, then z (the order of rsatoolbox).
+ * @returns Centres in row-major order; neighbours ascending.
  * @throws {ShapeError} if the mask is not of that shape.
  * @throws {ArgumentError} if the radius is not above 0 or the threshold outside 0..1.
  *
@@ -93,8 +93,8 @@ function ballOffsets(radius: number): [number, number, number][] {
   const reach = Math.ceil(radius);
   const steps = Array.from({ length: 2 * reach + 1 }, (_, i) => i - reach);
   const out: [number, number, number][] = [];
-  for (const dy of steps) {
-    for (const dx of steps) {
+  for (const dx of steps) {
+    for (const dy of steps) {
       for (const dz of steps) {
         if (Math.sqrt(dx * dx + dy * dy + dz * dz) < radius) out.push([dx, dy, dz]);
       }

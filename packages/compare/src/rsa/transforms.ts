@@ -44,7 +44,7 @@ export const sqrtRdms = (from: Rdms): Rdms =>
  * positiveRdms(rdms([[4, -1, 9]])).data.join(" ") // => "4 0 9"
  */
 export const positiveRdms = (from: Rdms): Rdms =>
-  mapRows(from, (values) => values.map((v) => (v > 0 ? v : 0)));
+  mapRows(from, (values) => values.map((v) => Math.max(0, v)));
 
 /**
  * Each RDM scaled to 0..1. An RDM whose dissimilarities are all equal becomes NaN.
@@ -170,7 +170,7 @@ export type TopologicalTransform =
 /**
  * The geo-topological transform of topological RSA (tRSA): ranks scaled to 0..1, then thresholds or a soft step.
  *
- *   piecewise   0 below low, 1 above high, linear between         (defaults .2 and .8)
+ *   piecewise   0 below the quantile low of the ranks, 1 above high, linear between   (defaults .2 and .8)
  *   sigmoid     1 / (1 + exp(-slope (x - centre)))                (defaults 10 and .5)
  *
  * @param from - RDMs; each is transformed on its own.
@@ -189,7 +189,15 @@ export function topologicalRdms(
   if (transform.kind === "piecewise") {
     const { low = 0.2, high = 0.8 } = transform;
     checkQuantiles("topologicalRdms", low, high);
-    return transformRdms(ranks, (x) => clamp((x - low) / (high - low)));
+    return mapRows(ranks, (values) => {
+      if (values.length === 0) return values;
+      const bottom = quantile(values, low);
+      const top = quantile(values, high);
+      // Where ties put both quantiles on one rank, what lies on it counts as near.
+      return values.map((x) =>
+        top > bottom ? clamp((x - bottom) / (top - bottom)) : Number(x > top),
+      );
+    });
   }
   const { slope = 10, centre = 0.5 } = transform;
   return transformRdms(ranks, (x) => 1 / (1 + Math.exp(-slope * (x - centre))));
@@ -207,31 +215,39 @@ export type GeodesicGraph =
  *
  * @param from - RDMs; each is transformed on its own.
  * @param graph - Which pairs are joined.
+ * @param options.compat - `reference` loses the pair of lowest rank (its edge has length 0) and, of `nearest`, takes the
+ *   pair i < j only if j is near i, so that the graph depends on the order of conditions. Default `exact`.
  * @returns Ranks from 1; pairs that no path joins share the highest.
  * @throws {ArgumentError} if p is outside 0..1 or k is not within 1..nConditions - 1.
- * @throws {DataError} if an RDM has NaN.
+ * @throws {DataError} if an RDM has NaN or does not vary.
  *
  * Cost: n^3 per RDM.
- * Source: Lin & Kriegeskorte (2024), PNAS 121:e2317881121.
+ * Source: Lin & Kriegeskorte (2024), PNAS 121:e2317881121; `reference`: their published code.
  *
  * @example
- * geodesicRankRdms(rdms([[1, 5, 6, 2, 4, 3]]), { kind: "shortest", p: 0.5 }).data.join(" ") // => "1 4 6 2 5 3"
+ * geodesicRankRdms(rdms([[1, 5, 6, 2, 4, 3]]), { kind: "shortest", p: 0.5 }).data.join(" ") // => "1 3 6 2 5 4"
  */
-export function geodesicRankRdms(from: Rdms, graph: GeodesicGraph): Rdms {
+export function geodesicRankRdms(
+  from: Rdms,
+  graph: GeodesicGraph,
+  { compat = "exact" }: { compat?: "exact" | "reference" } = {},
+): Rdms {
   const n = from.nConditions;
   if (graph.kind === "shortest" ? !(graph.p >= 0 && graph.p <= 1) : !isWithin(graph.k, 1, n - 1)) {
     throw new ArgumentError(
       `geodesicRankRdms: expected ${graph.kind === "shortest" ? "p within 0..1" : `k within 1..${n - 1}`}, got ${graph.kind === "shortest" ? graph.p : graph.k}`,
     );
   }
+  const oneWay = compat === "reference";
   return mapRows(minmaxRdms(rankRdms(from)), (values, k) => {
     if (values.length < from.nPairs) {
       throw new DataError(
         `geodesicRankRdms: expected an RDM without NaN that varies, got RDM ${k}`,
       );
     }
-    const edges = graph.kind === "shortest" ? below(values, graph.p) : nearest(values, graph.k);
-    return rankData(shortestPaths(edges));
+    const edges =
+      graph.kind === "shortest" ? below(values, graph.p) : nearest(values, graph.k, oneWay);
+    return rankData(shortestPaths(oneWay ? edges.map((v) => (v === 0 ? Infinity : v)) : edges));
   });
 }
 
@@ -243,14 +259,19 @@ function below(values: Float64Array, p: number): Float64Array {
   return values.map((v) => (v > longest ? Infinity : v));
 }
 
-function nearest(values: Float64Array, k: number): Float64Array {
+/** Edges to the k nearest, of equally near ones those that come first. */
+function nearest(values: Float64Array, k: number, oneWay: boolean): Float64Array {
   const { data, nRows: n } = squareRdm(values, Infinity);
-  const reach = Array.from({ length: n }, (_, i) => data.slice(i * n, (i + 1) * n).sort()[k - 1]!);
+  const isNear = Array.from({ length: n }, (_, i) => {
+    const order = Array.from({ length: n }, (_, j) => j);
+    order.sort((a, b) => data[i * n + a]! - data[i * n + b]! || a - b);
+    return new Set(order.filter((j) => j !== i).slice(0, k));
+  });
   const out = values.slice();
   let at = 0;
   for (let i = 0; i < n; i++) {
     for (let j = i + 1; j < n; j++, at++) {
-      if (out[at]! > reach[i]! && out[at]! > reach[j]!) out[at] = Infinity;
+      if (!isNear[i]!.has(j) && (oneWay || !isNear[j]!.has(i))) out[at] = Infinity;
     }
   }
   return out;
