@@ -56,6 +56,15 @@ export {
   type RepeatedTokensOptions,
   repeatedRandomTokens,
 } from "./toolkit/detectHead.ts";
+export {
+  type AttributionPatchOptions,
+  type AttributionPatchResult,
+  attributionPatch,
+  type DifferenceAxis,
+  type FiniteDifferenceOptions,
+  type FiniteDifferenceResult,
+  finiteDifference,
+} from "./toolkit/finiteDifference.ts";
 export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
   type Answer,
