@@ -46,6 +46,12 @@ export {
   type SubsetOptions,
 } from "./toolkit/circuits.ts";
 export {
+  type CompositionMode,
+  eigenvaluePositivity,
+  headLabel,
+  neuronLabel,
+} from "./toolkit/composition.ts";
+export {
   type DetectionOptions,
   detectHead,
   detectionPattern,
@@ -56,6 +62,7 @@ export {
   type RepeatedTokensOptions,
   repeatedRandomTokens,
 } from "./toolkit/detectHead.ts";
+export { FactoredMatrix, type FactoredSvd } from "./toolkit/factored.ts";
 export {
   type AttributionPatchOptions,
   type AttributionPatchResult,
