@@ -8,9 +8,9 @@ export {
   type MatmulOptions,
   type MatrixBatch,
 } from "./linalg.ts";
-export { type Matrix, matrix, matrixOf } from "./matrix.ts";
+export { type Matrix, matrix, matrixOf, transpose } from "./matrix.ts";
 export { polarFactor, polarFactors } from "./polarFactor.ts";
 export { type Qr, qr } from "./qr.ts";
-export { nuclearNorm, singularValues, svd, transpose } from "./svd.ts";
+export { nuclearNorm, singularValues, svd } from "./svd.ts";
 export { type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
 export { type ThinSvd, thinSvd } from "./thinSvd.ts";

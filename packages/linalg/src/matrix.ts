@@ -44,6 +44,21 @@ export function matrixOf(tensor: Tensor<readonly [string, string]>): Matrix {
   return matrix(tensor.data, tensor.shape[0], tensor.shape[1]);
 }
 
+/**
+ * Rows as columns. Copy, float64.
+ *
+ * @example
+ * transpose(matrix(Float64Array.of(1, 2, 3, 4, 5, 6), 2, 3)).data.join(" ") // => "1 4 2 5 3 6"
+ */
+export function transpose(a: Matrix): Matrix<Float64Array> {
+  const { nRows, nColumns } = a;
+  const data = new Float64Array(a.data.length);
+  for (let i = 0; i < nRows; i++) {
+    for (let j = 0; j < nColumns; j++) data[j * nRows + i] = a.data[i * nColumns + j]!;
+  }
+  return { data, nRows: nColumns, nColumns: nRows };
+}
+
 /** The values as float64; the same array if they are already. */
 export function asFloat64(data: FloatArray): Float64Array {
   return data instanceof Float64Array ? data : Float64Array.from(data);

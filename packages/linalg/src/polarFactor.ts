@@ -1,7 +1,9 @@
 import { ShapeError } from "@penfield/core";
 import { type GraphNode, graphModel } from "./graphModel.ts";
 import type { Linalg, MatrixBatch } from "./linalg.ts";
-import { asFloat64, checkFinite, type Matrix } from "./matrix.ts";
+import { asFloat64, checkFinite, type Matrix, transpose } from "./matrix.ts";
+import { qr } from "./qr.ts";
+import { symmetricEigen } from "./symmetricEigen.ts";
 import { thinSvd } from "./thinSvd.ts";
 
 /** Orthogonal factors, and whether they are what they should be. */
@@ -77,10 +79,36 @@ export async function polarFactors(a: MatrixBatch, linalg: Linalg): Promise<Matr
   const size = a.nRows * a.nColumns;
   for (let i = 0; i < a.count; i++) {
     if (result.departure[i]! < CONVERGED) continue;
-    const one = a.data.subarray(i * size, (i + 1) * size);
-    data.set(factorBySvd({ data: one, nRows: a.nRows, nColumns: a.nColumns }).data, i * size);
+    const part = (from: Float64Array) => ({
+      data: from.slice(i * size, (i + 1) * size),
+      nRows: a.nRows,
+      nColumns: a.nColumns,
+    });
+    data.set((await completed(part(a.data), part(data), linalg)).data, i * size);
   }
   return result.factors;
+}
+
+/** The factor of a rank-deficient matrix, from what the passes gave: v are eigenvectors of w^T a, and w v orthonormal where it has length. */
+async function completed(
+  a: Matrix<Float64Array>,
+  w: Matrix<Float64Array>,
+  linalg: Linalg,
+): Promise<Matrix<Float64Array>> {
+  if (Math.min(a.nRows, a.nColumns) <= SMALL) return factorBySvd(a);
+  if (a.nRows < a.nColumns) {
+    return transpose(await completed(transpose(a), transpose(w), linalg));
+  }
+  const h = await linalg.matmul(w, a, { transposeA: true });
+  const p = a.nColumns;
+  for (let i = 0; i < p; i++) {
+    for (let j = 0; j < i; j++) {
+      h.data[i * p + j] = (h.data[i * p + j]! + h.data[j * p + i]!) / 2;
+    }
+  }
+  const { vectors } = symmetricEigen(h);
+  const { q } = qr(await linalg.matmul(w, vectors, { transposeB: true }));
+  return linalg.matmul(q, vectors);
 }
 
 /**

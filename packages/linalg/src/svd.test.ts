@@ -5,10 +5,10 @@ import { afterAll, describe, expect, test } from "vitest";
 import { cholesky, solveTriangular } from "./cholesky.ts";
 import { eigenvalues } from "./eigenvalues.ts";
 import { createLinalg } from "./linalg.ts";
-import { type Matrix, matrix } from "./matrix.ts";
+import { type Matrix, matrix, transpose } from "./matrix.ts";
 import { polarFactor, polarFactors, polarSchedule } from "./polarFactor.ts";
 import { qr } from "./qr.ts";
-import { nuclearNorm, singularValues, svd, transpose } from "./svd.ts";
+import { nuclearNorm, singularValues, svd } from "./svd.ts";
 import { thinSvd } from "./thinSvd.ts";
 
 const linalg = createLinalg({ threads: 1 });

@@ -1,6 +1,6 @@
 import { ShapeError } from "@penfield/core";
 import type { Linalg } from "./linalg.ts";
-import { asFloat64, checkFinite, type Matrix } from "./matrix.ts";
+import { asFloat64, checkFinite, type Matrix, transpose } from "./matrix.ts";
 import { type PolarFactors, polarPass } from "./polarFactor.ts";
 import { qr } from "./qr.ts";
 import { symmetricEigen } from "./symmetricEigen.ts";
@@ -139,16 +139,6 @@ async function polarAndSquare(
 /** Columns made orthonormal from the first on, signs kept; columns without length become whatever is left. */
 function orthonormal(u: Matrix<Float64Array>): Matrix<Float64Array> {
   return qr(u).q;
-}
-
-/** Rows as columns. Copy. */
-export function transpose(a: Matrix): Matrix<Float64Array> {
-  const { nRows, nColumns } = a;
-  const data = new Float64Array(a.data.length);
-  for (let i = 0; i < nRows; i++) {
-    for (let j = 0; j < nColumns; j++) data[j * nRows + i] = a.data[i * nColumns + j]!;
-  }
-  return { data, nRows: nColumns, nColumns: nRows };
 }
 
 function sum(values: Float64Array): number {
