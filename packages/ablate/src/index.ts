@@ -1,3 +1,4 @@
+export { type AblateOptions, type AblateResult, ablate, resampleRows } from "./ablate.ts";
 export { type AblationMapOptions, ablationMap, type RowMetric } from "./ablationMap.ts";
 export {
   type DissociationCell,
