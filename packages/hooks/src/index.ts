@@ -121,6 +121,19 @@ export {
   pathPatch,
   pathPatchSweep,
 } from "./toolkit/pathPatching.ts";
+export {
+  type FeatureAttribution,
+  type FeatureClamp,
+  featureLogitAttribution,
+  loadSae,
+  runWithSae,
+  Sae,
+  type SaeArchitecture,
+  type SaeConfig,
+  type SaeRun,
+  type SaeRunOptions,
+  type SaeWeights,
+} from "./toolkit/sae.ts";
 export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
 export type { ModelConfig, StackConfig } from "./transformer/config.ts";
 export {

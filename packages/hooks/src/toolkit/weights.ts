@@ -100,7 +100,8 @@ export interface UnembedWeights {
  * part of the matrix; a norm in between (OLMo 2) is not. A multiplier or a norm between a branch's
  * matrix and the residual stream (Granite, Gemma 2) is not part of `W_O` and `W_out`.
  *
- * Quantised weights are widened: (code - zero point) times scale.
+ * Quantised weights are widened: (code - zero point) times scale. In a model with several stacks of
+ * blocks the weights are those of the stack that makes the output (the decoder).
  */
 export class ModelWeights {
   readonly #core: ModelCore;
@@ -220,7 +221,7 @@ export class ModelWeights {
 
   /** The matrix and bias that make the values at a hook, in the hook's own order. */
   #reader(part: string, layer: number): Promise<{ weight: HookValues; bias: HookValues }> {
-    const gated = this.#has("mlp.hook_pre_linear", layer);
+    const gated = this.#find("mlp.hook_pre_linear", layer) !== undefined;
     if (part === "gate" && !gated) {
       throw new ModelError("ModelWeights: the model has no W_gate: its MLPs are not gated", {
         hint: "W_in is what their neurons read.",
@@ -399,8 +400,7 @@ export class ModelWeights {
    * vectors are added. Undefined where a norm follows them, so that they cannot be told apart.
    */
   async embedding(): Promise<{ scale: number; positions: boolean } | undefined> {
-    const { located } = this.#core;
-    const embed = located.hooks.find((h) => h.kind === "hook_embed")?.tensor;
+    const embed = this.#find("hook_embed", undefined);
     if (!embed) return undefined;
     const path = readPath(this.#dequantized().index, embed, this.#tensor("hook_resid_pre", 0));
     if (path.some((s) => s.kind !== "scale" && s.kind !== "sum" && s.kind !== "add"))
@@ -440,20 +440,22 @@ export class ModelWeights {
     return number;
   }
 
-  #has(kind: HookKind, layer: number): boolean {
-    return this.#core.located.hooks.some((h) => h.kind === kind && h.layer === layer);
+  /** A hook's tensor; in a model with several stacks of blocks, of the one that makes the output. */
+  #find(kind: HookKind, layer: number | undefined): string | undefined {
+    const { hooks, main } = this.#core.located;
+    return hooks.find((h) => h.kind === kind && h.layer === layer && h.stack === main.name)?.tensor;
   }
 
   #tensor(kind: HookKind, layer: number): string {
-    const hook = this.#core.located.hooks.find((h) => h.kind === kind && h.layer === layer);
-    if (hook) return hook.tensor;
-    throw new HookPointError(`ModelWeights: the model has no blocks.${layer}.${kind}`);
+    const tensor = this.#find(kind, layer);
+    if (tensor !== undefined) return tensor;
+    const { name } = this.#core.located.main;
+    throw new HookPointError(`ModelWeights: the model has no ${hookName(kind, layer, name)}`);
   }
 
   async #embedTable(): Promise<string> {
-    const { hooks } = this.#core.located;
     const { index } = this.#dequantized();
-    const embed = hooks.find((h) => h.kind === "hook_embed")?.tensor;
+    const embed = this.#find("hook_embed", undefined);
     // A table in 8 bits whose rows are widened after the look-up has no hook in some exports.
     const number = embed === undefined ? lookUpOfTokens(index) : index.producer.get(embed);
     if (number === undefined) throw new ModelError("ModelWeights: no token vectors were found");
@@ -461,9 +463,9 @@ export class ModelWeights {
   }
 
   async #positionTable(): Promise<string> {
-    const { hooks } = this.#core.located;
     const { index } = this.#dequantized();
-    const embed = hooks.find((h) => h.kind === "hook_embed")!.tensor;
+    const embed = this.#find("hook_embed", undefined);
+    if (embed === undefined) throw new ModelError("ModelWeights: no token vectors were found");
     const path = readPath(index, embed, this.#tensor("hook_resid_pre", 0));
     const tables = path.flatMap((step) => {
       let at = step.kind === "sum" ? step.tensor : "";
