@@ -1,7 +1,7 @@
 import { HookPointError } from "@penfield/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { axesOf, hookAliases, hookName } from "./hookPoint.ts";
+import { axesOf, hookAliases, hookName, nearestNames, PLAIN_AXES } from "./hookPoint.ts";
 import { getActName, matchesHook } from "./index.ts";
 
 describe("names", () => {
@@ -15,12 +15,30 @@ describe("names", () => {
   });
 
   test("every kind has a name in a block; some have one of version 3", () => {
-    for (const kind of Object.keys(axesOf) as (keyof typeof axesOf)[]) {
+    for (const kind of Object.keys(PLAIN_AXES) as (keyof typeof PLAIN_AXES)[]) {
       expect(hookName(kind, 2)).toBe(`blocks.2.${kind}`);
       for (const alias of hookAliases(kind, 2)) expect(alias).toMatch(/^blocks\.2\./);
       expect(hookAliases(kind, undefined)).toEqual([]);
     }
     expect(hookAliases("hook_resid_post", 5)).toEqual(["blocks.5.hook_out"]);
+    expect(axesOf("mlp.experts.3.hook_post")).toEqual(["batch", "routed_token", "d_mlp"]);
+  });
+
+  test("in a model with several stacks the stack comes first; an encoder-decoder's names of TransformerLens are aliases", () => {
+    expect(hookName("hook_resid_post", 3, "decoder")).toBe("decoder.blocks.3.hook_resid_post");
+    expect(hookName("hook_embed", undefined, "text")).toBe("text.hook_embed");
+    expect(hookAliases("hook_resid_post", 3, "encoder")).toEqual([
+      "encoder.blocks.3.hook_out",
+      "encoder.3.hook_resid_post",
+    ]);
+    expect(getActName("z", 1, "decoder")).toBe("decoder.blocks.1.attn.hook_z");
+  });
+
+  test("a misspelt name is answered with those that are like it, the likest first", () => {
+    const names = ["blocks.0.hook_resid_post", "blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"];
+    expect(nearestNames("blocks.0.hook_resid_pos", names)).toEqual([names[0], names[1]]);
+    expect(nearestNames("blocks.1.attn.hook_zz", names)).toEqual([names[2]]);
+    expect(nearestNames("something else altogether", names)).toEqual([]);
   });
 });
 

@@ -25,8 +25,13 @@ export type HookKind =
   | "mlp.hook_pre"
   | "mlp.hook_pre_linear"
   | "mlp.hook_post"
+  | "mlp.hook_gate"
   | "mlp.hook_expert_weights"
+  | `mlp.experts.${number}.${ExpertPart}`
   | "tensor";
+
+/** Inside one expert of a mixture: its neurons, on the tokens that were sent to it. */
+export type ExpertPart = "hook_pre" | "hook_pre_linear" | "hook_post";
 
 /** A place in a model where values can be read, and mostly also changed. */
 export interface HookPoint {
@@ -56,8 +61,16 @@ const RESIDUAL = ["batch", "pos", "d_model"];
 const ATTENTION = ["batch", "head_index", "dest_pos", "src_pos"];
 const PER_HEAD = ["batch", "pos", "head_index", "d_head"];
 
-/** Axis names of each kind, as TransformerLens calls them. */
-export const axesOf: Record<HookKind, readonly string[]> = {
+/** Kinds of hook points but those of single experts. */
+export type PlainHookKind = Exclude<HookKind, `mlp.experts.${string}`>;
+
+/** Axis names of a kind, as TransformerLens calls them. */
+export function axesOf(kind: HookKind): readonly string[] {
+  // An expert sees some of the tokens of the whole batch, one after the other.
+  return PLAIN_AXES[kind as PlainHookKind] ?? ["batch", "routed_token", "d_mlp"];
+}
+
+export const PLAIN_AXES: Record<PlainHookKind, readonly string[]> = {
   hook_embed: RESIDUAL,
   hook_resid_pre: RESIDUAL,
   hook_resid_mid: RESIDUAL,
@@ -81,6 +94,7 @@ export const axesOf: Record<HookKind, readonly string[]> = {
   "mlp.hook_pre": ["batch", "pos", "d_mlp"],
   "mlp.hook_pre_linear": ["batch", "pos", "d_mlp"],
   "mlp.hook_post": ["batch", "pos", "d_mlp"],
+  "mlp.hook_gate": ["batch", "pos", "expert"],
   "mlp.hook_expert_weights": ["batch", "pos", "expert"],
   tensor: [],
 };

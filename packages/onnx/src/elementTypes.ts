@@ -16,7 +16,12 @@ const BOOLEAN = new Set([
 ]);
 const WHOLE = new Set(["Shape", "Size", "NonZero", "ArgMax", "ArgMin"]);
 /** Operators whose output has the type of another input than the first. */
-const TYPED_BY_INPUT: Record<string, number> = { Where: 1, DequantizeLinear: 1 };
+const TYPED_BY_INPUT: Record<string, number> = {
+  Where: 1,
+  DequantizeLinear: 1,
+  EmbedLayerNormalization: 2,
+  GatherBlockQuantized: 2,
+};
 
 /**
  * The element type of every tensor of a graph, as ONNX codes, from the declared inputs and weights

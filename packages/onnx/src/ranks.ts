@@ -89,7 +89,10 @@ function outputRank(
       const value = attribute(node, "value")?.t;
       return value ? value.dims.length : attribute(node, "value_ints") ? 1 : 0;
     }
+    case "EmbedLayerNormalization":
+      return 3;
     case "Gather":
+    case "GatherBlockQuantized":
       return first === undefined || rank(1) === undefined ? undefined : first - 1 + rank(1)!;
     case "Reshape":
     case "Expand":
@@ -134,7 +137,10 @@ function lengthOf(
     case "Cast":
     case "Identity":
       return inner(node.input[0]);
+    case "EmbedLayerNormalization":
+      return 3;
     case "Gather":
+    case "GatherBlockQuantized":
       return ranks.get(node.input[1] ?? "") === 1 ? inner(node.input[1]) : undefined;
     default:
       return undefined;

@@ -1,10 +1,12 @@
 import { attribute, elementType, intAttribute, type NodeProto } from "@penfield/onnx";
 import type { HookKind } from "../hookPoint.ts";
-import { ACTIVATION, FUSED_ATTENTION, type GraphView } from "./graphView.ts";
+import { ACTIVATION, FUSED_ATTENTION, type GraphView, SHAPE_ONLY } from "./graphView.ts";
 import type { LocatedHook } from "./locate.ts";
 import { productWithValues, type Writer } from "./residualStreams.ts";
 
-type HookExtra = Partial<Pick<LocatedHook, "writable" | "reason" | "layout" | "nHeads" | "type">>;
+type HookExtra = Partial<
+  Pick<LocatedHook, "writable" | "reason" | "layout" | "nHeads" | "headsAs" | "type" | "flattened">
+>;
 
 /** Takes down a hook of the block at hand. */
 export type AddHook = (kind: HookKind, tensor: string, extra?: HookExtra) => void;
@@ -52,8 +54,12 @@ export function addAttention(view: GraphView, attn: Writer, add: AddHook): void 
     if (!transpose) return;
     // Queries, keys and values that are turned together are told apart only afterwards (NeoX).
     const together = found.some((other, j) => j !== i && other?.transpose === transpose);
-    if (!together) add(kind, headsOf(view, transpose.input[0]!), { layout: "bphd" });
-    else if (inner) add(kind, inner, { layout: "bhpd" });
+    if (!together) {
+      const heads = headsOf(view, transpose.input[0]!);
+      const projected = projectedBefore(view, heads);
+      if (projected === undefined) add(kind, heads, { layout: "bphd" });
+      else add(kind, projected, { layout: "flat", headsAs: heads });
+    } else if (inner) add(kind, inner, { layout: "bhpd" });
   });
 }
 
@@ -94,6 +100,9 @@ function addFusedAttention(view: GraphView, node: NodeProto, attn: Writer, add: 
 /** What a fused operator's scores and patterns are called; they are tensors only where asked for. */
 export const FUSED_SCORES = "::scores";
 export const FUSED_PATTERN = "::pattern";
+/** Whether a tensor is what a fused operator returns of its inside. */
+export const isFusedRead = (tensor: string): boolean =>
+  tensor.endsWith(FUSED_SCORES) || tensor.endsWith(FUSED_PATTERN);
 const RETURNS_SCORES = new Set(["MultiHeadAttention", "GroupQueryAttention"]);
 
 /** The projection's output that an operand comes from: before a rotation or a norm that stands between. */
@@ -115,7 +124,9 @@ function projectionOf(view: GraphView, operand: string): string | undefined {
 
 /** Where a projection is first seen as heads: before a norm or a rotation that stands between. */
 function headsOf(view: GraphView, tensor: string): string {
-  let first = tensor;
+  const found = { reshaped: tensor, selected: tensor };
+  const earlier = (a: string, b: string) =>
+    b === tensor || view.rankOf(a) < view.rankOf(b) ? a : b;
   const seen = new Set<string>();
   const stack = [tensor];
   while (stack.length > 0) {
@@ -124,13 +135,47 @@ function headsOf(view: GraphView, tensor: string): string {
     if (!node || seen.has(at) || view.isLinear(node)) continue;
     seen.add(at);
     const ofWeights = view.back(at, "", (n) => view.isLinear(n)).ends.length > 0;
-    if (node.opType === "Reshape" && view.ranks.get(at) === 4 && ofWeights) {
-      if (first === tensor || view.rankOf(at) < view.rankOf(first)) first = at;
+    if (view.ranks.get(at) === 4 && ofWeights) {
+      if (node.opType === "Reshape") found.reshaped = earlier(at, found.reshaped);
+      if (PICKS.has(node.opType)) found.selected = earlier(at, found.selected);
     }
     stack.push(...view.activationInputs(node));
   }
-  return first;
+  // A packed projection is seen with heads before it is told apart: then by what picks its part.
+  return found.reshaped === tensor ? found.selected : found.reshaped;
 }
+
+const PICKS = new Set(["Split", "Squeeze", "Gather"]);
+
+/**
+ * The projection's own output, if something else than its bias comes between it and the tensor with
+ * heads (OPT scales queries, OLMo 2 normalises them): hooks are the projections.
+ */
+function projectedBefore(view: GraphView, heads: string): string | undefined {
+  const { ends } = view.back(heads, "", (node) => view.isLinear(node));
+  if (ends.length !== 1) return undefined;
+  let at = view.node(ends[0]!).output[0]!;
+  const step = (...ops: readonly string[]): void => {
+    const readers = view.readersOf(at).filter((n) => n.opType !== "Shape");
+    const [next] = readers;
+    const alone = next !== undefined && view.activationInputs(next).length === 1;
+    if (readers.length === 1 && alone && ops.includes(next.opType)) at = next.output[0]!;
+  };
+  // A product of integers becomes numbers by a cast and a scale.
+  if (view.node(ends[0]!).opType === "MatMulInteger") {
+    step("Cast");
+    step("Mul");
+  }
+  step("QuantizeLinear");
+  step("DequantizeLinear");
+  step("Add");
+  const rest = view.between(at, heads).map((n) => view.node(n).opType);
+  // Of a packed matrix's output a part alone is the projection.
+  if (rest.some((op) => SELECTS.has(op))) return undefined;
+  return rest.every((op) => SHAPE_ONLY.has(op) || op === "Transpose") ? undefined : at;
+}
+
+const SELECTS = new Set(["Split", "Slice", "Gather"]);
 
 const SPLITS_HEADS = new Set(["0,2,1,3", "0,2,3,1"]);
 
@@ -166,6 +211,35 @@ function splitIntoHeads(
   }
   const [transpose, ...others] = found;
   return transpose && others.length === 0 ? { transpose, inner: parts.get(transpose) } : undefined;
+}
+
+/**
+ * Adds the hooks of a mixture of experts: the router's scores, and each expert's neurons.
+ *
+ * @returns Whether the experts are gated.
+ */
+export function addExperts(view: GraphView, writers: readonly Writer[], add: AddHook): boolean {
+  const isExpert = ({ inside }: Writer) => inside.some((n) => view.isLinear(view.node(n)));
+  for (const { node } of writers.filter((w) => !isExpert(w))) {
+    const scores = view.linearOutput(node);
+    const softmax = view.readersOf(scores).find((n) => n.opType === "Softmax");
+    // A single gate of a shared expert is no router.
+    if (!softmax) continue;
+    add("mlp.hook_gate", scores);
+    add("mlp.hook_expert_weights", softmax.output[0]!);
+  }
+  let gated = false;
+  writers.filter(isExpert).forEach((expert, number) => {
+    const routed = expert.inside.some((n) => view.node(n).opType === "Gather");
+    gated =
+      addMlp(view, expert, (kind, tensor, extra) =>
+        add(kind.replace("mlp.", `mlp.experts.${number}.`) as HookKind, tensor, {
+          ...extra,
+          ...(routed ? { layout: "routed", flattened: false } : {}),
+        }),
+      ) || gated;
+  });
+  return gated;
 }
 
 /** Adds the hooks of an MLP; returns whether it is gated. */

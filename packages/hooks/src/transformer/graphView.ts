@@ -249,9 +249,15 @@ export class GraphView {
     return (
       (node.opType === "Gather" || node.opType === "GatherBlockQuantized") &&
       this.index.isConstant(table) &&
-      this.isFloat(node.output[0]!) &&
+      (this.isFloat(node.output[0]!) || this.#isCode(table)) &&
       !this.index.isConstant(picks)
     );
+  }
+
+  /** Whether a table holds numbers in eight bits. */
+  #isCode(table: string): boolean {
+    const type = this.types.get(table);
+    return type === elementType.uint8 || type === elementType.int8;
   }
 
   isFloat(tensor: string): boolean {
@@ -271,17 +277,23 @@ export class GraphView {
       }
     });
     const [first] = lookUps.sort((a, b) => this.index.rank[a]! - this.index.rank[b]!);
-    return first === undefined ? undefined : this.node(first).output[0];
+    const found = first === undefined ? undefined : this.node(first).output[0]!;
+    const reader = found === undefined ? undefined : this.readersOf(found)[0];
+    return reader?.opType === "DequantizeLinear" ? reader.output[0] : found;
   }
 
-  /** The graph inputs that a tensor is computed from. */
+  /** The graph inputs that a tensor is computed from, token ids included. */
   inputsOf(tensor: string): string[] {
-    const reads = new Set(
-      this.back(tensor, "")
-        .nodes.flatMap((number) => this.node(number).input)
-        .concat(tensor),
-    );
-    return this.index.graph.input.map((v) => v.name).filter((name) => reads.has(name));
+    const seen = new Set<string>();
+    const stack = [tensor];
+    while (stack.length > 0) {
+      const at = stack.pop()!;
+      if (seen.has(at)) continue;
+      this.#count();
+      seen.add(at);
+      stack.push(...(this.producerOf(at)?.input ?? []));
+    }
+    return this.index.graph.input.map((v) => v.name).filter((name) => seen.has(name));
   }
 
   /** Tensors that learnt weights have gone into: hidden states, not masks or position codes. */

@@ -180,9 +180,11 @@ function derivedTensor(name: string, info: ValueInfoProto, source: FeedSource): 
     }
   }
   if (name === "encoder_attention_mask") {
-    const states = source.inputs["encoder_hidden_states"]?.shape;
+    const cache = Object.entries(source.inputs).find(([n]) => n.includes(".encoder."))?.[1].shape;
+    const states = source.inputs["encoder_hidden_states"]?.shape ?? cache;
     if (states) {
-      const [rows = 0, places = 0] = states;
+      const rows = states[0] ?? 0;
+      const places = (states.length === 4 ? states[2] : states[1]) ?? 0;
       return wholeTensor(type, new BigInt64Array(rows * places).fill(1n), [rows, places]);
     }
   }
@@ -266,8 +268,13 @@ export function probeInputs(
   };
   const rng = createRng(0);
   const found: Record<string, ModelInput> = {};
+  // Decoders of later steps read the keys and values of the encoder from their cache.
+  const heads = number("decoder_attention_heads", "num_heads", "num_attention_heads", "d_model");
+  const width = number("d_kv") ?? (number("d_model", "hidden_size") ?? 0) / (heads ?? 1);
+  const isEncoderCache = (name: string) => /^past_key_values\.\d+\.encoder\./.test(name);
   for (const info of model.graph!.input) {
-    const wanted = sizesOf[info.name]?.();
+    const cached = isEncoderCache(info.name) ? [nRows, heads, 3, width] : undefined;
+    const wanted = sizesOf[info.name]?.() ?? cached;
     if (!wanted) continue;
     const declared = declaredDims(info);
     const shape = wanted.map((size, i) => {

@@ -1,9 +1,10 @@
 import { ModelError } from "@penfield/core";
 import { elementType, type GraphIndex, indexGraph, type ModelProto } from "@penfield/onnx";
 import type { HookKind } from "../hookPoint.ts";
-import { addAttention, addMlp } from "./branchHooks.ts";
+import { addAttention, addExperts, addMlp } from "./branchHooks.ts";
 import { GraphView, POINTWISE } from "./graphView.ts";
-import { findStreams, isNormOf, type Stream } from "./residualStreams.ts";
+import { LOOK_UP } from "./normalizeGraph.ts";
+import { codesOf, findStreams, isNormOf, type Stream } from "./residualStreams.ts";
 
 /** A tensor that a hook point names, as it was found in the graph. */
 export interface LocatedHook {
@@ -18,11 +19,14 @@ export interface LocatedHook {
   readonly flattened: boolean;
   /**
    * How heads lie in the tensor: as an axis before the head's values, as one before the positions,
-   * or one after the other on the last axis.
+   * or one after the other on the last axis. `routed`: `[token, unit]` of the tokens that an expert
+   * was sent, from the whole batch.
    */
-  readonly layout?: "bphd" | "bhpd" | "flat" | undefined;
+  readonly layout?: "bphd" | "bhpd" | "flat" | "routed" | undefined;
   /** How many heads, where the operator itself says. */
   readonly nHeads?: number | undefined;
+  /** A tensor `[batch, pos, head, d_head]` of the sizes that a flat one is to be seen in. */
+  readonly headsAs?: string | undefined;
   readonly writable: boolean;
   readonly reason: string | undefined;
 }
@@ -130,6 +134,7 @@ const NO_STACK: LocatedStack = {
 function locateStack(view: GraphView, stream: Stream, hooks: LocatedHook[]): LocatedStack {
   type Extra = Partial<LocatedHook>;
   const add = (kind: HookKind, layer: number | undefined, tensor: string, extra: Extra = {}) => {
+    const codes = codesOf(view, tensor) !== undefined;
     hooks.push({
       kind,
       layer,
@@ -137,13 +142,26 @@ function locateStack(view: GraphView, stream: Stream, hooks: LocatedHook[]): Loc
       tensor,
       type: view.types.get(tensor) ?? elementType.float32,
       flattened: view.ranks.get(tensor) === 2,
-      writable: true,
-      reason: undefined,
+      writable: !codes,
+      reason: codes
+        ? "the first block reads the token vectors as eight-bit codes, past this tensor"
+        : undefined,
       ...extra,
     });
   };
   const embed = view.embedding(stream.adds[0]!.skip);
+  const fusedEmbed = view
+    .back(stream.adds[0]!.skip, "")
+    .nodes.map((n) => view.node(n))
+    .find((n) => n.opType === "EmbedLayerNormalization");
   if (embed) add("hook_embed", undefined, embed);
+  else if (fusedEmbed) {
+    const norm = fusedEmbed.output[0]!.replace(/::fused$/, "");
+    add("hook_embed", undefined, `${norm}${LOOK_UP}`, {
+      writable: false,
+      reason: "looked up inside the fused operator EmbedLayerNormalization",
+    });
+  }
   const blocks: Block[] = [];
   let gatedMlp = false;
   for (const sum of stream.adds) {
@@ -190,8 +208,11 @@ function locateStack(view: GraphView, stream: Stream, hooks: LocatedHook[]): Loc
       addAttention(view, cross, here);
     }
     if (mlp) {
-      here("hook_mlp_out", added(mlp.node));
-      gatedMlp = addMlp(view, mlp, here) || gatedMlp;
+      const writers = sum.writers.filter((w) => w.kind === "mlp");
+      const mixture = writers.length > 1;
+      here("hook_mlp_out", mixture ? sum.branch : added(mlp.node));
+      const gated = mixture ? addExperts(view, writers, here) : addMlp(view, mlp, here);
+      gatedMlp = gated || gatedMlp;
     }
   }
   blocks.forEach((block, layer) => {

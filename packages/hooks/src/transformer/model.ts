@@ -167,10 +167,10 @@ export class HookedModel {
           stack: hook.stack,
           aliases: hookAliases(hook.kind, hook.layer, hook.stack),
           tensor: hook.tensor,
-          axes: axesOf[hook.kind],
+          axes: axesOf(hook.kind),
           // The last axis of scores and patterns is the input's length, not a number of units.
           nUnits:
-            axesOf[hook.kind].at(-1) === "src_pos" ? undefined : probe.shapes.get(name)?.at(-1),
+            axesOf(hook.kind).at(-1) === "src_pos" ? undefined : probe.shapes.get(name)?.at(-1),
           readable: true,
           writable: hook.writable,
           reason: hook.reason,

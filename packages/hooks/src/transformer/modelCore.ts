@@ -17,6 +17,7 @@ import {
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import { axesOf, hookName } from "../hookPoint.ts";
 import { type Intervention, type Slot, slotOf } from "../interventions.ts";
+import { isFusedRead } from "./branchHooks.ts";
 import { compileFeeds, type HookSizes, neutralFeeds } from "./compile.ts";
 import { headSizes } from "./config.ts";
 import {
@@ -101,6 +102,19 @@ export interface CoreRequest extends Omit<RunRequest, "capture" | "interventions
   readonly readable?: readonly string[];
 }
 
+interface HeldSession {
+  readonly session: Promise<InferenceSession>;
+  users: number;
+}
+
+/** The sizes of inputs, rows left out: what the sizes of hook points follow from. */
+function sizesOf({ tokens, decoderTokens, inputs = {} }: ModelInputs): string {
+  const longest = (rows: ModelInputs["tokens"]): number =>
+    rows?.reduce((most, row) => Math.max(most, row.length), 0) ?? 0;
+  const named = Object.entries(inputs).map(([name, { shape }]) => [name, ...shape.slice(1)]);
+  return JSON.stringify([longest(tokens), longest(decoderTokens), named]);
+}
+
 /** The graph, its sessions, and one run: what stays when the user's view of a model is taken off. */
 export class ModelCore {
   readonly original: ModelProto;
@@ -117,8 +131,8 @@ export class ModelCore {
   readonly #options: RuntimeOptions;
   readonly #config: Record<string, unknown> | undefined;
   readonly #byName: ReadonlyMap<string, LocatedHook>;
-  /** Compiled sessions by plan, oldest first. */
-  readonly #sessions = new Map<string, Promise<InferenceSession>>();
+  /** Compiled sessions by plan, oldest first; those in use are not given up. */
+  readonly #sessions = new Map<string, HeldSession>();
 
   constructor(
     original: ModelProto,
@@ -163,6 +177,13 @@ export class ModelCore {
   /** Whether the model reads token ids. */
   get readsTokens(): boolean {
     return this.original.graph!.input.some((v) => v.name.endsWith("input_ids"));
+  }
+
+  /** The token that ends a text, as config.json names it. */
+  get endOfText(): number | undefined {
+    const text = this.#config?.["text_config"] as Record<string, unknown> | undefined;
+    const id = text?.["eos_token_id"] ?? this.#config?.["eos_token_id"];
+    return typeof id === "number" ? id : undefined;
   }
 
   #hook(name: string): LocatedHook {
@@ -237,6 +258,19 @@ export class ModelCore {
   }
 
   async run(request: CoreRequest): Promise<RunResult> {
+    // Sizes that are not known yet are looked up first, with a run of their own.
+    for (const { hook } of request.interventions) {
+      if (!this.#knownShape(hook, request)) await this.#lookAtSizes(request);
+    }
+    const held: HeldSession[] = [];
+    try {
+      return await this.#runOnce(request, held);
+    } finally {
+      for (const session of held) session.users--;
+    }
+  }
+
+  async #runOnce(request: CoreRequest, held: HeldSession[]): Promise<RunResult> {
     const { capture, interventions, from, head = "logits", neutral, posSlice } = request;
     const source = this.#source(request);
     const { batch } = source;
@@ -284,7 +318,7 @@ export class ModelCore {
       head,
       from: from && { name: `from.${from.hook}`, hook: this.#hook(from.hook) },
     };
-    const session = await this.#session(plan);
+    const session = await this.#session(plan, held);
     const feeds = modelFeeds(this.#graph, session.inputNames, source);
     if (from) {
       feeds[`from.${from.hook}`] = new Tensor("float32", from.values.data, [...from.values.shape]);
@@ -298,7 +332,7 @@ export class ModelCore {
     for (const [name, needed] of slots) {
       const list = byHook.get(name);
       const basis = needed.includes("project");
-      const sizes = list || basis ? await this.#sizesAt(name, request, source) : undefined;
+      const sizes = list || basis ? this.#sizesAt(name, request, source) : undefined;
       for (const slot of needed) {
         Object.assign(feeds, neutralFeeds(name, slot, batch.nRows, sizes?.nUnits));
       }
@@ -315,10 +349,17 @@ export class ModelCore {
     if (session.outputNames.includes(output)) fetches.push(output);
     const result = await runSession(session, feeds, fetches);
     const cache = new Map(
-      [...wanted].map(([name, hook]) => [name, toHookValues(result[captureOutput(name, hook)]!)]),
+      [...wanted].map(([name, hook]) => {
+        const values = toHookValues(result[captureOutput(name, hook)]!);
+        // A fused operator leaves whatever was in memory where padding is attended to.
+        if (isFusedRead(hook.tensor)) clearPadding(values, batch.lengths);
+        return [name, values];
+      }),
     );
     for (const [name, values] of cache) {
-      if (plan.reduce === undefined) this.#shapes.set(name, values.shape);
+      if (plan.reduce !== undefined) continue;
+      this.#shapes.set(name, values.shape);
+      this.#shapesBySizes.set(`${name} ${sizesOf(request)}`, values.shape);
     }
     return {
       logits: output === OUTPUT && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
@@ -332,38 +373,54 @@ export class ModelCore {
   /** Shapes of hook points, learnt from what has been read. */
   readonly #shapes = new Map<string, readonly number[]>();
 
-  async #sizesAt(name: string, request: ModelInputs, source: FeedSource): Promise<HookSizes> {
+  /** The same for inputs of certain sizes, where they are not tokens alone. */
+  readonly #shapesBySizes = new Map<string, readonly number[]>();
+
+  /** Whether all positions of a hook point are the tokens of the batch. */
+  #followsTokens(name: string, { tokens, inputs, decoderTokens }: ModelInputs): boolean {
+    const { kind, stack, layout } = this.#hook(name);
+    return (
+      tokens !== undefined &&
+      !inputs &&
+      !decoderTokens &&
+      stack === undefined &&
+      kind !== "tensor" &&
+      layout !== "routed"
+    );
+  }
+
+  #knownShape(name: string, request: ModelInputs): readonly number[] | undefined {
+    return this.#followsTokens(name, request)
+      ? this.#shapes.get(name)
+      : this.#shapesBySizes.get(`${name} ${sizesOf(request)}`);
+  }
+
+  async #lookAtSizes(request: CoreRequest): Promise<void> {
+    const { tokens, decoderTokens, inputs } = request;
+    const names = [...new Set(request.interventions.map((i) => i.hook))];
+    // What a hook has for one token says enough where all positions are tokens.
+    const simple = names.every((name) => this.#followsTokens(name, request));
+    const look = simple ? { tokens: [tokens![0]!.slice(0, 1)] } : { tokens, decoderTokens, inputs };
+    await this.run({ ...look, capture: names, interventions: [], head: "none" });
+  }
+
+  #sizesAt(name: string, request: ModelInputs, source: FeedSource): HookSizes {
     const { batch } = source;
-    const { kind, layout, stack, nHeads } = this.#hook(name);
-    const fromTokens =
-      request.tokens && !request.inputs && !request.decoderTokens && stack === undefined;
-    const simple = fromTokens && kind !== "tensor";
-    let shape = simple ? this.#shapes.get(name) : undefined;
-    if (!shape) {
-      const { tokens, decoderTokens, inputs } = request;
-      // What a hook has for one token says enough where all positions are tokens.
-      const one = simple ? { tokens: [Array.from(batch.ids.subarray(0, 1), Number)] } : undefined;
-      const look = one ?? { tokens, decoderTokens, inputs };
-      const { cache } = await this.run({
-        ...look,
-        capture: [name],
-        interventions: [],
-        head: "none",
-      });
-      shape = cache.get(name)!.shape;
-    }
-    const axes = kind === "tensor" ? ["batch", "pos", "unit"] : axesOf[kind];
+    const { kind, layout, nHeads } = this.#hook(name);
+    const simple = this.#followsTokens(name, request);
+    const shape = this.#knownShape(name, request) ?? this.#shapes.get(name)!;
+    const axes = kind === "tensor" ? ["batch", "pos", "unit"] : axesOf(kind);
     if (shape.length !== axes.length) {
       throw new HookPointError(
         `run: ${name}: expected a tensor with the axes ${axes.join(", ")}, got one of shape [${shape.join(", ")}]`,
         { hint: "Tensors by their names in the file can be changed if they have three axes." },
       );
     }
-    const nRows = batch.nRows;
+    const nRows = layout === "routed" ? 1 : batch.nRows;
     const last = shape.at(-1)!;
-    const positions = axes[1] === "pos" ? shape[1]! : shape[2]!;
+    const positions = axes.length === 3 || axes[1] === "pos" ? shape[1]! : shape[2]!;
     const length = simple ? batch.length : positions;
-    if (!layout) {
+    if (!layout || layout === "routed") {
       const ofZ = kind === "attn.hook_z" || kind === "cross_attn.hook_z";
       return { nRows, length, nUnits: last, nHeads: ofZ ? (nHeads ?? this.nHeads) : undefined };
     }
@@ -382,7 +439,7 @@ export class ModelCore {
     const kept = reduce || posSlice ? 0 : length;
     const captured = request.capture.reduce((sum, name) => {
       const shape = this.#shapes.get(name);
-      const attention = axesOf[this.#hook(name).kind].at(-1) === "src_pos";
+      const attention = axesOf(this.#hook(name).kind).at(-1) === "src_pos";
       if (!shape) return sum;
       return sum + (attention ? shape[1]! * length : shape.slice(2).reduce((a, b) => a * b, 1));
     }, 0);
@@ -405,7 +462,7 @@ export class ModelCore {
     );
   }
 
-  async #session(plan: SessionPlan): Promise<InferenceSession> {
+  async #session(plan: SessionPlan, held: HeldSession[]): Promise<InferenceSession> {
     const key = JSON.stringify([
       [...plan.capture.keys()].sort(),
       [...plan.intervene].map(([name, { slots }]) => [name, slots]).sort(),
@@ -413,26 +470,28 @@ export class ModelCore {
       plan.reduce,
       plan.from?.name,
     ]);
-    let session = this.#sessions.get(key);
-    if (session) this.#sessions.delete(key);
+    let found = this.#sessions.get(key);
+    if (found) this.#sessions.delete(key);
     else {
-      const oldest = this.#sessions.keys().next().value;
       const bytes = this.#options.prepack ? this.#weightBytes : 1;
       const fits = Math.max(1, Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / bytes)));
-      if (this.#sessions.size >= fits && oldest !== undefined) {
-        const old = this.#sessions.get(oldest)!;
+      const idle = [...this.#sessions].filter(([, { users }]) => users === 0);
+      for (const [oldest, { session }] of idle.slice(0, this.#sessions.size + 1 - fits)) {
         this.#sessions.delete(oldest);
-        await (await old).release();
+        await (await session).release();
       }
-      session = createSession(
+      const session = createSession(
         buildSessionModel(this.#graph, this.located, plan),
         this.#weights,
         this.#options,
       );
+      found = { session, users: 0 };
     }
+    found.users++;
+    held.push(found);
     // Put back at the end: the order is that of last use. A failure is not kept.
-    this.#sessions.set(key, session);
-    return session.catch((error) => {
+    this.#sessions.set(key, found);
+    return found.session.catch((error) => {
       this.#sessions.delete(key);
       throw error;
     });
@@ -441,7 +500,7 @@ export class ModelCore {
   async dispose(): Promise<void> {
     const sessions = [...this.#sessions.values()];
     this.#sessions.clear();
-    for (const session of sessions) {
+    for (const { session } of sessions) {
       await session.then((s) => s.release()).catch(() => undefined);
     }
   }
@@ -516,6 +575,17 @@ function toHookValues(output: Tensor): HookValues {
     return { data: Float32Array.from(data as unknown as ArrayLike<number>), shape: dims };
   }
   throw new ModelError(`run: expected numbers, got a tensor of ${output.type}`);
+}
+
+/** Sets to 0 what a row's queries have of keys beyond its length. */
+function clearPadding({ data, shape }: HookValues, lengths: readonly number[]): void {
+  const [, nHeads = 0, nDest = 0, nSource = 0] = shape;
+  lengths.forEach((length, row) => {
+    for (let i = 0; i < nHeads * nDest; i++) {
+      const start = (row * nHeads * nDest + i) * nSource;
+      data.fill(0, start + Math.min(length, nSource), start + nSource);
+    }
+  });
 }
 
 /** At each position the token that comes next; the last position of a row scores nothing. */

@@ -1,7 +1,10 @@
 import {
   attribute,
   copyModel,
+  elementType,
   type GraphProto,
+  indexGraph,
+  inferElementTypes,
   inlineIf,
   intAttribute,
   type ModelProto,
@@ -27,11 +30,14 @@ export function normalizeGraph(model: ModelProto): ModelProto {
   inlineIf(copy);
   const graph = copy.graph!;
   const widths = productWidths(graph);
+  const types = inferElementTypes(indexGraph(graph));
   graph.node = graph.node.flatMap((node) => {
     switch (node.opType) {
       case "SkipLayerNormalization":
       case "SkipSimplifiedLayerNormalization":
-        return splitSkipNorm(node);
+        return splitSkipNorm(node, types);
+      case "EmbedLayerNormalization":
+        return splitEmbedNorm(node, types);
       case "Attention":
         return unpackAttention(graph, node) ?? [node];
       case "MultiHeadAttention":
@@ -48,25 +54,76 @@ export function normalizeGraph(model: ModelProto): ModelProto {
   return copy;
 }
 
-function splitSkipNorm(node: NodeProto): NodeProto[] {
+/**
+ * The sum becomes a tensor; the norm is still the operator's own, of the sum and a skip of zeros, so
+ * that it is computed in the same way to the last bit.
+ */
+/**
+ * The look-up of token vectors becomes a tensor, and where the sum of the look-ups goes into the
+ * stream the norm becomes one of that sum.
+ */
+function splitEmbedNorm(node: NodeProto, types: ReadonlyMap<string, number>): NodeProto[] {
+  const [ids = "", , table = "", , , gamma = "", beta = ""] = node.input;
+  const [norm = "", mask = "", sum = ""] = node.output;
+  const lookUp = makeNode("Gather", [table, ids], [`${norm}${LOOK_UP}`], { axis: 0n });
+  if (sum === "") return [lookUp, node];
+  const bare = makeNode(
+    "com.microsoft:EmbedLayerNormalization",
+    [...node.input],
+    [`${norm}::fused`, mask, sum],
+  );
+  bare.attribute.push(...node.attribute);
+  const epsilon = node.attribute.filter((a) => a.name === "epsilon");
+  return [lookUp, bare, ...normOf(sum, norm, { gamma, beta, simplified: false, epsilon }, types)];
+}
+
+/** What the token vectors alone are called where one operator looks up, adds and normalises. */
+export const LOOK_UP = "::token_vectors";
+
+/** The operator's own norm of a tensor, with a skip of zeros. */
+function normOf(
+  sum: string,
+  norm: string,
+  parts: {
+    gamma: string;
+    beta: string;
+    simplified: boolean;
+    epsilon: readonly NodeProto["attribute"][number][];
+  },
+  types: ReadonlyMap<string, number>,
+): NodeProto[] {
+  const zero = makeTensor("", elementTypeName(types.get(parts.gamma)), [1], [0]);
+  const bare = makeNode(
+    `com.microsoft:Skip${parts.simplified ? "Simplified" : ""}LayerNormalization`,
+    [sum, `${norm}::zeros`, parts.gamma, ...(parts.beta ? [parts.beta] : [])],
+    [norm],
+  );
+  bare.attribute.push(...parts.epsilon);
+  return [
+    makeNode("Shape", [sum], [`${norm}::shape`]),
+    makeNode("ConstantOfShape", [`${norm}::shape`], [`${norm}::zeros`], { value: zero }),
+    bare,
+  ];
+}
+
+function splitSkipNorm(node: NodeProto, types: ReadonlyMap<string, number>): NodeProto[] {
   const simplified = node.opType === "SkipSimplifiedLayerNormalization";
   const [input, skip, gamma] = node.input as [string, string, string];
   const beta = simplified ? "" : (node.input[3] ?? "");
   const bias = node.input[simplified ? 3 : 4] ?? "";
   const [norm] = node.output as [string];
   const sum = node.output[3] || `${norm}::sum`;
-  const epsilon = attribute(node, "epsilon")?.f ?? 1e-12;
-  const attributes = { axis: -1n, epsilon };
   // The bias belongs to the branch (`input`), so that what is added to the stream is one tensor.
   const branch = bias ? `${norm}::branch` : input;
   return [
     ...(bias ? [makeNode("Add", [input, bias], [branch])] : []),
     makeNode("Add", [branch, skip], [sum]),
-    simplified
-      ? makeNode("SimplifiedLayerNormalization", [sum, gamma], [norm], attributes)
-      : makeNode("LayerNormalization", [sum, gamma, ...(beta ? [beta] : [])], [norm], attributes),
+    ...normOf(sum, norm, { gamma, beta, simplified, epsilon: node.attribute }, types),
   ];
 }
+
+const elementTypeName = (type: number | undefined): "float16" | "float32" =>
+  type === elementType.float16 ? "float16" : "float32";
 
 /** Width of what each product with weights makes, where the weights' own shape says so. */
 function productWidths(graph: GraphProto): ReadonlyMap<string, number> {
@@ -87,6 +144,8 @@ function productWidths(graph: GraphProto): ReadonlyMap<string, number> {
   return widths;
 }
 
+const CONTRIB_ATTENTION = "com.microsoft:Attention";
+
 /** Attention over one packed matrix of weights -> product, bias, split, attention. */
 function unpackAttention(graph: GraphProto, node: NodeProto): NodeProto[] | undefined {
   if (node.domain !== "com.microsoft") return undefined;
@@ -96,10 +155,12 @@ function unpackAttention(graph: GraphProto, node: NodeProto): NodeProto[] | unde
   const parts = sizes.length === 3 ? sizes : [width / 3, width / 3, width / 3];
   const rotary = intAttribute(node, "do_rotary", 0) !== 0;
   // With a cache in one tensor, or a rotation inside, the operator has no counterpart.
-  if (width === 0 || past !== "" || node.output.slice(1).some((n) => n !== "") || rotary) {
-    return undefined;
-  }
-  const [z] = node.output as [string];
+  if (width === 0 || past !== "" || rotary) return undefined;
+  const [z = "", present = ""] = node.output;
+  // What it returns for a cache is still its own.
+  const cache =
+    present === "" ? undefined : makeNode(CONTRIB_ATTENTION, node.input, [`${z}::fused`, present]);
+  cache?.attribute.push(...node.attribute);
   const shape = `${z}::parts`;
   graph.initializer.push(makeTensor(shape, "int64", [3], parts));
   const product = `${z}::packed`;
@@ -117,6 +178,7 @@ function unpackAttention(graph: GraphProto, node: NodeProto): NodeProto[] | unde
     ...(bias ? [makeNode("Add", [product, bias], [packed])] : []),
     makeNode("Split", [packed, shape], names, { axis: -1n }),
     fused,
+    ...(cache ? [cache] : []),
   ];
 }
 

@@ -81,8 +81,11 @@ export function buildSessionModel(
   const outputs: string[] = [];
 
   addTokensShapes(graph);
-  graph.initializer.push(makeTensor(HEADS_TOGETHER, "int64", [3], [0, 0, -1]));
-  for (const hook of plan.capture.values()) returnFromFused(graph, hook.tensor);
+  graph.initializer.push(
+    makeTensor(HEADS_TOGETHER, "int64", [3], [0, 0, -1]),
+    makeTensor(ONE, "int64", [1], [1]),
+  );
+  for (const hook of plan.capture.values()) returnFromFused(graph, hook);
 
   // What stands for a tensor once hooks have been put behind it.
   const current = new Map<string, string>();
@@ -120,23 +123,28 @@ export function buildSessionModel(
       tensor = `${output}::read`;
     } else if (hook.layout === "flat") {
       const shape = `${output}::heads`;
-      graph.initializer.push(makeTensor(shape, "int64", [4], [0, 0, hook.nHeads ?? 1, -1]));
+      if (hook.headsAs) graph.node.push(makeNode("Shape", [hook.headsAs], [shape]));
+      else graph.initializer.push(makeTensor(shape, "int64", [4], [0, 0, hook.nHeads ?? 1, -1]));
       graph.node.push(makeNode("Reshape", [tensor, shape], [`${output}::read`]));
       tensor = `${output}::read`;
-    } else if (hook.layout === "bhpd" && axesOf[hook.kind][1] === "pos") {
+    } else if (hook.layout === "routed") {
+      graph.node.push(...inOneRow(tensor, `${output}::read`));
+      tensor = `${output}::read::one_row`;
+    } else if (hook.layout === "bhpd" && axesOf(hook.kind)[1] === "pos") {
       graph.node.push(makeNode("Transpose", [tensor], [`${output}::read`], { perm: SWAP }));
       tensor = `${output}::read`;
     }
     outputs.push(output);
-    if (plan.reduce !== undefined && axesOf[hook.kind][1] === "pos") {
+    if (plan.reduce !== undefined && axesOf(hook.kind)[1] === "pos") {
       const opset = Number(model.opsetImport.find((o) => o.domain === "")?.version ?? 17n);
       const how = { reduce: plan.reduce, opset };
-      const { nodes, result } = reducePositions(tensor, output, axesOf[hook.kind].length, how);
+      const { nodes, result } = reducePositions(tensor, output, axesOf(hook.kind).length, how);
       graph.node.push(...nodes);
       tensor = result;
     }
     // Without a copy where the tensor can go out as it is; several names of one tensor need copies.
-    const plain = hook.type === elementType.float32 && !tensor.endsWith("::read");
+    const plain =
+      hook.type === elementType.float32 && tensor === (current.get(hook.tensor) ?? hook.tensor);
     if (plain && renameToOutput(graph, tensor, output, elementType.float32)) {
       current.set(hook.tensor, output);
       continue;
@@ -264,7 +272,10 @@ function addTokensShapes(graph: NonNullable<ModelProto["graph"]>): void {
  * Makes the scores or the pattern of a fused operator a tensor: a second operator beside the first
  * reads the same and returns them, so that what the model computes stays as it is.
  */
-function returnFromFused(graph: NonNullable<ModelProto["graph"]>, tensor: string): void {
+function returnFromFused(
+  graph: NonNullable<ModelProto["graph"]>,
+  { tensor, type }: LocatedHook,
+): void {
   const pattern = tensor.endsWith(FUSED_PATTERN);
   if (!pattern && !tensor.endsWith(FUSED_SCORES)) return;
   const made = tensor.slice(0, -(pattern ? FUSED_PATTERN : FUSED_SCORES).length);
@@ -280,7 +291,21 @@ function returnFromFused(graph: NonNullable<ModelProto["graph"]>, tensor: string
   );
   twin.attribute.push(...node.attribute.filter((a) => a.name !== "qk_output"));
   graph.node.push(twin);
+  // The operator's rules do not say of which type its scores are.
+  graph.valueInfo.push(makeValueInfo(scores, type));
   if (scores !== tensor) graph.node.push(makeNode("Softmax", [scores], [tensor], { axis: -1n }));
+}
+
+const ONE = "penfield.one_row";
+
+/** `[token, unit]` to `[1, token, unit]`. */
+function inOneRow(tensor: string, name: string): NodeProto[] {
+  // An expert that no token was sent to has none: 0 is its number of tokens, not "as before".
+  return [
+    makeNode("Shape", [tensor], [`${name}::routed_shape`]),
+    makeNode("Concat", [ONE, `${name}::routed_shape`], [`${name}::row_shape`], { axis: 0n }),
+    makeNode("Reshape", [tensor, `${name}::row_shape`], [`${name}::one_row`], { allowzero: 1n }),
+  ];
 }
 
 function hookNodes(
@@ -298,6 +323,10 @@ function hookNodes(
     at = output;
   };
   if (flattened) step("Reshape", [at, tokensShape(stack)], "rows");
+  if (layout === "routed") {
+    nodes.push(...inOneRow(at, name));
+    at = `${name}::one_row`;
+  }
   if (layout === "bhpd") step("Transpose", [at], "by_position", { perm: SWAP });
   const perHead = at;
   const apart = layout === "bphd" || layout === "bhpd";
@@ -334,9 +363,10 @@ function hookNodes(
     step("Where", [`${name}.clamped`, `${name}::within`, at], "clamped_to");
   }
   if (!float32) step("Cast", [at], "hooked", { to: BigInt(type) });
-  if (flattened) {
+  if (flattened || layout === "routed") {
     nodes.push(makeNode("Shape", [tensor], [`${name}::flat_shape`]));
-    step("Reshape", [at, `${name}::flat_shape`], "flat");
+    const zeros = layout === "routed" ? { allowzero: 1n } : {};
+    step("Reshape", [at, `${name}::flat_shape`], "flat", zeros);
   }
   if (apart) {
     nodes.push(makeNode("Shape", [perHead], [`${name}::head_shape`]));

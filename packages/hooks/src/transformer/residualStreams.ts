@@ -90,7 +90,8 @@ export function findStreams(view: GraphView): Stream[] {
       // A new stream comes from no other: what depends on one is its read-out, or a bias.
       if (!continued && (dependsOn(skip).size > 0 || dependsOn(branch).size > 0)) continue;
       // In a parallel block the branch reads the state before the sibling was added.
-      const origins = [skip, sums.get(skip)?.skip].filter((t) => t !== undefined);
+      const before = sums.get(skip)?.skip;
+      const origins = [skip, codesOf(view, skip), before].filter((t) => t !== undefined);
       const origin = origins.find(
         (t) => view.rankOf(t) < view.rankOf(branch) && view.back(branch, t).met,
       );
@@ -100,10 +101,20 @@ export function findStreams(view: GraphView): Stream[] {
         .map((end) => describeWriter(view, view.node(end), origin))
         .filter((writer) => writer !== undefined);
       if (writers.length === 0) continue;
-      return { skip, branch, sum: node.output[0]!, writers, parallel: origin !== skip };
+      return { skip, branch, sum: node.output[0]!, writers, parallel: origin === before };
     }
     return undefined;
   }
+}
+
+/**
+ * The eight-bit codes that a tensor is decoded from, if others read them too: token vectors of a
+ * quantised table, whose first block multiplies the codes themselves.
+ */
+export function codesOf(view: GraphView, tensor: string): string | undefined {
+  const producer = view.producerOf(tensor);
+  const codes = producer?.opType === "DequantizeLinear" ? producer.input[0] : undefined;
+  return codes !== undefined && view.readersOf(codes).length > 1 ? codes : undefined;
 }
 
 const NONE: ReadonlySet<number> = new Set();

@@ -29,6 +29,7 @@ interface Verifiable {
     readonly main: { readonly name: string | undefined };
   };
   readonly readsTokens: boolean;
+  readonly endOfText: number | undefined;
   isWritable(name: string): boolean;
   probeInputs(nRows: number): ModelInputs["inputs"];
   runPlain(inputs: ModelInputs): Promise<ReadonlyMap<string, HookValues>>;
@@ -42,6 +43,7 @@ const PROBE: readonly (readonly number[])[] = [
 ];
 
 const ROWS_AT_ONCE = 16;
+const ROUTED_TRIED = 24;
 
 /**
  * Looks at a freshly opened model: sizes of its hooks; whether hooks wired with neutral inputs leave
@@ -102,17 +104,43 @@ export async function verify(
     state: pairs.every(([a, b]) => sameBits(a, b)) ? "exact" : "close",
     maxAbsDifference: Math.max(...pairs.map(([a, b]) => maxDifference(a, b))),
   };
-  for (let start = 0; level === "full" && start < writable.length; start += ROWS_AT_ONCE) {
+  // An expert's tokens are those of the whole batch: such hooks are changed one at a time, the first
+  // few of them; what is not tried is not called verified.
+  const routed = writable.filter((name) => name.includes(".experts."));
+  for (const hook of level === "full" ? routed.slice(0, ROUTED_TRIED) : []) {
+    const op = { type: "add", value: 0.5 } as const;
+    const { cache } = await look(inputs, [], [{ hook, op, units: [0] }]);
+    const moved = outputs.some(
+      (name) => maxDifference(read.cache.get(name)!.data, cache.get(name)!.data) > 0,
+    );
+    if (moved) verified.add(hook);
+  }
+  const byRow = writable.filter((name) => !name.includes(".experts."));
+  if (level === "full") await tryInRows(byRow, PROBE[0]!);
+  // A model that reads its answer off at the end-of-text token looks nowhere else.
+  const unmoved = byRow.filter((name) => !verified.has(name));
+  const { endOfText } = core;
+  if (level === "full" && unmoved.length > 0 && endOfText !== undefined) {
+    await tryInRows(unmoved, [1, 3, 2, endOfText]);
+  }
+  return { identity, verified, shapes, causal };
+
+  async function tryInRows(names: readonly string[], tokens: readonly number[]): Promise<void> {
+    for (let start = 0; start < names.length; start += ROWS_AT_ONCE) {
+      await tryOnePerRow(names.slice(start, start + ROWS_AT_ONCE), tokens);
+    }
+  }
+
+  async function tryOnePerRow(some: readonly string[], tokens: readonly number[]): Promise<void> {
     // One hook changed in each row; the first row is left alone.
-    const some = writable.slice(start, start + ROWS_AT_ONCE);
-    const rows = [PROBE[0]!, ...some.map(() => PROBE[0]!)];
+    const rows = [tokens, ...some.map(() => tokens)];
     const interventions = some.map(
       (hook, i): Intervention => ({
         hook,
         op: { type: "add", value: 0.5 },
         units: [0],
         // Keys that are moved alike at all positions leave the attention where it was.
-        ...(/attn\.hook_(k|attn_scores)$/.test(hook) ? { positions: [1] } : {}),
+        ...(/attn\.hook_k$/.test(hook) ? { positions: [1] } : {}),
         rows: [i + 1],
       }),
     );
@@ -127,7 +155,6 @@ export async function verify(
       });
     }
   }
-  return { identity, verified, shapes, causal };
 }
 
 /** The first block's output at the first positions must not know that the last token differs. */
