@@ -36,7 +36,6 @@ export {
   writeCircuit,
 } from "./toolkit/circuitFile.ts";
 export {
-  type CircuitOptions,
   type CompletenessSubset,
   completeness,
   type Faithfulness,
@@ -51,6 +50,12 @@ export {
   headLabel,
   neuronLabel,
 } from "./toolkit/composition.ts";
+export {
+  type DiscoveredCircuit,
+  type DiscoveryStep,
+  discoverCircuit,
+} from "./toolkit/discoverCircuit.ts";
+export type { CircuitOptions } from "./toolkit/knockouts.ts";
 export {
   type DetectionOptions,
   detectHead,

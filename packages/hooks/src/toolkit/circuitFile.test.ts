@@ -110,5 +110,7 @@ describe("what is no circuit is refused, with the place", () => {
     expect(() => circuitText({ ...circuit, nodes: [{ hook: "" }] })).toThrow(
       /writeCircuit: expected nodes\[0\].hook to be a text/,
     );
+    const vague = { hook: "a", head: undefined } as never;
+    expect(() => circuitText({ ...circuit, nodes: [vague] })).toThrow(/got nothing/);
   });
 });

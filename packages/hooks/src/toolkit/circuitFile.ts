@@ -150,17 +150,16 @@ function parseValue(value: unknown, name: string): Circuit {
   if (!/^[0-9a-f]{64}$/.test(sha256)) fail("model.sha256", "64 hexadecimal digits", sha256);
   const nodes = list(root["nodes"], "nodes").map((item, i): CircuitNode => {
     const where = `nodes[${i}]`;
-    const { hook, head, units, positions } = object(item, where, [
-      ...["hook", "head", "units", "positions"],
-    ]);
-    if (head !== undefined && units !== undefined) {
+    const node = object(item, where, ["hook", "head", "units", "positions"]);
+    const { hook, head, units, positions } = node;
+    if ("head" in node && "units" in node) {
       fail(where, "a node with a head or with units", item);
     }
     return {
       hook: text(hook, `${where}.hook`),
-      ...(head === undefined ? {} : { head: whole(head, `${where}.head`) }),
-      ...(units === undefined ? {} : { units: wholes(units, `${where}.units`) }),
-      ...(positions === undefined ? {} : { positions: wholes(positions, `${where}.positions`) }),
+      ...("head" in node ? { head: whole(head, `${where}.head`) } : {}),
+      ...("units" in node ? { units: wholes(units, `${where}.units`) } : {}),
+      ...("positions" in node ? { positions: wholes(positions, `${where}.positions`) } : {}),
     };
   });
   const edges =

@@ -285,6 +285,9 @@ describe("long work and wrong input", () => {
     await expect(measure({}, of({ hook: z(0), head: 3 }))).rejects.toThrow(
       /a head within 0..2 at blocks.0.attn.hook_z, got 3/,
     );
+    await expect(measure({}, of({ hook: z(0), head: undefined } as never))).rejects.toThrow(
+      /head of the node at blocks.0.attn.hook_z to be left out or given/,
+    );
     await expect(measure({}, of({ hook: mlp(0), head: 0 }))).rejects.toThrow(ArgumentError);
     await expect(measure({}, of({ hook: mlp(0), units: [24] }))).rejects.toThrow(/units within/);
     await expect(measure({}, of({ hook: mlp(0), positions: [4] }))).rejects.toThrow(/0..3/);

@@ -19,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   circuitOf,
   completeness,
+  discoverCircuit,
   faithfulness,
   HookedModel,
   type HookValues,
@@ -398,6 +399,8 @@ describe("an induction circuit with weights written by hand", () => {
     }
     const second = circuitOf(model, heads.slice(1));
     expect((await faithfulness(model, second, options)).gap).toBeGreaterThan(5);
+    const found = await discoverCircuit(model, { ...options, threshold: 1 });
+    expect(found.circuit.nodes).toEqual(heads);
     const idle = circuitOf(model, [...heads, { hook: hook(0), head: 1 }]);
     expect((await minimality(model, idle, options))[2]!.score).toBe(0);
   });
