@@ -1,4 +1,16 @@
 export {
+  cknna,
+  cycleKnn,
+  knnJaccard,
+  lcsKnn,
+  mutualKnn,
+  type Nearness,
+  type NeighbourOptions,
+  rankJaccard,
+  rankSimilarity,
+  secondOrderCosine,
+} from "./neighbours/nearest.ts";
+export {
   type Invariance,
   type MeasureInfo,
   type MeasureKind,
@@ -72,3 +84,73 @@ export {
   unbalancedRdm,
 } from "./rsa/unbalanced.ts";
 export type { SigmaK } from "./rsa/whiten.ts";
+export { frechetMean } from "./shape/frechetMean.ts";
+export {
+  riemannianDistance,
+  riemannianKernelDistance,
+  squaredBures,
+} from "./shape/kernelMetrics.ts";
+export {
+  alignedCosine,
+  normalizedBuresSimilarity,
+  type ProcrustesOptions,
+  permutationProcrustes,
+  procrustes,
+} from "./shape/procrustes.ts";
+export {
+  fitShapeMetric,
+  type ShapeAlignment,
+  type ShapeGroup,
+  type ShapeMetricOptions,
+  scoreShapes,
+  shapeDistance,
+  shapeDistances,
+  transformShapes,
+} from "./shape/shapeMetric.ts";
+export { partialWhitening } from "./shape/whiten.ts";
+export { type Assignment, assignment } from "./similarity/assignment.ts";
+export {
+  type CanonicalCorrelations,
+  canonicalCorrelations,
+  ccaMean,
+  ccaR2,
+  type PlsSimilarity,
+  type Pwcca,
+  plsSimilarity,
+  pwcca,
+  rvCoefficient,
+  type Svcca,
+  type SvccaOptions,
+  svcca,
+} from "./similarity/cca.ts";
+export {
+  type CkaOptions,
+  cka,
+  ckaAngle,
+  type HsicEstimator,
+  type HsicParts,
+  hsic,
+  type Kernel,
+  langeCka,
+  minibatchCka,
+} from "./similarity/cka.ts";
+export {
+  concentricityDifference,
+  distanceCorrelation,
+  magnitudeDifference,
+  rsmNormDifference,
+  uniformityDifference,
+} from "./similarity/distances.ts";
+export {
+  hardCorrelationMatch,
+  pairwiseMatch,
+  type SoftMatching,
+  softMatching,
+} from "./similarity/matching.ts";
+export {
+  eigenspaceOverlap,
+  gulp,
+  type LinearPredictivity,
+  linearPredictivity,
+} from "./similarity/regression.ts";
+export { type TransportPlan, uniformTransport } from "./similarity/transport.ts";

@@ -227,7 +227,8 @@ function maskedHsic(k: Float64Array, l: Float64Array, n: number): number {
     for (let j = 0; j < n; j++) {
       kColumns[j]! += k[i * n + j]!;
       lRows[i]! += l[i * n + j]!;
-      trace += k[i * n + j]! * l[i * n + j]!;
+      // tr(K L): a stimulus that is a neighbour of another need not have it as its own.
+      trace += k[i * n + j]! * l[j * n + i]!;
     }
   }
   const sum = (v: Float64Array) => v.reduce((total, value) => total + value, 0);

@@ -469,6 +469,8 @@ function rowsOf(x: Activations, from: number, to: number): Activations {
   };
 }
 
+const NEARLY_ONE = 1 - 1e-6;
+
 /**
  * The angle between two centred kernels, arccos(CKA): the form of CKA that is a distance.
  *
@@ -490,7 +492,16 @@ export async function ckaAngle(
   options: Omit<CkaOptions, "estimator"> = {},
 ): Promise<number> {
   const value = await cka(linalg, x, y, options);
-  return Math.acos(Math.min(1, Math.max(-1, value)));
+  if (!(value > NEARLY_ONE) || (options.kernel?.type ?? "linear") !== "linear") {
+    return Math.acos(Math.min(1, value));
+  }
+  // The cosine has lost the digits of a small angle: it is taken from the chord between the kernels.
+  const pair = pairOf("ckaAngle", x, y);
+  const [a, b] = options.center === false ? [pair.x, pair.y] : [centred(pair.x), centred(pair.y)];
+  const { data: k } = await linalg.matmul(a, a, { transposeB: true });
+  const { data: l } = await linalg.matmul(b, b, { transposeB: true });
+  const [p, q] = [norm(k), norm(l)];
+  return 2 * Math.asin(Math.min(1, norm(k.map((v, i) => v / p - l[i]! / q)) / 2));
 }
 
 /**
