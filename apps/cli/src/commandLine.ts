@@ -1,7 +1,8 @@
 import { createRequire } from "node:module";
 import { PenfieldError, UsageError } from "@penfield/core";
-import { commands, type Surroundings } from "./commands.ts";
+import { commands } from "./commands.ts";
 import { helpText } from "./help.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 /**
  * Runs one command and turns what it throws into an error message.

@@ -15,25 +15,15 @@ import {
 import { fetchCorpus, readSource } from "@penfield/recordings";
 import { checkDestination, type Report, writeReport } from "@penfield/report";
 import { startViewer } from "@penfield/viewer";
+import { capture } from "./capture.ts";
 import { helpText } from "./help.ts";
-import { readSettings, readWords, runOptions, type Values } from "./options.ts";
+import { readSettings, readWords, refuseWords, runOptions, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
-
-/** Where a command writes and what may stop it. */
-export interface Surroundings {
-  readonly out: { write(text: string): unknown };
-  readonly err: { write(text: string): unknown; isTTY?: boolean; columns?: number };
-  readonly signal: AbortSignal;
-}
+import type { Surroundings } from "./surroundings.ts";
 
 type Command = (args: readonly string[], surroundings: Surroundings) => Promise<void>;
 
 const json = { type: "boolean" } as const;
-
-function refuseWords(verb: string, words: readonly string[], hint: string): void {
-  if (words.length === 0) return;
-  throw new UsageError(`${verb}: expected options only, got ${JSON.stringify(words[0])}`, { hint });
-}
 
 async function run(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, runOptions);
@@ -267,6 +257,7 @@ const START_ITEMS = 20;
 export const commands: Readonly<Record<string, Command>> = {
   run,
   hooks,
+  capture,
   corpora,
   view,
   start,

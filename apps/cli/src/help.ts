@@ -30,12 +30,24 @@ run [PROBE]             run an experiment; without a name, list them
   --replace             replace an older report there
   --resume              go on with an interrupted run
 hooks --model M         list the hook points of a model [--pattern 'blocks.0.*']
+capture                 write the activations of a corpus to a folder that numpy opens
+  --model M, --file NAME, --threads N, --bos, --no-bos
+                        as of run
+  --corpus PATH         .txt (a text a line), .jsonl (text or tokens), stimuli.tsv, or a folder of these
+  --hooks P[,P]         hook points, with *: 'blocks.*.mlp.hook_post'; may be given several times
+  --out DIR             the store's folder
+  --positions HOW       all (default), last or mean: which tokens of each text
+  --dtype TYPE          float32 (default) or float16
+  --max-tokens N        tokens kept of each text
+  --split               cut texts longer than the model's context into pieces
+  --resume              go on with an interrupted capture
+  --inspect DIR         instead: print what is in a store
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports in a folder (default reports) [--port N]
 help                    this text
 start                   what npm start runs [--no-serve] [--port N] [--out DIR]
 --version               the version
 
-run, hooks, corpora and view take --json. Errors go to the error stream as message, hint and code.
+run, hooks, capture, corpora and view take --json. Errors go to the error stream as message, hint and code.
 Exit codes: 0 done, 1 failed, 2 the command could not be understood.
 `;

@@ -1,2 +1,2 @@
 export { runCommandLine } from "./commandLine.ts";
-export type { Surroundings } from "./commands.ts";
+export type { Surroundings } from "./surroundings.ts";

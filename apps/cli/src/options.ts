@@ -19,6 +19,12 @@ export function readWords(
   }
 }
 
+/** Refuses words that are no options. */
+export function refuseWords(verb: string, words: readonly string[], hint: string): void {
+  if (words.length === 0) return;
+  throw new UsageError(`${verb}: expected options only, got ${JSON.stringify(words[0])}`, { hint });
+}
+
 const string = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
 
@@ -53,10 +59,15 @@ export const runOptions: Options = {
   json: flag,
 };
 
-function numberOption(
+/** A number within bounds; undefined if the option is not given. */
+export function numberOption(
   values: Values,
   name: string,
-  { whole = false, min = 0, max = Number.MAX_SAFE_INTEGER } = {},
+  {
+    whole = false,
+    min = 0,
+    max = Number.MAX_SAFE_INTEGER,
+  }: { whole?: boolean; min?: number; max?: number } = {},
 ): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
@@ -75,7 +86,8 @@ function numberOption(
   return value;
 }
 
-function choiceOption<T extends string>(
+/** One of some words; undefined if the option is not given. */
+export function choiceOption<T extends string>(
   values: Values,
   name: string,
   choices: readonly T[],
