@@ -36,7 +36,7 @@ export function neuronLabel(layer: number, neuron: number): string {
  *   later layer, and where a head has no weights at all.
  * @throws {ArgumentError} for another mode.
  *
- * Random matrices score about sqrt(d_head / d_model); compare heads with each other, not with 1.
+ * Random matrices score about 1 / sqrt(d_model); compare heads with that and each other, not with 1.
  *
  * Cost: for each pair of layers one product of [n_heads d_head, d_model] matrices: the other factors
  * are folded in by the square roots of their Gram matrices.

@@ -150,6 +150,25 @@ describe.each(["gpt2", "llama", "phi3", "neox", "bloom", "qwen3", "modernbert", 
   },
 );
 
+test.each(["int8_dynamic", "int8_qdq"])(
+  "shares of a logit add up as far as rounded activations let them: %s",
+  async (file) => {
+    for (const name of ["gpt2", "llama", "phi3"]) {
+      const model = await open(name, file);
+      const answers = { tokens: 11, incorrectTokens: 12, unit: "head" } as const;
+      const { values, total } = await directLogitAttribution(model, [TOKENS[0]!], answers);
+      const { logits } = await model.run({ tokens: [TOKENS[0]!] });
+      const last = logits!.data.subarray(4 * 96);
+      const off = Math.max(
+        Math.abs(values.reduce((a, b) => a + b) - total[0]!),
+        Math.abs(last[11]! - last[12]! - total[0]!),
+      );
+      expect(off).toBeLessThan(0.05 * largest(values));
+      await model.dispose();
+    }
+  },
+);
+
 /** What a quantising rewrite puts in the place of a product of `[rows, columns]` weights. */
 type Rewrite = (
   node: NodeProto,
