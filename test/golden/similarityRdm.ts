@@ -1,16 +1,28 @@
 import {
+  bootstrapModels,
   calcRdm,
   compareRdms,
   conditionCovariance,
   crossnobisRdm,
+  crossValidateModels,
+  type Draw,
+  dualBootstrap,
+  type Evaluation,
+  evaluateModels,
+  fitModel,
+  fixedModels,
   geodesicRankRdms,
   geodesicRdms,
   geotopologicalRdms,
   minmaxRdms,
+  noiseCeiling,
   noiseCovariance,
   poissonCvRdm,
+  poolRdms,
   positiveRdms,
   type RdmComparison,
+  type RdmFold,
+  type RdmModel,
   type Rdms,
   rankRdms,
   rdmMovie,
@@ -18,8 +30,10 @@ import {
   rdms,
   rescalePartials,
   type SigmaK,
+  scoreIntervals,
   searchlightRdms,
   sqrtRdms,
+  testModels,
   topologicalRdms,
   unbalancedRdm,
   volumeSearchlights,
@@ -264,6 +278,150 @@ function compareLabel(label: string): SimilarityReplay | undefined {
   return comparison(method, whitened[2] === "1d" ? "s1" : "s2");
 }
 
+/** An evaluation under the reference's names; undefined keys are those that it does not have either. */
+function evaluationOutput(e: Evaluation, withSem: boolean): Record<string, unknown> {
+  const ceilings =
+    e.design === "fixed" || e.design === "cross-validation"
+      ? [e.ceiling.lower[0], e.ceiling.upper[0]]
+      : [e.ceiling.lower, e.ceiling.upper];
+  const t = e.variances ? testModels(e) : undefined;
+  const interval = e.variances ? scoreIntervals(e) : undefined;
+  const ranks = e.variances && withSem ? testModels(e, { test: "signed-rank" }) : undefined;
+  return {
+    evaluations: e.evaluations,
+    noise_ceiling: ceilings,
+    variances: e.variances?.covariances,
+    dof: e.degreesOfFreedom,
+    model_var: e.variances?.models,
+    diff_var: e.variances?.differences,
+    noise_ceil_var: e.variances?.ceiling,
+    means: e.means,
+    sem: e.variances?.models.map((v) => Math.sqrt(Math.max(0, v))),
+    p_pairwise: t?.pairwise,
+    p_zero: t?.zero,
+    p_noise: t?.ceiling,
+    ci95: interval && [interval.low, interval.high],
+    ranksum_pair: ranks?.pairwise,
+    ranksum_zero: ranks?.zero,
+  };
+}
+
+const evaluated = (found: SimilarityCase) => ({
+  models: fixedModels(rdmsOf(found, "V1")),
+  data: rdmsOf(found, "V2"),
+});
+
+/** The draws that the reference made, in its order: RDMs before conditions where both are drawn. */
+function drawsOf(found: SimilarityCase, over: "rdms" | "conditions" | "both"): Draw[] {
+  const { draws } = found.output as { draws: number[][] };
+  if (over === "rdms") return draws.map((subjects) => ({ subjects }));
+  if (over === "conditions") return draws.map((conditions) => ({ conditions }));
+  return Array.from({ length: draws.length / 2 }, (_, i) => ({
+    subjects: draws[2 * i]!,
+    conditions: draws[2 * i + 1]!,
+  }));
+}
+
+const options = (method: RdmComparison) =>
+  ({ method, compat: "rsatoolbox", linalg: linalg() }) as const;
+
+/** Pools, ceilings and evaluations, by their names. */
+function inferenceLabel(label: string): SimilarityReplay | undefined {
+  const parts =
+    /^(pool|boot_noise_ceiling|eval_fixed|eval_bootstrap_pattern|eval_bootstrap_rdm|eval_bootstrap|eval_dual_bootstrap|fit_regress_nn|fit_regress|fit_select|fit_interpolate)_([a-z_-]+?)(?:_ridge([0-9.]+))?$/.exec(
+      label,
+    );
+  const method = parts && COMPARISONS[parts[2]!];
+  if (!parts || !method) return undefined;
+  const ridge = Number(parts[3] ?? 0);
+  const fit = (kind: RdmModel["kind"], fitter: "regress" | "regress-nn") => (f: SimilarityCase) =>
+    fitModel({ name: "model", kind, rdms: rdmsOf(f, "V1") }, rdmsOf(f, "V2"), {
+      ...options(method),
+      fitter,
+      ridge,
+    });
+  switch (parts[1]) {
+    case "pool":
+      return (found) => poolRdms(rdmsOf(found, "V2"), method).data;
+    case "boot_noise_ceiling":
+      return async (found) => {
+        const { lower, upper } = await noiseCeiling(rdmsOf(found, "V2"), options(method));
+        return [lower, upper];
+      };
+    case "eval_fixed":
+      return async (found) => {
+        const { models, data } = evaluated(found);
+        return evaluationOutput(await evaluateModels(models, data, options(method)), true);
+      };
+    case "fit_regress":
+      return fit("weighted", "regress");
+    case "fit_regress_nn":
+      return fit("weighted", "regress-nn");
+    case "fit_select":
+      return async (found) => (await fit("select", "regress")(found)).indexOf(1);
+    case "fit_interpolate":
+      return fit("interpolate", "regress");
+    case "eval_dual_bootstrap":
+      return async (found) => {
+        const { models, data } = evaluated(found);
+        const draws = drawsOf(found, "both");
+        const e = await dualBootstrap(models, data, { ...options(method), draws });
+        // The reference has the bound first, then the draw, then the part.
+        return evaluationOutput(e, false);
+      };
+    default: {
+      const over =
+        parts[1] === "eval_bootstrap" ? "both" : parts[1]!.endsWith("rdm") ? "rdms" : "conditions";
+      return async (found) => {
+        const { models, data } = evaluated(found);
+        const draws = drawsOf(found, over);
+        const e = await bootstrapModels(models, data, { ...options(method), over, draws });
+        if (over !== "rdms") return evaluationOutput(e, false);
+        // The reference drops the ceiling's covariance (similarity.md, fault 8).
+        const without = await bootstrapModels(models, data, {
+          ...options(method),
+          over,
+          draws,
+          ceilings: false,
+        });
+        const { lower } = e.ceiling;
+        return {
+          ...evaluationOutput({ ...without, ceiling: e.ceiling }, false),
+          lower,
+        };
+      };
+    }
+  }
+}
+
+async function crossValidated(found: SimilarityCase) {
+  const { models, data } = evaluated(found);
+  const { test_pattern_idx: tests, test_nrdm: sizes } = found.output as {
+    test_pattern_idx: number[][];
+    test_nrdm: number[];
+  };
+  // k_rdm = k_pattern = 2 in order; what is left over goes to the first group.
+  const half = Math.floor(data.nRdms / 2);
+  const all = Array.from({ length: data.nRdms }, (_, k) => k);
+  const groups = [
+    all.filter((k) => k < half || (data.nRdms % 2 === 1 && k === data.nRdms - 1)),
+    all.filter((k) => k >= half && k < 2 * half),
+  ];
+  const conditions = Array.from({ length: data.nConditions }, (_, i) => i);
+  const folds: RdmFold[] = tests.map((testConditions, f) => {
+    const testSubjects = groups[f < 2 ? 0 : 1]!;
+    if (testSubjects.length !== sizes[f]) throw new Error("crossval: other folds than expected");
+    return {
+      testSubjects,
+      trainSubjects: all.filter((k) => !testSubjects.includes(k)),
+      testConditions,
+      trainConditions: conditions.filter((i) => !testConditions.includes(i)),
+    };
+  });
+  const e = await crossValidateModels(models, data, { ...options("pearson"), folds });
+  return evaluationOutput(e, false);
+}
+
 const first = (found: SimilarityCase): Rdms => {
   const { data, shape } = array(found, "V1");
   return rdms([data.subarray(0, shape[1]!)]);
@@ -285,6 +443,7 @@ const compareGroup: Record<string, SimilarityReplay> = {
     geodesicRankRdms(first(found), { kind: "nearest", k: 3 }, { compat: "reference" }).data,
   evidence: (found) => rows(rescalePartials(rdmsOf(found, "V"), { method: "evidence" }).scaled),
   setsize: (found) => rows(rescalePartials(rdmsOf(found, "V"), { method: "setsize" }).scaled),
+  crossval_fixed_corr: crossValidated,
   simple: (found) => rows(rescalePartials(rdmsOf(found, "V"), { method: "simple" }).scaled),
 };
 
@@ -293,5 +452,5 @@ export const mapRdm: SimilarityMapping = (group, label) => {
   const from = group === "rdm" ? rdmGroup : group === "compare" ? compareGroup : {};
   if (Object.hasOwn(from, label)) return from[label];
   if (group === "rdm") return covariance(label);
-  return group === "compare" ? compareLabel(label) : undefined;
+  return group === "compare" ? (compareLabel(label) ?? inferenceLabel(label)) : undefined;
 };

@@ -1,4 +1,18 @@
 export {
+  type DelayDmd,
+  type DelayDmdOptions,
+  delayDmd,
+  type Trajectories,
+} from "./dynamics/dmd.ts";
+export {
+  type DsaOptions,
+  dsa,
+  eigenvalueDistance,
+  type OperatorAlignment,
+  type OperatorAlignmentOptions,
+  operatorDistance,
+} from "./dynamics/dsa.ts";
+export {
   cknna,
   cycleKnn,
   knnJaccard,
@@ -27,12 +41,44 @@ export {
   type RdmComparison,
 } from "./rsa/compareRdms.ts";
 export {
+  type BootstrapCrossValidationOptions,
+  bootstrapCrossValidation,
+  type CrossValidateOptions,
+  crossValidateModels,
+  type RdmFold,
+  rdmFolds,
+} from "./rsa/crossValidate.ts";
+export {
   type CrossnobisOptions,
   type CrossValidatedOptions,
   crossnobisRdm,
   type PoissonCvOptions,
   poissonCvRdm,
 } from "./rsa/crossValidated.ts";
+export {
+  type BootstrapModelsOptions,
+  bootstrapModels,
+  type Draw,
+  dualBootstrap,
+  type EvaluateOptions,
+  evaluateModels,
+} from "./rsa/evaluate.ts";
+export type { Evaluation, EvaluationDesign, ModelVariances } from "./rsa/evaluation.ts";
+export {
+  type FitOptions,
+  fitModel,
+  fixedModels,
+  type ModelFitter,
+  type ModelWeights,
+  predictRdm,
+  type RdmModel,
+} from "./rsa/models.ts";
+export {
+  type ModelTest,
+  type ModelTestResult,
+  scoreIntervals,
+  testModels,
+} from "./rsa/modelTests.ts";
 export { type MovieOptions, rdmMovie, type Timecourses } from "./rsa/movie.ts";
 export {
   type CovarianceMethod,
@@ -41,6 +87,12 @@ export {
   noiseCovariance,
   noisePrecision,
 } from "./rsa/noise.ts";
+export {
+  type NoiseCeiling,
+  type NoiseCeilingOptions,
+  noiseCeiling,
+  poolRdms,
+} from "./rsa/noiseCeiling.ts";
 export { combinePartials, type RescaleMethod, rescalePartials } from "./rsa/partials.ts";
 export type { UsesLinalg } from "./rsa/products.ts";
 export {
@@ -154,3 +206,26 @@ export {
   linearPredictivity,
 } from "./similarity/regression.ts";
 export { type TransportPlan, uniformTransport } from "./similarity/transport.ts";
+export type { Alternation, StochasticGroup } from "./stochastic/alternate.ts";
+export {
+  type EnergyAlignment,
+  type EnergyScore,
+  type EnergyShapeOptions,
+  energyShapeDistance,
+  energyShapeDistances,
+  fitEnergyShape,
+  scoreEnergyShape,
+} from "./stochastic/energy.ts";
+export {
+  fitGaussianShape,
+  type GaussianResponses,
+  type GaussianShapeOptions,
+  gaussianResponses,
+  gaussianShapeDistance,
+  gaussianShapeDistances,
+  type PreparedGaussians,
+  prepareGaussians,
+  scoreGaussianShape,
+  type Trials,
+} from "./stochastic/gaussian.ts";
+export { type GaussianProcess, gaussianProcessDistance } from "./stochastic/gaussianProcess.ts";

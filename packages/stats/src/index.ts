@@ -31,6 +31,7 @@ export {
   normalQuantile,
   regularizedIncompleteBeta,
   studentTP,
+  studentTQuantile,
   studentTSurvival,
 } from "./special.ts";
 export {

@@ -279,3 +279,35 @@ export function normalQuantile(p: number): number {
   }
   return p < 0.5 ? -z : z;
 }
+
+/**
+ * The inverse of Student's t distribution function: the t below which a share `p` lies.
+ *
+ * @param p - 0 to 1; the ends give infinities.
+ * @param df - Degrees of freedom, above 0.
+ * @throws {ArgumentError} if p is outside 0..1 or df is not above 0.
+ *
+ * Method: bisection of the tail, to the last bits. Matches scipy.stats.t.ppf.
+ *
+ * @example
+ * studentTQuantile(0.975, 10).toFixed(4) // => "2.2281"
+ */
+export function studentTQuantile(p: number, df: number): number {
+  if (!(p >= 0 && p <= 1)) {
+    throw new ArgumentError(`studentTQuantile: expected p within 0..1, got ${p}`);
+  }
+  checkT("studentTQuantile", 0, df);
+  if (p === 0.5) return 0;
+  if (p === 0 || p === 1) return p === 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  const tail = Math.min(p, 1 - p);
+  let high = 1;
+  while (studentTSurvival(high, df) > tail) high *= 2;
+  let low = 0;
+  for (let i = 0; i < 200 && high - low > 2e-16 * high; i++) {
+    const middle = (low + high) / 2;
+    if (studentTSurvival(middle, df) > tail) low = middle;
+    else high = middle;
+  }
+  const t = (low + high) / 2;
+  return p < 0.5 ? -t : t;
+}

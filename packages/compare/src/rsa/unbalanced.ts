@@ -28,7 +28,8 @@ export interface UnbalancedOptions extends UsesLinalg {
   readonly priorWeight?: number | undefined;
   /**
    * With missing values, `rsatoolbox` divides the sums for a correlation by the number of all channels, and counts
-   * all channels in a Mahalanobis distance. Without any, both are the same. Default `exact`.
+   * all channels in a Mahalanobis distance; with `equal` weighting it adds an observation's similarity with itself
+   * but not its weight (an integer division, 1 / 2 = 0). Otherwise both are the same. Default `exact`.
    */
   readonly compat?: "exact" | "rsatoolbox" | undefined;
   readonly name?: Label | undefined;
@@ -82,7 +83,7 @@ export function unbalancedRdm(x: Activations, options: UnbalancedOptions): Promi
   if (options.precision) checkChannels(name, "a precision", options.precision, p);
   return withLinalg(options.linalg, async (linalg) => {
     const rows = await similarityRows(linalg, x, method, compat, options);
-    const sums = new CellSums(groups.index, runs, groups.labels.length, weighting === "equal");
+    const sums = new CellSums(groups.index, runs, groups.labels.length, weighting, compat);
     for (let start = 0; start < n; start += BLOCK) {
       sums.add(start, await rows(start, Math.min(n, start + BLOCK)));
     }
@@ -109,12 +110,21 @@ class CellSums {
   readonly #runs: Int32Array | undefined;
   readonly #n: number;
   readonly #equal: boolean;
+  /** How much an observation with itself adds to the weight. */
+  readonly #ownWeight: number;
 
-  constructor(conditions: Int32Array, runs: Int32Array | undefined, n: number, equal: boolean) {
+  constructor(
+    conditions: Int32Array,
+    runs: Int32Array | undefined,
+    n: number,
+    weighting: "number" | "equal",
+    compat: "exact" | "rsatoolbox",
+  ) {
     this.#conditions = conditions;
     this.#runs = runs;
     this.#n = n;
-    this.#equal = equal;
+    this.#equal = weighting === "equal";
+    this.#ownWeight = this.#equal && compat === "rsatoolbox" ? 0 : 0.5;
     this.#values = new Float64Array(n + pairsOf(n));
     this.#weights = new Float64Array(n + pairsOf(n));
   }
@@ -132,7 +142,7 @@ class CellSums {
         const cell = this.#cell(this.#conditions[i]!, this.#conditions[j]!);
         const share = i === j ? 0.5 : 1;
         this.#values[cell]! += (share * values[at]!) / (this.#equal ? weight : 1);
-        this.#weights[cell]! += share * (this.#equal ? 1 : weight);
+        this.#weights[cell]! += (i === j ? this.#ownWeight : 1) * (this.#equal ? 1 : weight);
       }
     }
   }

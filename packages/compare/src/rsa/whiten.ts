@@ -1,4 +1,4 @@
-import { DataError, ShapeError } from "@penfield/core";
+import { ArgumentError, DataError, ShapeError } from "@penfield/core";
 import { choleskySolve, type Linalg, type Matrix, matrix, symmetricEigen } from "@penfield/linalg";
 import { pairIndex, pairsOf } from "./rdms.ts";
 
@@ -6,6 +6,27 @@ import { pairIndex, pairsOf } from "./rdms.ts";
 export type SigmaK = ArrayLike<number> | Matrix;
 
 const isMatrix = (sigma: SigmaK): sigma is Matrix => "nRows" in sigma;
+
+/**
+ * sigmaK of some conditions. Of a condition taken twice only variances are defined: the copies then count as measured
+ * independently, as they do without sigmaK.
+ */
+export function takeSigma(sigma: SigmaK, places: ArrayLike<number>): SigmaK {
+  const m = places.length;
+  if (!isMatrix(sigma)) return Float64Array.from({ length: m }, (_, i) => sigma[places[i]!]!);
+  if (new Set(Array.from(places)).size < m) {
+    throw new ArgumentError(
+      "takeSigma: expected variances as sigmaK where conditions are drawn with repetition, got a full covariance",
+      { hint: "The covariance of copies of one condition is not defined; draw RDMs instead." },
+    );
+  }
+  const data = new Float64Array(m * m);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < m; j++)
+      data[i * m + j] = sigma.data[places[i]! * sigma.nColumns + places[j]!]!;
+  }
+  return matrix(data, m, m);
+}
 
 /** RDMs as rows of numbers. */
 export interface Rows {
