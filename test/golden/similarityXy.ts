@@ -6,9 +6,17 @@ import {
   cknna,
   concentricityDifference,
   cycleKnn,
+  delayDmd,
   distanceCorrelation,
   eigenspaceOverlap,
+  eigenvalueDistance,
+  fitEnergyShape,
   fitShapeMetric,
+  frechetMean,
+  type GaussianProcess,
+  type GaussianResponses,
+  gaussianProcessDistance,
+  gaussianShapeDistance,
   gulp,
   hardCorrelationMatch,
   knnJaccard,
@@ -28,15 +36,18 @@ import {
   rsmNormDifference,
   rvCoefficient,
   type ShapeMetricOptions,
+  scoreEnergyShape,
   scoreShapes,
   secondOrderCosine,
   shapeDistance,
   softMatching,
+  squaredBures,
   svcca,
+  type Trials,
   uniformityDifference,
 } from "@penfield/compare";
 import { type Activations, tensor } from "@penfield/core";
-import { createLinalg, type Linalg } from "@penfield/linalg";
+import { createLinalg, eigenvalues, type Linalg } from "@penfield/linalg";
 import { spearman } from "@penfield/stats";
 import type { SimilarityCase, SimilarityMapping, SimilarityReplay } from "./similarity.ts";
 
@@ -277,11 +288,170 @@ const xyPatterns: readonly [RegExp, SimilarityReplay][] = [
   ],
 ];
 
+const GROUPS = { orth: "orthogonal", perm: "permutation", identity: "identity" } as const;
+
+function gaussians(found: SimilarityCase, of: "X" | "Y"): GaussianResponses {
+  const means = input(found, `means${of}`);
+  const covariances = input(found, `covs${of}`);
+  const [n, p] = means.shape as [number, number];
+  return {
+    means: { data: means.data, nRows: n, nColumns: p },
+    covariances: { data: covariances.data, count: n, nRows: p, nColumns: p },
+  };
+}
+
+function trialsOf(found: SimilarityCase, name: string): Trials {
+  const { data, shape } = input(found, name);
+  const [nStimuli, nRepeats, nUnits] = shape as [number, number, number];
+  return { data, nStimuli, nRepeats, nUnits };
+}
+
+const stochasticPatterns: readonly [RegExp, SimilarityReplay][] = [
+  [
+    /^gauss_a/,
+    async (found) => {
+      const alpha = Number(found.params["alpha"]);
+      const [x, y] = [gaussians(found, "X"), gaussians(found, "Y")];
+      const { distance, transform, losses, iterations } = await gaussianShapeDistance(
+        linalg(),
+        x,
+        y,
+        {
+          alpha,
+          group: GROUPS[found.params["group"] as keyof typeof GROUPS],
+          compat: "netrep",
+          iterations: Number(found.params["niter"]),
+        },
+      );
+      return {
+        score: distance,
+        n_iter: iterations,
+        // The history is stored up to its first 60 entries.
+        loss_hist: losses.slice(0, (found.output as { loss_hist: number[] }).loss_hist.length),
+        loss_last: losses[losses.length - 1],
+        T: transform.data,
+      };
+    },
+  ],
+  [
+    /^sq_bures_each$/,
+    async (found) => {
+      const x = gaussians(found, "X").covariances;
+      const y = gaussians(found, "Y").covariances;
+      const size = x.nRows * x.nRows;
+      const out: number[] = [];
+      for (let i = 0; i < x.count; i++) {
+        const one = (b: typeof x) => ({
+          data: b.data.slice(i * size, (i + 1) * size),
+          nRows: x.nRows,
+          nColumns: x.nRows,
+        });
+        out.push(await squaredBures(linalg(), one(x), one(y)));
+      }
+      return out;
+    },
+  ],
+  [
+    /^energy_/,
+    async (found) => {
+      const [x, y, xt, yt] = ["X", "Y", "Xt", "Yt"].map((name) => trialsOf(found, name)) as [
+        Trials,
+        Trials,
+        Trials,
+        Trials,
+      ];
+      const group = GROUPS[found.params["group"] as keyof typeof GROUPS];
+      const fitted = await fitEnergyShape(linalg(), x, y, { group, compat: "netrep" });
+      return {
+        train: (await scoreEnergyShape(linalg(), x, y, fitted.transform)).distance,
+        test: (await scoreEnergyShape(linalg(), xt, yt, fitted.transform)).distance,
+        loss_hist: fitted.losses,
+        n_iter: fitted.iterations,
+        Q: fitted.transform.data,
+      };
+    },
+  ],
+  [
+    /^gp_a/,
+    async (found) => {
+      const p = Number(found.params["n_dims"]);
+      const process = (of: "X" | "Y"): GaussianProcess => {
+        const mean = input(found, `mean${of}`);
+        const covariance = input(found, `cov${of}`);
+        const size = mean.data.length;
+        return {
+          mean: { data: mean.data, nRows: size / p, nColumns: p },
+          covariance: { data: covariance.data, nRows: size, nColumns: size },
+        };
+      };
+      const { distance, losses, iterations } = await gaussianProcessDistance(
+        linalg(),
+        process("X"),
+        process("Y"),
+        { alpha: Number(found.params["alpha"]), compat: "netrep", iterations: 200 },
+      );
+      return { score: distance, loss_last: losses[losses.length - 1], n_iter: iterations };
+    },
+  ],
+  [
+    /^frechet_full_/,
+    async (found) => {
+      const { data, shape } = input(found, "Xs");
+      const [k, n, p] = shape as [number, number, number];
+      const networks = Array.from({ length: k }, (_, i) =>
+        tensor(data.slice(i * n * p, (i + 1) * n * p), ["stimulus", "unit"], [n, p]),
+      );
+      const group = GROUPS[found.label.slice("frechet_full_".length) as keyof typeof GROUPS];
+      const options = { group, tolerance: 1e-10, iterations: 200 };
+      return (await frechetMean(linalg(), networks, options)).mean.data;
+    },
+  ],
+];
+
+/** The operators that DSA finds for D1 and D2, with the golden case's settings. */
+async function operators(found: SimilarityCase) {
+  const of = async (name: string) => {
+    const { data, shape } = input(found, name);
+    const [nTimes, nUnits] = shape as [number, number];
+    const trajectory = { data, nTrials: 1, nTimes, nUnits };
+    return (await delayDmd(linalg(), trajectory, { delays: 4, rank: 6, lambda: 0 })).operator;
+  };
+  return [await of("D1"), await of("D2")] as const;
+}
+
+/** Singular vectors have free signs: ours are turned to theirs, one basis vector after the other. */
+function signsLike({ data, nRows: n }: { data: Float64Array; nRows: number }, theirs: number[][]) {
+  const signs = new Float64Array(n).fill(1);
+  for (let j = 1; j < n; j++) {
+    let agreement = 0;
+    for (let i = 0; i < j; i++) {
+      agreement +=
+        signs[i]! * (data[i * n + j]! * theirs[i]![j]! + data[j * n + i]! * theirs[j]![i]!);
+    }
+    signs[j] = agreement < 0 ? -1 : 1;
+  }
+  return data.map((v, k) => v * signs[Math.floor(k / n)]! * signs[k % n]!);
+}
+
+const dsa: Record<string, SimilarityReplay> = {
+  A_v_1: async (found) => signsLike((await operators(found))[0], found.output as number[][]),
+  eig_1_abs_sorted: async (found) => {
+    const { real, imaginary } = eigenvalues((await operators(found))[0]);
+    return real.map((re, i) => Math.hypot(re, imaginary[i]!)).sort();
+  },
+  wasserstein_eig_POT: async (found) => eigenvalueDistance(...(await operators(found))),
+  wasserstein_eig: async (found) => eigenvalueDistance(...(await operators(found))),
+};
+
 /** Results of the groups xy, stochastic and dsa. */
 export const mapXy: SimilarityMapping = (group, label) => {
   if (group === "xy") {
     if (Object.hasOwn(xy, label)) return xy[label];
     return xyPatterns.find(([pattern]) => pattern.test(label))?.[1];
+  }
+  if (group === "dsa") return Object.hasOwn(dsa, label) ? dsa[label] : undefined;
+  if (group === "stochastic") {
+    return stochasticPatterns.find(([pattern]) => pattern.test(label))?.[1];
   }
   return undefined;
 };

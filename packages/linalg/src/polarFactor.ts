@@ -61,6 +61,8 @@ const SMALL = 6;
  * The polar factors of many matrices of one shape, in one call.
  *
  * @param a - `[count, n, p]`, finite.
+ * @param options.reach - The share of the largest singular value down to which the first pass goes. Default 1e-7. With a
+ *   larger one it has fewer steps, and a second pass follows where they did not do.
  * @returns `[count, n, p]`; see {@link polarFactor}.
  * @throws {ShapeError} if the matrices are empty.
  * @throws {DataError} if a value is not finite.
@@ -70,10 +72,17 @@ const SMALL = 6;
  * const two = { data: Float64Array.of(2, 0, 0, 3, 0, 5, -4, 0), count: 2, nRows: 2, nColumns: 2 };
  * (await polarFactors(two, linalg)).data.map(Math.round).join(" ") // => "1 0 0 1 0 1 -1 0"
  */
-export async function polarFactors(a: MatrixBatch, linalg: Linalg): Promise<MatrixBatch> {
-  let result = await polarPass(a, linalg);
+export async function polarFactors(
+  a: MatrixBatch,
+  linalg: Linalg,
+  { reach = POLAR_REACH }: { reach?: number } = {},
+): Promise<MatrixBatch> {
+  let result = await polarPass(a, linalg, reach);
   if (result.departure.some((d) => !(d < CONVERGED))) {
     result = await polarPass(result.factors, linalg);
+    if (reach > POLAR_REACH && result.departure.some((d) => !(d < CONVERGED))) {
+      result = await polarPass(result.factors, linalg);
+    }
   }
   const { data } = result.factors;
   const size = a.nRows * a.nColumns;
@@ -112,18 +121,22 @@ async function completed(
 }
 
 /**
- * One pass of steps, without a second pass or fallback: singular values above `POLAR_REACH` of the
+ * One pass of steps, without a second pass or fallback: singular values above `reach` of the
  * largest become 1, smaller ones something between themselves (over the largest) and 1.
  */
-export async function polarPass(a: MatrixBatch, linalg: Linalg): Promise<PolarFactors> {
+export async function polarPass(
+  a: MatrixBatch,
+  linalg: Linalg,
+  reach: number = POLAR_REACH,
+): Promise<PolarFactors> {
   const { count, nRows, nColumns } = a;
   checkNotEmpty("polarFactors", nRows * count, nColumns);
   checkFinite("polarFactors", a.data, nColumns);
   const tall = nRows >= nColumns;
   const k = Math.min(nRows, nColumns);
   const shape = [count, nRows, nColumns];
-  const name = tall ? "polar tall" : "polar wide";
-  const { u, g } = await linalg.runGraph(name, () => polarModel(tall), {
+  const name = `polar ${tall ? "tall" : "wide"} ${reach}`;
+  const { u, g } = await linalg.runGraph(name, () => polarModel(tall, reach), {
     a: { data: unitScale(a), shape },
   });
   const departure = Float64Array.from({ length: count }, (_, i) => {
@@ -159,8 +172,8 @@ function unitScale({ data, count, nRows, nColumns }: MatrixBatch): Float64Array 
  * step of the schedule. The first G also gives the scale: |G|_F^(1/2) is at least the largest
  * singular value, and much nearer to it than |X|_F.
  */
-function polarModel(tall: boolean): Uint8Array {
-  const steps = polarSchedule(POLAR_REACH);
+function polarModel(tall: boolean, reach: number): Uint8Array {
+  const steps = polarSchedule(reach);
   const nodes: GraphNode[] = [];
   const scalars: Record<string, number> = { tiny: 1e-30 };
   const node = (op: string, inputs: readonly string[], output: string): string => {
