@@ -6,7 +6,14 @@ import type { HookedModel } from "../transformer/model.ts";
 import type { HookValues } from "../transformer/modelCore.ts";
 import type { Metric } from "./metrics.ts";
 import { writableHook } from "./patching.ts";
-import { blockOfRows, lengthOfPairs, meansOf, rowsInRun } from "./rows.ts";
+import {
+  blockOfRows,
+  lengthOfPairs,
+  lengthOfPrompts,
+  meansOf,
+  promptChunks,
+  rowsInRun,
+} from "./rows.ts";
 
 /** An axis of places at a hook point. */
 export type DifferenceAxis = "pos" | "head_index" | "unit";
@@ -74,7 +81,7 @@ export async function finiteDifference(
   options: FiniteDifferenceOptions,
 ): Promise<FiniteDifferenceResult> {
   const name = "finiteDifference";
-  const length = lengthOfPairs(tokens, tokens, name);
+  const length = lengthOfPrompts(tokens, name);
   const { axes = ["unit"] } = options;
   const line = await openLine(model, tokens, { ...options, axes, length, name });
   const { values, places, nPositions, nUnits } = line;
@@ -182,25 +189,36 @@ export async function attributionPatch(
   const [from, to] = direction === "denoising" ? [corrupted, clean] : [clean, corrupted];
   const line = await openLine(model, from, { ...options, axes, length, name });
   const nPrompts = from.length;
-  const source = Array.from({ length: 3 * nPrompts }, (_, row) =>
-    row < 2 * nPrompts ? row : row - nPrompts,
-  );
-  const { logits, cache } = await model.run({
-    tokens: [...from, ...to, ...from],
-    capture: [line.point.name],
-    interventions: [{ hook: line.point.name, op: { type: "patch", source } }],
-  });
-  const rows = [...blockOfRows(0, nPrompts), ...blockOfRows(2, nPrompts)];
-  const [base, patched] = meansOf(
-    metric(
+  const change = new Float32Array(line.values.length);
+  const [plain, whole] = [new Float64Array(nPrompts), new Float64Array(nPrompts)];
+  for (const { start, end } of promptChunks(nPrompts, line.batchSize)) {
+    throwIfAborted(options.signal, name);
+    const n = end - start;
+    const own = from.slice(start, end);
+    const source = Array.from({ length: 3 * n }, (_, row) => (row < 2 * n ? row : row - n));
+    const { logits, cache } = await model.run({
+      tokens: [...own, ...to.slice(start, end), ...own],
+      capture: [line.point.name],
+      interventions: [{ hook: line.point.name, op: { type: "patch", source } }],
+    });
+    const rows = [...blockOfRows(0, n), ...blockOfRows(2, n)];
+    const got = metric(
       logits!,
-      rows.map((row) => ({ row, prompt: row % nPrompts })),
-    ),
-    nPrompts,
-  ) as [number, number];
-  const { data } = cache.get(line.point.name)!;
-  const size = data.length / 3;
-  const change = data.subarray(size, 2 * size).map((v, i) => v - data[i]!);
+      rows.map((row) => ({ row, prompt: start + (row % n) })),
+    );
+    plain.set(got.slice(0, n), start);
+    whole.set(got.slice(n), start);
+    const { data } = cache.get(line.point.name)!;
+    const size = data.length / 3;
+    change.set(
+      data.subarray(size, 2 * size).map((v, i) => v - data[i]!),
+      start * (size / n),
+    );
+  }
+  const [base, patched] = [plain, whole].map((values) => meansOf(values, nPrompts)[0]!) as [
+    number,
+    number,
+  ];
   const alphas = nSteps === 0 ? [0] : Array.from({ length: nSteps }, (_, k) => (k + 0.5) / nSteps);
   const slopes = await line.slopes([change], alphas, alphas.length * line.places.length, change);
   return {
@@ -228,6 +246,7 @@ interface Line {
   readonly shape: readonly number[];
   readonly places: readonly Place[];
   readonly step: number;
+  readonly batchSize: number;
   /**
    * Slopes of the metric along each direction restricted to each place, `[direction][place][prompt]`, at
    * x + alpha `way`; of several alphas their mean.
@@ -308,6 +327,7 @@ async function openLine(
     shape,
     places,
     step,
+    batchSize,
     async slopes(directions, alphas, total, way) {
       const slopes = directions.map(() => places.map(() => new Float64Array(nPrompts)));
       const perPrompt = length * nUnits;

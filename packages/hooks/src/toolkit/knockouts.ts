@@ -13,7 +13,7 @@ import type { Circuit, CircuitNode } from "./circuitFile.ts";
 import { type MeanActivation, meanActivation } from "./meanActivation.ts";
 import type { Metric } from "./metrics.ts";
 import { writableHook } from "./patching.ts";
-import { blockOfRows, meansOf, rowsInRun } from "./rows.ts";
+import { blockOfRows, meansOf, type PromptChunk, promptChunks, rowsInRun } from "./rows.ts";
 
 /** On what a circuit is measured, and what is done to everything outside of it. */
 export interface CircuitOptions extends LongWork {
@@ -160,28 +160,41 @@ export class Knockouts {
     const { tokens, method = "mean", signal } = this.#options;
     throwIfAborted(signal, this.#name);
     const nSources = method === "resample" ? 1 : 0;
-    const perRun = Math.max(1, Math.floor(this.#batchSize / tokens.length) - nSources);
-    for (let start = 0; start < pending.length; start += perRun) {
-      if (start > 0) throwIfAborted(signal, this.#name);
-      const some = pending.slice(start, start + perRun);
-      const values = await this.#run(some.map(([, lesion]) => lesion));
-      some.forEach(([key], i) => {
-        this.#known.set(key, values[i]!);
-      });
+    const each = pending.map(() => new Float64Array(tokens.length));
+    for (const chunk of promptChunks(tokens.length, this.#batchSize)) {
+      const n = chunk.end - chunk.start;
+      const perRun = Math.max(1, Math.floor(this.#batchSize / n) - nSources);
+      for (let start = 0; start < pending.length; start += perRun) {
+        throwIfAborted(signal, this.#name);
+        const some = pending.slice(start, start + perRun);
+        const values = await this.#run(
+          some.map(([, lesion]) => lesion),
+          chunk,
+        );
+        some.forEach((_, i) => {
+          each[start + i]!.set(values.slice(i * n, (i + 1) * n), chunk.start);
+        });
+      }
     }
+    pending.forEach(([key], i) => {
+      this.#known.set(key, meansOf(each[i]!, tokens.length)[0]!);
+    });
     return keys.map((key) => this.#known.get(key)!);
   }
 
-  async #run(lesions: readonly Lesion[]): Promise<number[]> {
-    const { tokens, metric, method = "mean", reference } = this.#options;
+  /** The metric of some prompts under each lesion, `[lesion, prompt]`. */
+  async #run(lesions: readonly Lesion[], { start, end }: PromptChunk): Promise<number[]> {
+    const { metric, method = "mean", reference } = this.#options;
+    const tokens = this.#options.tokens.slice(start, end);
     const n = tokens.length;
-    const sources = method === "resample" ? reference! : [];
+    const length = Math.max(...tokens.map((row) => row.length));
+    const sources = method === "resample" ? reference!.slice(start, end) : [];
     const first = sources.length === 0 ? 0 : 1;
     const rows = [...sources, ...lesions.flatMap(() => tokens)];
     const source = Array.from(rows, (_, row) => row % n);
     const interventions = lesions.flatMap((lesion, i) =>
       this.#scope.flatMap((point) =>
-        this.#ablated(lesion, point).flatMap(({ units, positions }) =>
+        this.#ablated(lesion, point, length).flatMap(({ units, positions }) =>
           this.#set(point, units, positions, source).map((intervention) => ({
             ...intervention,
             rows: blockOfRows(i + first, n),
@@ -198,22 +211,23 @@ export class Knockouts {
     }
     const { logits } = await this.#model.run({ tokens: rows, interventions, wired });
     const read = lesions.flatMap((_, i) =>
-      blockOfRows(i + first, n).map((row, prompt) => ({ row, prompt })),
+      blockOfRows(i + first, n).map((row, p) => ({ row, prompt: start + p })),
     );
-    return meansOf(metric(logits!, read), n);
+    return metric(logits!, read);
   }
 
   /** What a lesion knocks out at a hook point: units, by positions that lose the same ones. */
   #ablated(
     { kind, nodes }: Lesion,
     point: HookPoint,
+    length: number,
   ): { units: readonly number[] | undefined; positions: readonly number[] | undefined }[] {
     const here = nodes.map((i) => this.#nodes[i]!).filter((node) => node.hook === point.name);
     const groups = new Map<string, number[]>();
     const apart = here.some((node) => node.positions !== undefined);
     const at = (position: number) =>
       here.flatMap((node, i) => (node.positions?.has(position) === false ? [] : [i]));
-    for (let position = 0; position < (apart ? this.#length : 1); position++) {
+    for (let position = 0; position < (apart ? length : 1); position++) {
       const key = at(position).join(" ");
       groups.set(key, [...(groups.get(key) ?? []), position]);
     }

@@ -232,6 +232,9 @@ describe.each(["gpt2", "llama", "neox", "gemma2"])("sweeps: %s", (name) => {
       corrupted: more.corrupted.slice(1),
       metric,
     });
+    // More prompts than fit beside each other: in parts.
+    const parts = await getActPatchResidPre(model, { ...more, metric, batchSize: 9 });
+    expect(parts).toEqual(both);
     both.values.forEach((v, i) => {
       expect(v).toBe((first.values[i]! + second.values[i]!) / 2);
     });

@@ -3,7 +3,14 @@ import { getActName, type HookPoint } from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import type { HookedModel } from "../transformer/model.ts";
 import type { Metric } from "./metrics.ts";
-import { blockOfRows, lengthOfPairs, meansOf, rowsInRun } from "./rows.ts";
+import {
+  blockOfRows,
+  lengthOfPairs,
+  meansOf,
+  type PromptChunk,
+  promptChunks,
+  rowsInRun,
+} from "./rows.ts";
 
 /** Two sets of prompts that differ in what is to be found, and what is measured. */
 export interface PatchingOptions extends LongWork {
@@ -110,9 +117,13 @@ export async function genericActivationPatch(
   const places = Array.from({ length: nPlaces }, (_, i) => placeAt(i, axes, shape));
   // Every layer is wired in every batch, so that all batches share one session.
   const wired = hooks.map((hook) => ({ hook, rows: [] as number[] }));
-  const run = async (some: readonly Place[]): Promise<number[]> => {
-    const nRows = nPrompts * (1 + some.length);
-    const source = Array.from({ length: nRows }, (_, row) => row % nPrompts);
+  /** Blocks of rows: the source prompts, then the others once per place. `[block, prompt]`. */
+  const run = async (
+    some: readonly Place[],
+    { start, end }: PromptChunk,
+  ): Promise<readonly number[]> => {
+    const n = end - start;
+    const source = Array.from({ length: n * (1 + some.length) }, (_, row) => row % n);
     const op = { type: "patch", source } as const;
     const interventions: Intervention[] = [
       ...wired.map((w) => ({ ...w, op })),
@@ -122,33 +133,52 @@ export async function genericActivationPatch(
         return {
           hook: hooks[layer]!,
           op,
-          rows: blockOfRows(i + 1, nPrompts),
+          rows: blockOfRows(i + 1, n),
           ...(position === undefined ? {} : { positions: [position] }),
           ...(src_pos === undefined ? {} : { units: [src_pos] }),
           ...(head_index === undefined ? {} : { heads: [head_index] }),
         };
       }),
     ];
-    const tokens = [...sources, ...some.flatMap(() => targets)];
+    const own = targets.slice(start, end);
+    const tokens = [...sources.slice(start, end), ...some.flatMap(() => own)];
     const { logits } = await model.run({ tokens, interventions });
-    const rows = tokens.map((_, row) => ({ row, prompt: row % nPrompts }));
-    return meansOf(metric(logits!, rows), nPrompts);
+    return metric(
+      logits!,
+      tokens.map((_, row) => ({ row, prompt: start + (row % n) })),
+    );
   };
-  throwIfAborted(signal, name);
-  const [from, to] = (await run([{}])) as [number, number];
-  const values = new Float64Array(nPlaces);
-  const perRun = Math.max(1, Math.floor(batchSize / nPrompts) - 1);
-  for (let start = 0; start < nPlaces; start += perRun) {
+  const chunks = promptChunks(nPrompts, batchSize);
+  // By place and prompt; the last two places are the prompts as they are.
+  const each = new Float64Array((nPlaces + 2) * nPrompts);
+  const put = (place: number, chunk: PromptChunk, values: readonly number[]): void => {
+    each.set(values, place * nPrompts + chunk.start);
+  };
+  for (const [c, chunk] of chunks.entries()) {
     throwIfAborted(signal, name);
-    const some = places.slice(start, start + perRun);
-    values.set((await run(some)).slice(1), start);
-    onProgress?.({
-      stage: `patching ${activation}`,
-      done: start + some.length,
-      total: nPlaces,
-      unit: "places",
-    });
+    const n = chunk.end - chunk.start;
+    const plain = await run([{}], chunk);
+    put(nPlaces, chunk, plain.slice(0, n));
+    put(nPlaces + 1, chunk, plain.slice(n));
+    const perRun = Math.max(1, Math.floor(batchSize / n) - 1);
+    for (let start = 0; start < nPlaces; start += perRun) {
+      throwIfAborted(signal, name);
+      const some = places.slice(start, start + perRun);
+      const values = await run(some, chunk);
+      some.forEach((_, i) => {
+        put(start + i, chunk, values.slice((i + 1) * n, (i + 2) * n));
+      });
+      onProgress?.({
+        stage: `patching ${activation}`,
+        done: Math.floor((c * nPlaces + start + some.length) / chunks.length),
+        total: nPlaces,
+        unit: "places",
+      });
+    }
   }
+  const means = meansOf(each, nPrompts);
+  const [from, to] = means.slice(nPlaces) as [number, number];
+  const values = Float64Array.from(means.slice(0, nPlaces));
   const [cleanValue, corruptedValue] = direction === "denoising" ? [from, to] : [to, from];
   return {
     axes,

@@ -209,6 +209,10 @@ describe.each(["gpt2", "llama", "neox", "gemma2"])("path patching: %s", (name) =
         }),
       ),
     );
+    const inParts = await pathPatchSweep(model, {
+      ...{ ...more, metric, receivers: to, batchSize: 9 },
+    });
+    expect(inParts).toEqual(both);
     both.values.forEach((v, i) => {
       expect(v).toBe((parts[0]!.values[i]! + parts[1]!.values[i]!) / 2);
     });
@@ -263,6 +267,10 @@ describe("long work and wrong input", () => {
       senders: "neurons" as never,
     });
     await expect(sweep).rejects.toThrow(/senders heads, mlps or a list/);
+    const none = pathPatchSweep(model, {
+      ...{ clean, corrupted, metric, receivers: [{ component: "resid_post" }], senders: [] },
+    });
+    await expect(none).rejects.toThrow(/at least one sender, got none/);
   });
 });
 

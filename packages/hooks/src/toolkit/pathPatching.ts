@@ -4,7 +4,14 @@ import type { Intervention } from "../interventions.ts";
 import type { HookedModel } from "../transformer/model.ts";
 import type { Metric } from "./metrics.ts";
 import { normalize, writableHook } from "./patching.ts";
-import { blockOfRows, lengthOfPairs, meansOf, rowsInRun } from "./rows.ts";
+import {
+  blockOfRows,
+  lengthOfPairs,
+  meansOf,
+  type PromptChunk,
+  promptChunks,
+  rowsInRun,
+} from "./rows.ts";
 
 /**
  * Where a path begins: a head's output (`hook_z`), what an MLP adds, the residual stream before a
@@ -167,19 +174,25 @@ async function patchPaths(
   const wired = [...new Set(ends.map((end) => end.hook))];
   const nPrompts = clean.length;
   const batchSize = rowsInRun(model, length, model.cfg.dModel, options.batchSize, name);
-  const perRun = Math.max(1, Math.floor((batchSize / nPrompts - 2) / 2));
   const [base, source] = direction === "noising" ? [clean, corrupted] : [corrupted, clean];
 
-  /** Blocks of rows: base, source, then for each sender the held run and the final one. */
-  const run = async (some: readonly End[]): Promise<number[]> => {
+  /**
+   * Blocks of rows: base, source, then for each sender the held run and the final one. Returns the
+   * metric of base, source and final ones, `[block, prompt]`.
+   */
+  const run = async (
+    some: readonly End[],
+    { start, end }: PromptChunk,
+  ): Promise<readonly number[]> => {
+    const n = end - start;
     const nBlocks = 2 + 2 * some.length;
     const held = (i: number): number => 2 + 2 * i;
     /** Rows of some blocks take their values from another block; all others from themselves. */
     const takeFrom = (blockOf: (block: number) => number) => ({
       type: "patch" as const,
-      source: Array.from({ length: nBlocks * nPrompts }, (_, row) => {
-        const block = Math.floor(row / nPrompts);
-        return blockOf(block) * nPrompts + (row % nPrompts);
+      source: Array.from({ length: nBlocks * n }, (_, row) => {
+        const block = Math.floor(row / n);
+        return blockOf(block) * n + (row % n);
       }),
     });
     const isHeld = (block: number): boolean => block >= 2 && block % 2 === 0;
@@ -189,40 +202,55 @@ async function patchPaths(
     const interventions: Intervention[] = [
       ...frozen.map((hook) => ({ hook, op: fromBase })),
       ...wired.map((hook) => ({ hook, op: fromSource, rows: [] })),
-      ...some.map((end, i) => ({ ...end, op: fromSource, rows: blockOfRows(held(i), nPrompts) })),
+      ...some.map((end, i) => ({ ...end, op: fromSource, rows: blockOfRows(held(i), n) })),
       ...receivers.flatMap((end) =>
-        some.map((_, i) => ({ ...end, op: fromHeld, rows: blockOfRows(held(i) + 1, nPrompts) })),
+        some.map((_, i) => ({ ...end, op: fromHeld, rows: blockOfRows(held(i) + 1, n) })),
       ),
     ];
-    const tokens = Array.from({ length: nBlocks }, (_, block) => (block === 1 ? source : base));
+    const tokens = Array.from({ length: nBlocks }, (_, block) =>
+      (block === 1 ? source : base).slice(start, end),
+    );
     const { logits } = await model.run({ tokens: tokens.flat(), interventions });
     const read = [0, 1, ...some.map((_, i) => held(i) + 1)];
     const rows = read.flatMap((block) =>
-      blockOfRows(block, nPrompts).map((row, prompt) => ({ row, prompt })),
+      blockOfRows(block, n).map((row, i) => ({ row, prompt: start + i })),
     );
-    return meansOf(metric(logits!, rows), nPrompts);
+    return metric(logits!, rows);
   };
 
-  const values = new Float64Array(senders.length);
-  const effects = new Float64Array(senders.length);
-  let [from, to] = [Number.NaN, Number.NaN];
-  for (let start = 0; start < senders.length; start += perRun) {
-    throwIfAborted(signal, name);
-    const some = ends.slice(start, start + perRun);
-    const [own, other, ...patched] = (await run(some)) as [number, number, ...number[]];
-    if (start === 0) [from, to] = [own, other];
-    values.set(patched, start);
-    effects.set(
-      patched.map((value) => value - own),
-      start,
-    );
-    onProgress?.({
-      stage: "patching paths",
-      done: start + some.length,
-      total: senders.length,
-      unit: "senders",
-    });
+  const chunks = promptChunks(nPrompts, batchSize);
+  const size = senders.length * nPrompts;
+  // By sender and prompt; base and source as they are in the same batch.
+  const [finals, bases, others] = [0, 1, 2].map(() => new Float64Array(size)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  for (const [c, chunk] of chunks.entries()) {
+    const n = chunk.end - chunk.start;
+    const perRun = Math.max(1, Math.floor((batchSize / n - 2) / 2));
+    for (let start = 0; start < senders.length; start += perRun) {
+      throwIfAborted(signal, name);
+      const some = ends.slice(start, start + perRun);
+      const got = await run(some, chunk);
+      some.forEach((_, i) => {
+        const at = (start + i) * nPrompts + chunk.start;
+        bases.set(got.slice(0, n), at);
+        others.set(got.slice(n, 2 * n), at);
+        finals.set(got.slice((i + 2) * n, (i + 3) * n), at);
+      });
+      onProgress?.({
+        stage: "patching paths",
+        done: Math.floor((c * senders.length + start + some.length) / chunks.length),
+        total: senders.length,
+        unit: "senders",
+      });
+    }
   }
+  const values = Float64Array.from(meansOf(finals, nPrompts));
+  const own = meansOf(bases, nPrompts);
+  const effects = values.map((value, i) => value - own[i]!);
+  const [from, to] = [own[0]!, meansOf(others, nPrompts)[0]!];
   const [cleanValue, corruptedValue] = direction === "noising" ? [from, to] : [to, from];
   return {
     axes,
@@ -255,6 +283,9 @@ function listSenders(
   }
   if (!Array.isArray(wanted)) {
     throw new ArgumentError(`${name}: expected senders heads, mlps or a list, got ${wanted}`);
+  }
+  if (wanted.length === 0) {
+    throw new DataError(`${name}: expected at least one sender, got none`);
   }
   return { senders: wanted, axes: ["sender"], shape: [wanted.length] };
 }

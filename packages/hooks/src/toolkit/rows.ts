@@ -27,6 +27,15 @@ export function rowsInRun(
   return batchSize;
 }
 
+/** The one length of some prompts. @throws {DataError} if there are none, or they differ. */
+export function lengthOfPrompts(tokens: readonly (readonly number[])[], name: string): number {
+  const lengths = [...new Set(tokens.map((row) => row.length))];
+  if (lengths.length === 1) return lengths[0]!;
+  throw new DataError(
+    `${name}: expected prompts of one length, got ${lengths.length === 0 ? "none" : `lengths ${lengths.join(", ")}`}`,
+  );
+}
+
 /** The one length of clean and corrupted prompts. @throws {DataError} if they do not correspond. */
 export function lengthOfPairs(
   clean: readonly (readonly number[])[],
@@ -41,6 +50,24 @@ export function lengthOfPairs(
     );
   }
   return lengths[0]!;
+}
+
+/** Consecutive prompts, from `start` up to before `end`. */
+export interface PromptChunk {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Blocks of rows that a run should have room for; fewer waste much on rows that every run needs. */
+const BLOCKS = 8;
+
+/** All prompts together where a run has room for several blocks of them; else parts that leave room. */
+export function promptChunks(nPrompts: number, batchSize: number): PromptChunk[] {
+  const fits = Math.max(1, Math.floor(batchSize / BLOCKS));
+  return Array.from({ length: Math.ceil(nPrompts / fits) }, (_, i) => ({
+    start: i * fits,
+    end: Math.min((i + 1) * fits, nPrompts),
+  }));
 }
 
 /** Mean of each run of `n` values: `[group * n]` to `[group]`. */
