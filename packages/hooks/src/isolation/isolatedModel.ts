@@ -43,7 +43,7 @@ export interface RunControl {
  * @throws {ModelError} if the process ends before the model is open.
  * @throws {InterruptedError} if `options.signal` fires.
  *
- * Cost: starting takes about half a second more than in this process. Requests and results are
+ * Cost: starting takes about half a second more than in this process (from source, 1 to 3 s). Requests and results are
  * copied: of each array, one copy is in the child and one here.
  */
 export async function openIsolated(
