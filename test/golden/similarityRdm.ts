@@ -284,9 +284,13 @@ function evaluationOutput(e: Evaluation, withSem: boolean): Record<string, unkno
     e.design === "fixed" || e.design === "cross-validation"
       ? [e.ceiling.lower[0], e.ceiling.upper[0]]
       : [e.ceiling.lower, e.ceiling.upper];
-  const t = e.variances ? testModels(e) : undefined;
-  const interval = e.variances ? scoreIntervals(e) : undefined;
-  const ranks = e.variances && withSem ? testModels(e, { test: "signed-rank" }) : undefined;
+  const testable = e.variances && e.degreesOfFreedom > 0;
+  const t = testable ? testModels(e) : undefined;
+  const interval = testable ? scoreIntervals(e) : undefined;
+  const ranks =
+    e.variances && withSem
+      ? testModels(e, { test: "signed-rank", compat: "rsatoolbox" })
+      : undefined;
   return {
     evaluations: e.evaluations,
     noise_ceiling: ceilings,

@@ -2,6 +2,7 @@ import { ArgumentError, createRng, DataError, permutation } from "@penfield/core
 import { checkCount, checkValues } from "./check.ts";
 import { mean, standardDeviation } from "./descriptive.ts";
 import { rankData } from "./rank.ts";
+import { normalCdf } from "./special.ts";
 
 /** Which values count as at least as extreme: large ones, small ones, or either. */
 export type Tail = "greater" | "less" | "two-sided";
@@ -206,9 +207,11 @@ export function signFlipTest(
  * Wilcoxon's signed-rank test, two-sided: do differences lie to one side of zero, by their ranks?
  *
  * @param differences - [n], finite; zeros are left out (Wilcoxon's own rule).
- * @returns `statistic` (the smaller of the two rank sums), `p`, and `nUsed`. Exact, by counting sign
- *   assignments of the ranks as they are (also with ties); up to nUsed = 200.
- * @throws {DataError} if no difference but zero is left, or more than 200 are.
+ * @param options.method - `exact` (default): by counting sign assignments of the ranks as they are (also with ties), up to
+ *   nUsed = 200. `scipy`: what scipy.stats.wilcoxon does by default: exact as if there were no ties up to n = 50, the normal
+ *   approximation above, and also when a difference is zero.
+ * @returns `statistic` (the smaller of the two rank sums), `p`, and `nUsed`.
+ * @throws {DataError} if no difference but zero is left, or more than 200 are (exact).
  * @throws {ArgumentError} if a value is not finite.
  *
  * Cost: O(nUsed^3). Without ties, matches scipy.stats.wilcoxon(method="exact").
@@ -216,15 +219,21 @@ export function signFlipTest(
  * @example
  * wilcoxonSignedRank([1, 2, 3, 4, 5]).p // => 0.0625
  */
-export function wilcoxonSignedRank(differences: ArrayLike<number>): {
+export function wilcoxonSignedRank(
+  differences: ArrayLike<number>,
+  { method = "exact" }: { method?: "exact" | "scipy" } = {},
+): {
   readonly statistic: number;
   readonly p: number;
   readonly nUsed: number;
 } {
   checkValues("wilcoxonSignedRank", differences, 1, "differences");
+  if (method !== "exact" && method !== "scipy") {
+    throw new ArgumentError(`wilcoxonSignedRank: expected method exact or scipy, got ${method}`);
+  }
   const used = Array.from(differences).filter((d) => d !== 0);
   const n = used.length;
-  if (n === 0 || n > 200) {
+  if (n === 0 || (n > 200 && method === "exact")) {
     throw new DataError(
       `wilcoxonSignedRank: expected 1 to 200 differences other than zero, got ${n}`,
       n > 200 ? { hint: "Use signFlipTest, which draws when there are many." } : {},
@@ -238,15 +247,54 @@ export function wilcoxonSignedRank(differences: ArrayLike<number>): {
     if (d > 0) positive += ranks[i]!;
   });
   const smaller = Math.min(positive, total - positive);
-  // share[s]: the share of the 2^n sign assignments whose positive (doubled) ranks sum to s.
+  if (method === "scipy") {
+    const asScipy =
+      differences.length <= 50 && n === differences.length
+        ? untiedP(n, Math.floor(positive / 2))
+        : normalP(ranks, smaller / 2);
+    return { statistic: smaller / 2, p: asScipy, nUsed: n };
+  }
+  const share = signShares(ranks);
+  let tail = 0;
+  for (let s = 0; s <= smaller; s++) tail += share[s]!;
+  return { statistic: smaller / 2, p: Math.min(1, 2 * tail), nUsed: n };
+}
+
+/** share[s]: the share of the 2^n sign assignments whose positive (whole) ranks sum to s. */
+function signShares(ranks: ArrayLike<number>): Float64Array {
+  let total = 0;
+  for (let i = 0; i < ranks.length; i++) total += ranks[i]!;
   const share = new Float64Array(total + 1);
   share[0] = 1;
-  for (const rank of ranks) {
+  for (let i = 0; i < ranks.length; i++) {
+    const rank = ranks[i]!;
     for (let s = total; s >= 0; s--) {
       share[s] = (share[s]! + (s >= rank ? share[s - rank]! : 0)) / 2;
     }
   }
-  let tail = 0;
-  for (let s = 0; s <= smaller; s++) tail += share[s]!;
-  return { statistic: smaller / 2, p: Math.min(1, 2 * tail), nUsed: n };
+  return share;
+}
+
+/** Two-sided p of a sum of positive ranks among 1..n. */
+function untiedP(n: number, positive: number): number {
+  const share = signShares(Float64Array.from({ length: n }, (_, i) => i + 1));
+  if (positive === Math.floor((share.length - 1) / 2)) return 1;
+  let less = 0;
+  let greater = 0;
+  share.forEach((v, s) => {
+    if (s <= positive) less += v;
+    if (s >= positive) greater += v;
+  });
+  return 2 * Math.min(less, greater);
+}
+
+/** Two-sided p by the normal approximation, corrected for ties; ranks are doubled. */
+function normalP(ranks: Float64Array, statistic: number): number {
+  const n = ranks.length;
+  const ties = new Map<number, number>();
+  for (const rank of ranks) ties.set(rank, (ties.get(rank) ?? 0) + 1);
+  let square = n * (n + 1) * (2 * n + 1);
+  for (const count of ties.values()) square -= 0.5 * count * (count * count - 1);
+  const z = (statistic - (n * (n + 1)) / 4) / Math.sqrt(square / 24);
+  return 2 * normalCdf(-Math.abs(z));
 }

@@ -200,7 +200,9 @@ export async function comparableRows(
     const full = present ? spread(rows, present) : rows;
     rows = await whitenedRows(linalg, full, from.nConditions, present, sigmaK, compat);
   }
-  normalize(rows, compat === "exact" ? Number.NaN : 0);
+  // With a full covariance rsatoolbox divides by zero, too.
+  const isFull = sigmaK !== undefined && "nRows" in sigmaK && method.startsWith("whitened");
+  normalize(rows, compat === "exact" || isFull ? Number.NaN : 0);
   return rows;
 }
 

@@ -50,13 +50,14 @@ export interface ModelVariances {
   readonly ceiling: Float64Array;
 }
 
-/** Covariances (n - ddof in the denominator) of columns, `[n, k]`, skipping rows with NaN. */
+/** Covariances (n - ddof in the denominator) of columns, `[n, k]`; NaN with fewer than ddof + 1 rows. */
 export function covarianceOf(
   rows: readonly ArrayLike<number>[],
   k: number,
   ddof: number,
 ): Float64Array {
   const n = rows.length;
+  if (n <= ddof) return new Float64Array(k * k).fill(Number.NaN);
   const means = new Float64Array(k);
   for (const row of rows) for (let i = 0; i < k; i++) means[i]! += row[i]! / n;
   const out = new Float64Array(k * k);
@@ -96,6 +97,7 @@ export function modelVariances(
     const values = covariances.map(of);
     if (values.length === 3) return dual(values as [number, number, number], nRdms!, nConditions!);
     const n = Math.min(nRdms ?? Infinity, nConditions ?? Infinity);
+    if (n < 2) return Number.NaN;
     return Number.isFinite(n) ? (n / (n - 1)) * values[0]! : values[0]!;
   };
   const variance = (v: Float64Array, i: number, j: number): number =>

@@ -33,6 +33,8 @@ export interface ModelTestResult {
  *
  * @param evaluation - Fixed (t, signed-rank) or bootstrapped (t, bootstrap).
  * @param options.test - Default `t`.
+ * @param options.compat - `rsatoolbox` takes scipy's default for signed ranks: a normal approximation when a difference is
+ *   zero, even of a handful of RDMs. Default `exact`.
  * @returns P-values; NaN where a score is.
  * @throws {DataError} if the evaluation has no variances (t), no draws (bootstrap), or no scores per RDM (signed-rank).
  * @throws {ArgumentError} if the test is unknown.
@@ -47,7 +49,7 @@ export interface ModelTestResult {
  */
 export function testModels(
   evaluation: Evaluation,
-  { test = "t" }: { test?: ModelTest } = {},
+  { test = "t", compat = "exact" }: { test?: ModelTest; compat?: "exact" | "rsatoolbox" } = {},
 ): ModelTestResult {
   switch (test) {
     case "t":
@@ -55,7 +57,7 @@ export function testModels(
     case "bootstrap":
       return bootstrapTests(evaluation);
     case "signed-rank":
-      return signedRankTests(evaluation);
+      return signedRankTests(evaluation, compat);
     default:
       throw new ArgumentError(`testModels: expected test t, bootstrap or signed-rank, got ${test}`);
   }
@@ -134,7 +136,7 @@ function bootstrapTests(evaluation: Evaluation): ModelTestResult {
   };
 }
 
-function signedRankTests(evaluation: Evaluation): ModelTestResult {
+function signedRankTests(evaluation: Evaluation, compat: "exact" | "rsatoolbox"): ModelTestResult {
   const { evaluations, names, nParts, design } = evaluation;
   if (design !== "fixed") {
     throw new DataError(`testModels: expected scores per RDM for signed ranks, got ${design}`, {
@@ -145,7 +147,8 @@ function signedRankTests(evaluation: Evaluation): ModelTestResult {
   const scores = (m: number) => evaluations.subarray(m * nParts, (m + 1) * nParts);
   const p = (differences: Float64Array): number => {
     if (differences.some(Number.isNaN)) return Number.NaN;
-    return differences.every((d) => d === 0) ? 1 : wilcoxonSignedRank(differences).p;
+    if (differences.every((d) => d === 0)) return 1;
+    return wilcoxonSignedRank(differences, { method: compat === "exact" ? "exact" : "scipy" }).p;
   };
   const pairwise = new Float64Array(nModels * nModels).fill(1);
   for (let m = 0; m < nModels; m++) {

@@ -1,6 +1,6 @@
 import { ArgumentError, DataError } from "@penfield/core";
 import { quantile, rankData } from "@penfield/stats";
-import { labelsOf, makeRdms, type Rdms, rdmRow, squareRdm } from "./rdms.ts";
+import { labelsOf, makeRdms, type Rdms, squareRdm } from "./rdms.ts";
 
 /**
  * RDMs with each row of values replaced; NaN stay where they are.
@@ -116,8 +116,9 @@ const clamp = (v: number): number => Math.max(0, Math.min(1, v));
  *
  * Each RDM is scaled to 0..1; the pairs at exactly 1 are left out.
  *
- * @param from - RDMs without NaN, all different from constant.
- * @returns Infinity between conditions that no path joins.
+ * @param from - RDMs without NaN.
+ * @returns Infinity between conditions that no path joins; NaN for an RDM that does not vary.
+ * @throws {DataError} if an RDM has NaN.
  *
  * Cost: n^3 per RDM (Floyd-Warshall).
  * Source: Lin & Kriegeskorte (2024). As rsatoolbox.rdm.geodesic_transform, whose graph library also takes pairs at
@@ -130,15 +131,26 @@ export function geodesicRdms(
   from: Rdms,
   { compat = "exact" }: { compat?: "exact" | "rsatoolbox" } = {},
 ): Rdms {
-  const scaled = minmaxRdms(from);
-  return mapRows(scaled, (values, k) => {
-    if (values.length < from.nPairs || values.length < rdmRow(from, k).length) {
-      throw new DataError(`geodesicRdms: expected an RDM without NaN that varies, got RDM ${k}`);
-    }
+  checkComplete("geodesicRdms", from);
+  return mapRows(minmaxRdms(from), (values) => {
+    if (values.length === 0) return values;
     return shortestPaths(
       values.map((v) => (v === 1 || (compat === "rsatoolbox" && v === 0) ? Infinity : v)),
     );
   });
+}
+
+/** Throws if a pair is missing. */
+function checkComplete(name: string, { data, nPairs }: Rdms): void {
+  const at = data.findIndex(Number.isNaN);
+  if (at >= 0) {
+    throw new DataError(
+      `${name}: expected RDMs without NaN, got one in RDM ${Math.floor(at / nPairs)}`,
+      {
+        hint: "Leave the condition out with takeConditions.",
+      },
+    );
+  }
 }
 
 /** Lengths of shortest paths between all pairs; Infinity where there is no edge, or no path. */
@@ -217,9 +229,9 @@ export type GeodesicGraph =
  * @param graph - Which pairs are joined.
  * @param options.compat - `reference` loses the pair of lowest rank (its edge has length 0) and, of `nearest`, takes the
  *   pair i < j only if j is near i, so that the graph depends on the order of conditions. Default `exact`.
- * @returns Ranks from 1; pairs that no path joins share the highest.
+ * @returns Ranks from 1; pairs that no path joins share the highest. NaN for an RDM that does not vary.
  * @throws {ArgumentError} if p is outside 0..1 or k is not within 1..nConditions - 1.
- * @throws {DataError} if an RDM has NaN or does not vary.
+ * @throws {DataError} if an RDM has NaN.
  *
  * Cost: n^3 per RDM.
  * Source: Lin & Kriegeskorte (2024), PNAS 121:e2317881121; `reference`: their published code.
@@ -239,12 +251,9 @@ export function geodesicRankRdms(
     );
   }
   const oneWay = compat === "reference";
-  return mapRows(minmaxRdms(rankRdms(from)), (values, k) => {
-    if (values.length < from.nPairs) {
-      throw new DataError(
-        `geodesicRankRdms: expected an RDM without NaN that varies, got RDM ${k}`,
-      );
-    }
+  checkComplete("geodesicRankRdms", from);
+  return mapRows(minmaxRdms(rankRdms(from)), (values) => {
+    if (values.length === 0) return values;
     const edges =
       graph.kind === "shortest" ? below(values, graph.p) : nearest(values, graph.k, oneWay);
     return rankData(shortestPaths(oneWay ? edges.map((v) => (v === 0 ? Infinity : v)) : edges));

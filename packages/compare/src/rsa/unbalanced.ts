@@ -29,7 +29,8 @@ export interface UnbalancedOptions extends UsesLinalg {
   /**
    * With missing values, `rsatoolbox` divides the sums for a correlation by the number of all channels, and counts
    * all channels in a Mahalanobis distance; with `equal` weighting it adds an observation's similarity with itself
-   * but not its weight (an integer division, 1 / 2 = 0). Otherwise both are the same. Default `exact`.
+   * but not its weight (an integer division, 1 / 2 = 0). A pattern of zeros is correlated perfectly with every other.
+   * Otherwise both are the same. Default `exact`.
    */
   readonly compat?: "exact" | "rsatoolbox" | undefined;
   readonly name?: Label | undefined;
@@ -248,9 +249,13 @@ function correlationRows(
       const varianceI = squareI[i]! - (sumI[i]! * sumI[i]!) / count;
       const varianceJ = squareJ[i]! - (sumJ[i]! * sumJ[i]!) / count;
       const varies = varianceI > 1e-14 * squareI[i]! && varianceJ > 1e-14 * squareJ[i]!;
-      const r = varies
-        ? (product - (sumI[i]! * sumJ[i]!) / count) / Math.sqrt(varianceI) / Math.sqrt(varianceJ)
-        : Number.NaN;
+      // rsatoolbox takes a pattern of zeros for perfectly correlated with everything.
+      const isZero = compat === "rsatoolbox" && (squareI[i] === 0 || squareJ[i] === 0);
+      const r = isZero
+        ? 1
+        : varies
+          ? (product - (sumI[i]! * sumJ[i]!) / count) / Math.sqrt(varianceI) / Math.sqrt(varianceJ)
+          : Number.NaN;
       return (r * count) / 2;
     });
     return { values, weights };
