@@ -296,6 +296,8 @@ describe("long work and wrong input", () => {
     );
     await expect(measure({}, circuitOf(model, []))).rejects.toThrow(/nodes, or hooks, got neither/);
     await expect(measure({ hooks: [mlp(0)] })).rejects.toThrow(/hook points that are knocked out/);
+    const twins = { hooks: ["blocks.0.hook_resid_post", "blocks.1.hook_resid_pre"] };
+    await expect(measure(twins, circuitOf(model, []))).rejects.toThrow(/which are the same/);
     await expect(measure({ tokens: [] })).rejects.toThrow(/expected prompts, got none/);
     await expect(measure({ method: "noise" })).rejects.toThrow(/mean, zero or resample/);
     await expect(measure({ method: "resample" })).rejects.toThrow(DataError);

@@ -300,8 +300,16 @@ function scopeOf(
       { hint: "Add it to hooks: what is never knocked out cannot be part of a circuit." },
     );
   }
+  const byTensor = new Map<string, HookPoint>();
   for (const point of scope) {
     writableHook(model, point.name, name);
+    const twin = byTensor.get(point.tensor);
+    if (twin) {
+      throw new DataError(
+        `${name}: expected each place once, got ${twin.name} and ${point.name}, which are the same`,
+      );
+    }
+    byTensor.set(point.tensor, point);
     if (point.axes.length !== 3 || point.nUnits === undefined) {
       throw new HookPointError(
         `${name}: expected hook points with axes batch, pos and units, got ${point.name} with ${point.axes.join(", ")}`,
