@@ -142,6 +142,7 @@ function blockNorm(
  * Source: Elhage et al. (2021), the section on copying and eigenvalues.
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const diagonal = matrix(Float64Array.of(3, 0, 0, -1), 2, 2);
  * const one = matrix(Float64Array.of(1, 0, 0, 1), 2, 2);
  * eigenvaluePositivity(new FactoredMatrix(diagonal, one)) // => 0.5

@@ -17,11 +17,12 @@ export interface FactoredSvd {
  * d_head / d_model of what the product would. Vectors are rows: x goes to x a b.
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const row = (...values) => matrix(Float64Array.from(values), 1, values.length);
  * const column = (...values) => matrix(Float64Array.from(values), values.length, 1);
  * const outer = new FactoredMatrix(column(1, 2), row(3, 4));
  * outer.product().data // => [3, 4, 6, 8]
- * outer.norm() ** 2 // => 125
+ * outer.norm().toFixed(6) // => "11.180340"
  * outer.eigenvalues().real // => [11]
  * outer.svd().s.length // => 1
  */

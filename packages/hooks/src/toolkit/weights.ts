@@ -6,10 +6,12 @@ import {
   dequantizeGraph,
   elementType,
   type GraphIndex,
+  type GraphProto,
   indexGraph,
   inferElementTypes,
   inferRanks,
   intAttribute,
+  makeNode,
 } from "@penfield/onnx";
 import { type HookKind, hookName } from "../hookPoint.ts";
 import type { ModelConfig } from "../transformer/config.ts";
@@ -292,7 +294,7 @@ export class ModelWeights {
   /** The graph as it is read for weights: quantised operators as the plain ones they stand for. */
   #dequantized(): { index: GraphIndex; weights: DequantizedGraph["weights"] } {
     if (!this.#plain) {
-      const { graph, weights } = dequantizeGraph(this.#core.located.index.graph);
+      const { graph, weights } = dequantizeGraph(withPlainNorms(this.#core.located.index));
       this.#plain = { index: indexGraph(graph), weights };
     }
     return this.#plain;
@@ -549,6 +551,25 @@ export class ModelWeights {
     made.catch(() => this.#kept.delete(key));
     return made;
   }
+}
+
+/** A fused norm whose skip is made of zeros is the norm alone, and is read as that. */
+function withPlainNorms({ graph, producer }: GraphIndex): GraphProto {
+  const node = graph.node.map((fused) => {
+    const simplified = fused.opType === "SkipSimplifiedLayerNormalization";
+    if (!simplified && fused.opType !== "SkipLayerNormalization") return fused;
+    const [sum = "", zeros = "", gamma = "", beta = ""] = fused.input;
+    const maker = graph.node[producer.get(zeros) ?? -1];
+    if (maker?.opType !== "ConstantOfShape") return fused;
+    const norm = makeNode(
+      simplified ? "SimplifiedLayerNormalization" : "LayerNormalization",
+      simplified || beta === "" ? [sum, gamma] : [sum, gamma, beta],
+      [fused.output[0]!],
+    );
+    norm.attribute.push(...fused.attribute);
+    return norm;
+  });
+  return Object.assign(Object.create(Object.getPrototypeOf(graph)), graph, { node }) as GraphProto;
 }
 
 /** The node that picks token vectors: rows of a table of floats by input_ids. */
