@@ -232,6 +232,23 @@ describe("what is written", () => {
     expect(largestDifference(first.data, cut.data)).toBeLessThan(1e-5);
   });
 
+  test("of a dynamically quantised model each text is run alone: its values do not depend on others", async () => {
+    const quantised = await HookedModel.fromPretrained(gpt2, {
+      file: "int8_dynamic",
+      threads: 1,
+      verify: "none",
+    });
+    expect(quantised.cfg.batchDependent).toBe(true);
+    const hook = hooks[0]!;
+    await captureActivations(quantised, rows, at("s"), { ...small, hooks: hook });
+    const store = await openActivations(at("s"));
+    for (const [text, row] of rows.entries()) {
+      const { cache } = await quantised.run({ tokens: [row], capture: [hook], head: "none" });
+      expect((await store.read(hook, store.rowsOf(text))).data).toEqual(cache.get(hook)!.data);
+    }
+    await quantised.dispose();
+  });
+
   test("an isolated model writes the same bytes", async () => {
     const isolated = await openIsolated(gpt2, { threads: 1, verify: "none" });
     await captureActivations(model, rows, at("a"), small);
@@ -258,6 +275,17 @@ function spy(look: (values: Float32Array) => unknown): RunnableModel {
 }
 
 describe("memory", () => {
+  test("of last tokens nothing else leaves the runtime", async () => {
+    let largest = 0;
+    const watched = spy((values) => {
+      largest = Math.max(largest, values.length);
+    });
+    const row = Array.from({ length: 30 }, (_, i) => i);
+    const options = { hooks: hooks[0]!, positions: "last", bufferBytes: 4 * 96 * 3 } as const;
+    await captureActivations(watched, Array(10).fill(row), at("s"), options);
+    expect(largest).toBe(3 * 96);
+  });
+
   test("values held at once stay within the bound, whatever the corpus' length", async () => {
     const perToken = 4 * (96 + 24 + 24);
     const bufferBytes = 30 * perToken;

@@ -412,7 +412,9 @@ async function fillShard(
         Array.from(corpus.tokens.subarray(corpus.starts[t]!, corpus.starts[t + 1]!)),
       );
       const capture = index.hooks.map(({ name }) => name);
-      const { cache } = await model.run({ tokens, capture, head: "none" });
+      // What is not stored stays in the runtime. Means are taken here, in float64.
+      const reduce = positions === "last" ? "last" : undefined;
+      const { cache } = await model.run({ tokens, capture, head: "none", reduce });
       for (const { name, nUnits, file } of index.hooks) {
         const rowBytes = nUnits * bytesOf[type];
         for (const [row, text] of texts.entries()) {
@@ -462,17 +464,19 @@ function batches(
   { hooks, options }: StoreIndex,
   alone: boolean,
 ): number[][] {
-  const fits = Math.floor(options.bufferBytes / (4 * unitsPerRow(hooks)));
-  // A row of a dynamically quantised model depends on its batch: it is run alone.
-  const most = alone ? 1 : Math.min(options.batchTokens, fits);
+  const { batchTokens, bufferBytes, positions } = options;
+  const mostValues = bufferBytes / (4 * unitsPerRow(hooks));
   const length = (text: number) => starts[text + 1]! - starts[text]!;
+  const fits = (n: number, longest: number) =>
+    n * longest <= batchTokens && n * (positions === "last" ? 1 : longest) <= mostValues;
   const order = Array.from({ length: to - from }, (_, i) => from + i);
   order.sort((a, b) => length(a) - length(b) || a - b);
   const out: number[][] = [];
   for (const text of order) {
     const last = out.at(-1);
-    // Ascending lengths: the one to be added is the longest of its batch.
-    if (last && (last.length + 1) * length(text) <= most) last.push(text);
+    // Ascending lengths: the one to be added is the longest of its batch. A row of a dynamically
+    // quantised model depends on its batch: it is run alone.
+    if (last && !alone && fits(last.length + 1, length(text))) last.push(text);
     else out.push([text]);
   }
   return out;
@@ -487,10 +491,10 @@ function select(
   positions: Positions,
 ): Float32Array {
   const length = shape[1]!;
+  if (positions === "last") return data.subarray(row * nUnits, (row + 1) * nUnits);
   const start = row * length * nUnits;
   const end = start + nTokens * nUnits;
   if (positions === "all") return data.subarray(start, end);
-  if (positions === "last") return data.subarray(end - nUnits, end);
   const sums = new Float64Array(nUnits);
   for (let i = start; i < end; ) {
     for (let unit = 0; unit < nUnits; unit++) sums[unit]! += data[i++]!;

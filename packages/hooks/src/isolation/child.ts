@@ -47,8 +47,7 @@ async function open(
 }
 
 function main(): void {
-  const parent = Number(process.argv[2]);
-  new Worker(WATCHDOG, { eval: true, workerData: parent, execArgv: [] }).unref();
+  new Worker(WATCHDOG, { eval: true, workerData: process.ppid, execArgv: [] }).unref();
   process.on("disconnect", () => process.exit(0));
 
   const send = (message: FromChild) => process.send?.(message);

@@ -60,7 +60,7 @@ class Child {
   constructor(onProgress: OnProgress | undefined) {
     this.#onProgress = onProgress;
     const { path, execArgv } = program();
-    this.#process = fork(path, [String(process.pid)], {
+    this.#process = fork(path, [], {
       execArgv,
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
