@@ -30,7 +30,8 @@ export interface FiniteDifferenceOptions extends LongWork {
   readonly axes?: readonly DifferenceAxis[] | undefined;
   /**
    * Half the distance between the two runs, as a share of the hook's values (root mean square over the
-   * prompts); default 0.01. Smaller ones drown in float32's rounding, larger ones see the curvature.
+   * prompts); default 0.01. Smaller ones drown in float32's rounding (float16: take 0.1), larger ones see the
+   * curvature.
    */
   readonly step?: number | undefined;
   /** Rows in one run; default 128, fewer where they would not fit. */
