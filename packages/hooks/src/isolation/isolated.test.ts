@@ -295,6 +295,24 @@ test("an encoder", async () => {
   await there!.dispose();
 });
 
+test("inputs that are not tokens: images", async () => {
+  const vit = fileURLToPath(new URL("../../../../test/fixtures/vit", import.meta.url));
+  const { image_size: side } = JSON.parse(readFileSync(`${vit}/config.json`, "utf8"));
+  const data = Float32Array.from({ length: 2 * 3 * side * side }, (_, i) => Math.sin(i));
+  const request: RunRequest = {
+    inputs: { pixel_values: { data, shape: [2, 3, side, side] } },
+    capture: ["*.hook_resid_post"],
+  };
+  const [here, there] = await Promise.all(
+    [HookedModel.fromPretrained, openIsolated].map((open) => open(vit, options)),
+  );
+  const result = await there!.run(request);
+  expect(result.cache.size).toBeGreaterThan(0);
+  expect(result).toEqual(await here!.run(request));
+  await here!.dispose();
+  await there!.dispose();
+});
+
 describe("errors at opening", () => {
   test.each([["/nowhere/at/all"], [`${gpt2}/config.json`], ["../"]])("%s", async (source) => {
     const [a, b] = await Promise.all([
