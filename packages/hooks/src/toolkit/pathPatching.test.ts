@@ -69,10 +69,12 @@ async function separately(
   const layers = Array.from({ length: model.cfg.nLayers }, (_, l) => l);
   const z = (l: number) => `blocks.${l}.attn.hook_z`;
   const mlp = (l: number) => `blocks.${l}.hook_mlp_out`;
-  const from = "head" in sender ? z(sender.layer) : undefined;
   const hook =
-    from ??
-    (!("layer" in sender) ? "hook_embed" : `blocks.${sender.layer}.hook_${sender.component}`);
+    "head" in sender
+      ? z(sender.layer)
+      : sender.component === "embed"
+        ? "hook_embed"
+        : `blocks.${sender.layer}.hook_${sender.component}`;
   const held = [
     ...layers.flatMap((l) => setTo(z(l), before.get(z(l))!)),
     ...(freezeMlps ? layers.flatMap((l) => setTo(mlp(l), before.get(mlp(l))!)) : []),

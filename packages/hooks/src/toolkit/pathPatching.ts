@@ -102,7 +102,7 @@ export interface PathPatchingResult {
  * @throws {ArgumentError} for heads or positions that do not exist.
  *
  * Cost: 4 rows per prompt through the model.
- * Source: Wang et al. (2022), arXiv 2211.00593, appendix B; Goldowsky-Dill et al. (2023), arXiv 2304.05969.
+ * Source: Wang et al. (2022), arXiv 2211.00593; Goldowsky-Dill et al. (2023), arXiv 2304.05969.
  *
  * @example
  * const model = await HookedModel.fromPretrained("test/fixtures/gpt2");
