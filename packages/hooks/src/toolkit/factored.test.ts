@@ -27,7 +27,7 @@ const naive = (a: Matrix, b: Matrix): Matrix<Float64Array> => {
 };
 const difference = (a: Matrix, b: Matrix): number => {
   expect([a.nRows, a.nColumns]).toEqual([b.nRows, b.nColumns]);
-  return a.data.reduce((max: number, v, i) => Math.max(max, Math.abs(v - b.data[i]!)), 0);
+  return Array.from(a.data).reduce((max, v, i) => Math.max(max, Math.abs(v - b.data[i]!)), 0);
 };
 const frobenius = (m: Matrix): number => Math.hypot(...m.data);
 const sizes = fc.record({

@@ -50,6 +50,7 @@ const config = (more: Partial<SaeConfig> = {}): SaeConfig => ({
   hookName: undefined,
   hookNameOut: undefined,
   applyBDecToInput: false,
+  centerInput: false,
   k: undefined,
   modelName: undefined,
   ...more,
@@ -410,7 +411,7 @@ describe("files in SAELens' layout", () => {
       expect(sae.cfg).toEqual({
         ...{ architecture: "standard", dIn: 2, dSae: 3, dOut: 2, applyBDecToInput: false },
         ...{ hookName: "blocks.8.hook_resid_pre", hookNameOut: "blocks.8.hook_resid_pre" },
-        ...{ k: undefined, modelName: "gpt2" },
+        ...{ k: undefined, modelName: "gpt2", centerInput: false },
       });
       const found = await sae.encode({ data: Float32Array.of(1, 2), shape: [1, 2] });
       expect([...found.data]).toEqual([1, 2.5, 0]);
@@ -478,6 +479,40 @@ describe("files in SAELens' layout", () => {
     await expect(load(cfg, nan)).rejects.toThrow(/finite values in b_dec, got NaN/);
   });
 
+  test("trained on a centered model, or on scaled activations", async () => {
+    const metadata = {
+      ...cfg.metadata,
+      model_from_pretrained_kwargs: { center_writing_weights: true },
+    };
+    // (1, 3) - 2 = (-1, 1): p = (-1, 1, 0) + (0, 0.5, -4)
+    const x = { data: Float32Array.of(1, 3), shape: [1, 2] };
+    for (const sae of [
+      await load({ ...cfg, metadata }),
+      await loadSae(await write(cfg), { centerInput: true }),
+    ]) {
+      expect(sae.cfg.centerInput).toBe(true);
+      expect([...(await sae.encode(x)).data]).toEqual([0, 1.5, 0]);
+      await sae.dispose();
+    }
+    const scaled = {
+      ...cfg,
+      normalize_activations: "expected_average_only_in",
+      apply_b_dec_to_input: true,
+    };
+    const b_dec = tensor([2, 4], 2);
+    const sae = await loadSae(await write(scaled, { ...tensors, b_dec }), { scalingFactor: 2 });
+    made.push(sae);
+    // p = (2 (1, 3) - (2, 4)) W_enc + b_enc = (0, 2, 2) + (0, 0.5, -4); y = (2.5 (0, 2) + (2, 4)) / 2
+    expect([...(await sae.encode(x)).data]).toEqual([0, 2.5, 0]);
+    expect([...(await sae.reconstruct(x)).data]).toEqual([1, 4.5]);
+    const at = await write(scaled);
+    await expect(loadSae(at, { scalingFactor: 0 })).rejects.toThrow(ArgumentError);
+    await expect(loadSae(at)).rejects.toThrow(/"expected_average_only_in" is not supported/);
+    await expect(loadSae(await write(cfg), { scalingFactor: 2 })).rejects.toThrow(
+      /expected normalised activations, as a scaling factor was given, got none/,
+    );
+  });
+
   test("what is not supported says what to do", async () => {
     const refused = (more: object) => load({ ...cfg, ...more });
     for (const normalize_activations of ["layer_norm", "expected_average_only_in", true]) {
@@ -487,7 +522,6 @@ describe("files in SAELens' layout", () => {
     await expect(refused({ activation_fn: "tanh-relu" })).rejects.toThrow(
       /"tanh-relu" is not supported/,
     );
-    await expect(refused({ finetuning_scaling_factor: true })).rejects.toThrow(ModelError);
     await expect(refused({ architecture: "matryoshka_batchtopk" })).rejects.toThrow(FormatError);
     const scaled = { ...tensors, scaling_factor: tensor([1, 2, 1], 3) };
     await expect(load(cfg, scaled)).rejects.toThrow(/scaling factor that is not folded in/);

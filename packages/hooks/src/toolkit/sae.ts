@@ -48,6 +48,11 @@ export interface SaeConfig {
   /** The hook that the decoder writes: that which is read, but for transcoders. */
   readonly hookNameOut: string | undefined;
   readonly applyBDecToInput: boolean;
+  /**
+   * Trained on a model whose writing weights were centered (TransformerLens' default for LayerNorm
+   * models): the mean over the units is taken off each vector before it is encoded.
+   */
+  readonly centerInput: boolean;
   /** How many features `topk` leaves. */
   readonly k: number | undefined;
   /** The model that it was trained on. */
@@ -77,7 +82,8 @@ export interface SaeWeights {
 /**
  * A sparse dictionary of the values at a hook: a sparse autoencoder or a transcoder.
  *
- *   s = x - b_dec (where `applyBDecToInput`)        p = s W_enc + b_enc
+ *   s = x - mean(x) (where `centerInput`) - b_dec (where `applyBDecToInput`)
+ *   p = s W_enc + b_enc
  *   standard    f = relu(p)
  *   topk        f = relu(p) at the k largest p, 0 elsewhere
  *   jumprelu    f = relu(p) where p > threshold, 0 elsewhere
@@ -113,17 +119,18 @@ export class Sae {
    * Cost: one product of `[tokens, d_in]` and `[d_in, d_sae]` in float32.
    */
   async encode(x: HookValues): Promise<HookValues> {
-    const { dIn, dSae, architecture, applyBDecToInput, k } = this.cfg;
+    const { dIn, dSae, architecture, applyBDecToInput, centerInput, k } = this.cfg;
     const { W_enc, b_dec, b_enc, threshold, b_gate, b_mag, r_mag } = this.weights;
     const rows = rowsOf("encode", x, dIn, "d_in");
     const jumps = architecture.startsWith("jumprelu");
+    const given = centerInput ? matrix(centered(rows.data, dIn), rows.nRows, dIn) : rows;
     const input = applyBDecToInput
       ? matrix(
-          Float32Array.from(rows.data, (v, i) => v - b_dec[i % dIn]!),
+          Float32Array.from(given.data, (v, i) => v - b_dec[i % dIn]!),
           rows.nRows,
           dIn,
         )
-      : rows;
+      : given;
     const product = await this.#linalg.matmul(input, matrix(W_enc, dIn, dSae));
     const data = product.data as Float32Array;
     for (let i = 0; i < data.length; i++) {
@@ -213,6 +220,16 @@ function rowsOf(
   return matrix(data, data.length / size, size);
 }
 
+function centered(data: Float32Array, size: number): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let start = 0; start < data.length; start += size) {
+    let mean = 0;
+    for (let i = 0; i < size; i++) mean += data[start + i]! / size;
+    for (let i = 0; i < size; i++) out[start + i] = data[start + i]! - mean;
+  }
+  return out;
+}
+
 /** Leaves the k largest values, and of those what is above 0; of equal ones the first. */
 function keepLargest(values: Float32Array, k: number): void {
   if (k < values.length) {
@@ -270,13 +287,24 @@ const MAX_CONFIG_BYTES = 2 ** 22;
  * factors that are not folded in, dictionaries of single heads, and other architectures. Top-k
  * dictionaries that rescale by the decoder's norms have the norms folded in.
  *
+ * @param options.centerInput - See `SaeConfig`; default what the configuration says, else false. SAELens'
+ *   list of dictionaries says it of gpt2-small-res-jb and its kin, whose own files do not.
+ * @param options.scalingFactor - For dictionaries with normalised activations (`expected_average_only_in`): the
+ *   factor that SAELens' list gives as `norm_scaling_factor`; it is folded in.
  * @throws {FileError} if there is no such folder or file.
  * @throws {FormatError} if the configuration or the arrays are not as the format says.
  * @throws {ModelError} for what is not supported.
  *
  * Source: SAELens 6.18 (`load_from_disk`, `handle_pre_6_0_config`).
  */
-export async function loadSae(path: string): Promise<Sae> {
+export async function loadSae(
+  path: string,
+  options: { centerInput?: boolean; scalingFactor?: number } = {},
+): Promise<Sae> {
+  const { centerInput, scalingFactor } = options;
+  if (scalingFactor !== undefined && !(Number.isFinite(scalingFactor) && scalingFactor > 0)) {
+    throw new ArgumentError(`loadSae: expected a scaling factor above 0, got ${scalingFactor}`);
+  }
   const info = await stat(path).catch((cause) => {
     throw fileError("loadSae", path, cause);
   });
@@ -288,13 +316,19 @@ export async function loadSae(path: string): Promise<Sae> {
       throw fileError("loadSae", at, cause);
     });
   const text = await read(join(folder, CONFIG));
-  const { config, rescaled } = parseConfig(text, name);
+  const { config, rescaled } = parseConfig(text, name, scalingFactor !== undefined);
   const found = readSafetensors(await read(file), `${name}/${basename(file)}`);
-  const weights = parseWeights(found, config, name);
-  return new Sae(config, rescaled ? foldNorms(weights, config) : weights);
+  let weights = parseWeights(found, config, name);
+  if (rescaled) weights = foldNorms(weights, config);
+  if (scalingFactor !== undefined) weights = foldScale(weights, scalingFactor);
+  return new Sae({ ...config, centerInput: centerInput ?? config.centerInput }, weights);
 }
 
-function parseConfig(bytes: Buffer, name: string): { config: SaeConfig; rescaled: boolean } {
+function parseConfig(
+  bytes: Buffer,
+  name: string,
+  scaled: boolean,
+): { config: SaeConfig; rescaled: boolean } {
   const fail = (rule: string, got: unknown): never => {
     const shown = typeof got === "string" ? got : (JSON.stringify(got) ?? "nothing");
     throw new FormatError(
@@ -350,20 +384,18 @@ function parseConfig(bytes: Buffer, name: string): { config: SaeConfig; rescaled
   if (!known) {
     return fail(`an architecture among ${ARCHITECTURES.join(", ")}`, architecture);
   }
-  const normalize = own("normalize_activations");
-  if (
-    normalize !== undefined &&
-    normalize !== null &&
-    normalize !== false &&
-    normalize !== "none"
-  ) {
+  const normalize = own("normalize_activations") || "none";
+  const onAverage = normalize === "expected_average_only_in" || normalize === true;
+  if (normalize !== "none" && !(onAverage && scaled)) {
     refuse(
       `the normalisation of activations ${JSON.stringify(normalize)}`,
-      "Fold it into the weights with SAELens' fold_activation_norm_scaling_factor and save the dictionary again.",
+      onAverage
+        ? "Give the factor of SAELens' list: loadSae(path, { scalingFactor: ... })."
+        : "Choose a dictionary without it.",
     );
   }
-  if (own("finetuning_scaling_factor") === true) {
-    refuse("a scaling factor that is not folded in", "Fold it into W_dec and save again.");
+  if (normalize === "none" && scaled) {
+    return fail("normalised activations, as a scaling factor was given", normalize);
   }
   const head = either("hook_head_index", "hook_point_head_index");
   if (head !== undefined)
@@ -374,6 +406,8 @@ function parseConfig(bytes: Buffer, name: string): { config: SaeConfig; rescaled
   const apply = own("apply_b_dec_to_input") ?? !transcoder;
   if (typeof apply !== "boolean") return fail("true or false as apply_b_dec_to_input", apply);
   if (apply && transcoder) return fail("apply_b_dec_to_input false in a transcoder", apply);
+  const training = either("model_from_pretrained_kwargs") as Record<string, unknown> | undefined;
+  const center = training?.["center_writing_weights"];
   return {
     rescaled: known === "topk" && own("rescale_acts_by_decoder_norm") === true,
     config: {
@@ -386,6 +420,7 @@ function parseConfig(bytes: Buffer, name: string): { config: SaeConfig; rescaled
       applyBDecToInput: apply,
       k: known === "topk" ? (k as number | undefined) : undefined,
       modelName: string(either("model_name")),
+      centerInput: center === true,
     },
   };
 }
@@ -427,7 +462,7 @@ function parseWeights({ tensors }: Safetensors, cfg: SaeConfig, name: string): S
     }
     weights[key as keyof SaeWeights] = values;
   }
-  const scaling = tensors.get("scaling_factor");
+  const scaling = tensors.get("scaling_factor") ?? tensors.get("finetuning_scaling_factor");
   if (scaling && Array.from(scaling.data, Number).some((v) => Math.abs(v - 1) > 1e-5)) {
     throw new ModelError(
       `loadSae: ${name}: a scaling factor that is not folded in is not supported`,
@@ -452,6 +487,18 @@ function foldNorms(weights: SaeWeights, { dIn, dSae, dOut }: SaeConfig): SaeWeig
     W_enc: Float32Array.from({ length: dIn * dSae }, (_, i) => W_enc[i]! * norms[i % dSae]!),
     b_enc: b_enc.map((v, f) => v * norms[f]!),
     W_dec: W_dec.map((v, i) => (v === 0 ? 0 : v / norms[Math.floor(i / dOut)]!)),
+  };
+}
+
+/** x s W_enc + ..., decoded and divided by s: as SAELens' `fold_activation_norm_scaling_factor`. */
+function foldScale(weights: SaeWeights, s: number): SaeWeights {
+  const { W_enc, W_dec, b_dec } = weights;
+  if (!W_enc || !W_dec || !b_dec) return weights;
+  return {
+    ...weights,
+    W_enc: W_enc.map((v) => v * s),
+    W_dec: W_dec.map((v) => v / s),
+    b_dec: b_dec.map((v) => v / s),
   };
 }
 
