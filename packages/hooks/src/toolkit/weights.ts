@@ -79,6 +79,13 @@ export interface UnembedWeights {
   readonly capped: boolean;
 }
 
+/** A graph without quantised operators, and what is known of its tensors. */
+interface ReadableGraph extends Pick<DequantizedGraph, "weights"> {
+  readonly index: GraphIndex;
+  readonly types: ReadonlyMap<string, number>;
+  readonly ranks: ReadonlyMap<string, number>;
+}
+
 /**
  * The weights of a model by TransformerLens' names, found by the structure of the graph and read by
  * the runtime itself, so that transposed, cast, folded, external and dequantised weights are all
@@ -109,7 +116,7 @@ export class ModelWeights {
   readonly #core: ModelCore;
   readonly #cfg: ModelConfig;
   readonly #kept = new Map<string, Promise<unknown>>();
-  #plain: { index: GraphIndex; weights: DequantizedGraph["weights"] } | undefined;
+  #plain: ReadableGraph | undefined;
 
   constructor(core: ModelCore, cfg: ModelConfig) {
     this.#core = core;
@@ -279,25 +286,23 @@ export class ModelWeights {
     );
   }
 
+  /** The graph as it is read for weights: quantised operators as the plain ones they stand for. */
+  #dequantized(): ReadableGraph {
+    if (!this.#plain) {
+      const { graph, weights } = dequantizeGraph(withPlainNorms(this.#core.located.index));
+      const index = indexGraph(graph);
+      this.#plain = { index, weights, types: inferElementTypes(index), ranks: inferRanks(index) };
+    }
+    return this.#plain;
+  }
+
   #probeContext(): ProbeContext {
-    const { index } = this.#dequantized();
     return {
-      index,
-      types: inferElementTypes(index),
-      ranks: inferRanks(index),
+      ...this.#dequantized(),
       model: this.#core.original,
       dModel: this.#cfg.dModel,
       constants: (names) => this.#constants(names),
     };
-  }
-
-  /** The graph as it is read for weights: quantised operators as the plain ones they stand for. */
-  #dequantized(): { index: GraphIndex; weights: DequantizedGraph["weights"] } {
-    if (!this.#plain) {
-      const { graph, weights } = dequantizeGraph(withPlainNorms(this.#core.located.index));
-      this.#plain = { index: indexGraph(graph), weights };
-    }
-    return this.#plain;
   }
 
   /** Values of constants, those that stand for quantised weights included. */
@@ -459,7 +464,8 @@ export class ModelWeights {
     const { index } = this.#dequantized();
     const embed = this.#find("hook_embed", undefined);
     // A table in 8 bits whose rows are widened after the look-up has no hook in some exports.
-    const number = embed === undefined ? lookUpOfTokens(index) : index.producer.get(embed);
+    const number =
+      embed === undefined ? lookUpOfTokens(this.#dequantized()) : index.producer.get(embed);
     if (number === undefined) throw new ModelError("ModelWeights: no token vectors were found");
     return index.graph.node[number]!.input[0]!;
   }
@@ -573,8 +579,7 @@ function withPlainNorms({ graph, producer }: GraphIndex): GraphProto {
 }
 
 /** The node that picks token vectors: rows of a table of floats by input_ids. */
-function lookUpOfTokens(index: GraphIndex): number | undefined {
-  const types = inferElementTypes(index);
+function lookUpOfTokens({ index, types }: ReadableGraph): number | undefined {
   const producer = (tensor: string) => {
     const number = index.producer.get(tensor);
     return number === undefined ? undefined : index.graph.node[number];
