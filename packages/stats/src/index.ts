@@ -7,6 +7,7 @@ export {
 export { pearson, pearsonColumns, spearman } from "./correlation.ts";
 export { mean, quantile, standardDeviation, variance } from "./descriptive.ts";
 export {
+  averageRanks,
   kendallTau,
   kendallTauA,
   kendallTauB,

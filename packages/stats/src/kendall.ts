@@ -29,16 +29,54 @@ export function presort(values: ArrayLike<number>): Presorted {
       throw new ArgumentError(`presort: expected numbers, got NaN at ${i}`);
     }
   }
-  const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
-    values[a]! < values[b]! ? -1 : values[a]! > values[b]! ? 1 : 0,
-  );
-  const dense = new Int32Array(n);
+  // Numbers sort faster than indices by a comparison; places among the different ones give the rest.
+  const distinct = Float64Array.from(values).sort();
   let nDistinct = 0;
   for (let i = 0; i < n; i++) {
-    if (i === 0 || values[order[i]!] !== values[order[i - 1]!]) nDistinct++;
-    dense[order[i]!] = nDistinct;
+    if (i === 0 || distinct[i] !== distinct[nDistinct - 1]) distinct[nDistinct++] = distinct[i]!;
   }
+  const dense = new Int32Array(n);
+  const starts = new Int32Array(nDistinct + 1);
+  for (let i = 0; i < n; i++) {
+    dense[i] = placeOf(values[i]!, distinct, nDistinct) + 1;
+    starts[dense[i]!]!++;
+  }
+  for (let d = 0; d < nDistinct; d++) starts[d + 1]! += starts[d]!;
+  const order = new Int32Array(n);
+  for (let i = 0; i < n; i++) order[starts[dense[i]! - 1]!++] = i;
   return { order, dense, nDistinct };
+}
+
+function placeOf(value: number, ascending: Float64Array, n: number): number {
+  let low = 0;
+  let high = n - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Ranks of presorted values from 1, equal values sharing their mean rank: as {@link rankData}, faster when
+ * the order is at hand.
+ *
+ * @example
+ * averageRanks(presort([10, 20, 20, 5])).join(" ") // => "2 3.5 3.5 1"
+ */
+export function averageRanks({ dense, nDistinct }: Presorted): Float64Array {
+  const counts = new Int32Array(nDistinct + 1);
+  for (const d of dense) counts[d]!++;
+  const ranks = new Float64Array(nDistinct + 1);
+  let before = 0;
+  for (let d = 1; d <= nDistinct; d++) {
+    ranks[d] = before + (counts[d]! + 1) / 2;
+    before += counts[d]!;
+  }
+  const out = new Float64Array(dense.length);
+  for (let i = 0; i < out.length; i++) out[i] = ranks[dense[i]!]!;
+  return out;
 }
 
 /** Which of Kendall's coefficients. */

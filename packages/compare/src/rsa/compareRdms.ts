@@ -1,6 +1,6 @@
 import { ArgumentError, DataError } from "@penfield/core";
 import { type Linalg, type Matrix, matrix } from "@penfield/linalg";
-import { kendallTau, presort, rankData } from "@penfield/stats";
+import { averageRanks, kendallTau, presort } from "@penfield/stats";
 import {
   buresFactor,
   buresRoot,
@@ -187,7 +187,7 @@ export async function comparableRows(
   const m = rows.nColumns;
   if (method === "spearman" || method === "rho-a") {
     for (let k = 0; k < rows.nRows; k++) {
-      rows.data.set(rankData(rows.data.subarray(k * m, (k + 1) * m)), k * m);
+      rows.data.set(averageRanks(presort(rows.data.subarray(k * m, (k + 1) * m))), k * m);
     }
   }
   if (method !== "cosine" && method !== "whitened-cosine") lessMeans(rows);

@@ -205,29 +205,28 @@ async function onePrecision(
   const nRuns = folds.runs.labels.length;
   const total = totals(folds);
   const trains = new Float64Array(n * nRuns * p);
-  const tests = new Float64Array(nRuns * n * p);
-  for (let f = 0; f < nRuns; f++) {
-    const { test, train } = testAndTrain(folds, f, total);
-    for (const side of [test, train]) {
-      if (removeMean) centreRows(side);
-      centreColumns(side);
+  const tests = new Float64Array(n * nRuns * p);
+  for (let c = 0; c < n; c++) {
+    for (let f = 0; f < nRuns; f++) {
+      const from = (f * n + c) * p;
+      const to = (c * nRuns + f) * p;
+      const count = folds.counts[f * n + c]!;
+      const rest = total.counts[c]! - count;
+      for (let j = 0; j < p; j++) {
+        const sum = folds.sums[from + j]!;
+        tests[to + j] = sum / count;
+        trains[to + j] = (total.sums[c * p + j]! - sum) / rest;
+      }
     }
-    tests.set(test.data, f * n * p);
-    for (let c = 0; c < n; c++) {
-      trains.set(train.data.subarray(c * p, (c + 1) * p), (c * nRuns + f) * p);
-    }
+  }
+  for (const side of [trains, tests]) {
+    if (removeMean) centreRows(matrix(side, n * nRuns, p));
+    centreColumns(matrix(side, n, nRuns * p));
   }
   const whitened = precision
-    ? (await linalg.matmul(matrix(tests, nRuns * n, p), precision)).data
+    ? (await linalg.matmul(matrix(tests, n * nRuns, p), precision)).data
     : tests;
-  const side = new Float64Array(n * nRuns * p);
-  for (let f = 0; f < nRuns; f++) {
-    for (let c = 0; c < n; c++) {
-      const from = (f * n + c) * p;
-      side.set(whitened.subarray(from, from + p), (c * nRuns + f) * p);
-    }
-  }
-  const kernel = await linalg.matmul(matrix(trains, n, nRuns * p), matrix(side, n, nRuns * p), {
+  const kernel = await linalg.matmul(matrix(trains, n, nRuns * p), matrix(whitened, n, nRuns * p), {
     transposeB: true,
   });
   return kernelDistances(kernel, p * nRuns);

@@ -402,40 +402,42 @@ function rankedDraw(
 ): Scores {
   const nModels = models.nRdms;
   const { method } = options;
-  const kept: number[] = [];
-  for (let p = 0; p < all.length; p++) if (all[p]! > 0) kept.push(p);
-  const weights = Float64Array.from(kept, (p) => all[p]!);
-  const total = weights.reduce((sum, w) => sum + w, 0);
-  const ofZero = options.compat === "rsatoolbox" ? 0 : Number.NaN;
+  const { kept, weights, total } = positive(all);
   const used = Array.from({ length: data.nRdms }, (_, k) => k).filter((k) => !counts || counts[k]);
   const isTau = method === "tau-a" || method === "tau-b";
   const variant = method === "tau-a" ? "a" : "b";
-
-  // Twice the ranks, which are whole numbers, of the pairs kept.
-  const doubled = sorted.map((one, t) =>
-    t < nModels && isTau ? undefined : twiceRanks(one, all, kept),
-  );
-  const similarity = (x: Float64Array, y: Float64Array): number => {
-    let xy = 0;
-    let xx = 0;
-    let yy = 0;
-    const middle = total + 1;
-    for (let i = 0; i < x.length; i++) {
-      const a = x[i]! - middle;
-      const b = y[i]! - middle;
-      const w = weights[i]!;
-      xy += w * a * b;
-      xx += w * a * a;
-      yy += w * b * b;
+  const ofZero = options.compat === "rsatoolbox" ? 0 : Number.NaN;
+  const roots = weights.map(Math.sqrt);
+  /** Ranks as a vector of which inner products are correlations. */
+  const direction = (twice: Float64Array): Float64Array => {
+    const out = new Float64Array(twice.length);
+    let square = 0;
+    for (let p = 0; p < out.length; p++) {
+      const value = roots[p]! * (twice[p]! - total - 1);
+      out[p] = value;
+      square += value * value;
     }
-    // Doubled ranks make every square four times as large.
-    if (method === "rho-a") return ((xy / 4) * 12) / (total ** 3 - total);
-    return xx > 0 && yy > 0 ? xy / Math.sqrt(xx) / Math.sqrt(yy) : ofZero;
+    // Doubled ranks make squares four times as large.
+    const scale =
+      method === "rho-a"
+        ? Math.sqrt(3 / (total ** 3 - total))
+        : square > 0
+          ? 1 / Math.sqrt(square)
+          : ofZero;
+    for (let p = 0; p < out.length; p++) out[p]! *= scale;
+    return out;
   };
+  const needsRanks = (t: number): boolean =>
+    t < nModels ? !isTau : (!isTau || ceilings) && (!counts || counts[t - nModels]! > 0);
+  const scratch = new Float64Array(all.length);
+  const twice = sorted.map((one, t) =>
+    needsRanks(t) ? twiceRanks(one, all, kept, scratch) : undefined,
+  );
+  const directions = isTau ? [] : twice.map((ranks) => ranks && direction(ranks));
   const score = (m: number, k: number): number =>
     isTau
       ? kendallTau(sorted[m]!, sorted[nModels + k]!, { variant, weights: all })
-      : similarity(doubled[m]!, doubled[nModels + k]!);
+      : dot(directions[m]!, directions[nModels + k]!);
   const scores = Float64Array.from({ length: nModels }, (_, m) => {
     let sum = 0;
     let weight = 0;
@@ -448,7 +450,6 @@ function rankedDraw(
   });
   if (!ceilings) return { models: scores, lower: Number.NaN, upper: Number.NaN };
   const pools = new Map<string, Float64Array | Presorted>();
-  const expanded = new Float64Array(all.length);
   const withPool = (pool: readonly number[], i: number): number => {
     const key = pool.join();
     let ready = pools.get(key);
@@ -456,31 +457,53 @@ function rankedDraw(
       const sum = new Float64Array(kept.length);
       for (const k of pool) {
         const count = counts ? counts[k]! : 1;
-        const row = doubled[nModels + k]!;
+        const row = twice[nModels + k]!;
         for (let p = 0; p < sum.length; p++) sum[p]! += count * row[p]!;
       }
-      if (isTau) {
-        kept.forEach((p, at) => {
-          expanded[p] = sum[at]!;
-        });
-        ready = presort(expanded);
-      } else ready = twiceRanksOfWhole(sum, weights);
+      ready = isTau ? presort(spreadOver(sum, kept, all.length)) : direction(ofWhole(sum, weights));
       pools.set(key, ready);
     }
     return "order" in ready
       ? kendallTau(ready, sorted[nModels + i]!, { variant, weights: all })
-      : similarity(ready, doubled[nModels + i]!);
+      : dot(ready, directions[nModels + i]!);
   };
   return { models: scores, ...ceilingFrom(used, subjects, nSubjects, withPool) };
+}
+
+const dot = (a: Float64Array, b: Float64Array): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+};
+
+/** The pairs whose weight is above 0. */
+function positive(all: Float64Array): { kept: Int32Array; weights: Float64Array; total: number } {
+  const kept = new Int32Array(all.length);
+  let n = 0;
+  let total = 0;
+  for (let p = 0; p < all.length; p++) {
+    if (!(all[p]! > 0)) continue;
+    kept[n++] = p;
+    total += all[p]!;
+  }
+  const weights = new Float64Array(n);
+  for (let i = 0; i < n; i++) weights[i] = all[kept[i]!]!;
+  return { kept: kept.subarray(0, n), weights, total };
+}
+
+function spreadOver(values: Float64Array, kept: Int32Array, n: number): Float64Array {
+  const out = new Float64Array(n);
+  for (let i = 0; i < kept.length; i++) out[kept[i]!] = values[i]!;
+  return out;
 }
 
 /** Twice the mean ranks of the pairs kept, each pair counting as often as it weighs. */
 function twiceRanks(
   { order, dense }: Presorted,
   all: Float64Array,
-  kept: readonly number[],
+  kept: Int32Array,
+  scratch: Float64Array,
 ): Float64Array {
-  const ranks = new Float64Array(all.length);
   let before = 0;
   for (let start = 0; start < order.length; ) {
     const rank = dense[order[start]!]!;
@@ -488,30 +511,35 @@ function twiceRanks(
     let group = 0;
     while (stop < order.length && dense[order[stop]!] === rank) group += all[order[stop++]!]!;
     const twice = 2 * before + group + 1;
-    for (let k = start; k < stop; k++) ranks[order[k]!] = twice;
+    for (let k = start; k < stop; k++) scratch[order[k]!] = twice;
     before += group;
     start = stop;
   }
-  return Float64Array.from(kept, (p) => ranks[p]!);
+  const out = new Float64Array(kept.length);
+  for (let i = 0; i < out.length; i++) out[i] = scratch[kept[i]!]!;
+  return out;
 }
 
 /** The same of whole numbers: by counting where they are small, else by sorting. */
-function twiceRanksOfWhole(values: Float64Array, weights: Float64Array): Float64Array {
+function ofWhole(values: Float64Array, weights: Float64Array): Float64Array {
   let largest = 0;
   for (const v of values) if (v > largest) largest = v;
   if (largest > COUNTING_LIMIT) {
-    const kept = Array.from(values.keys());
-    return twiceRanks(presort(values), weights, kept);
+    const kept = Int32Array.from(values.keys());
+    return twiceRanks(presort(values), weights, kept, new Float64Array(values.length));
   }
   const ranks = new Float64Array(largest + 1);
   for (let i = 0; i < values.length; i++) ranks[values[i]!]! += weights[i]!;
   let before = 0;
   for (let v = 0; v <= largest; v++) {
     const group = ranks[v]!;
+    if (group === 0) continue;
     ranks[v] = 2 * before + group + 1;
     before += group;
   }
-  return values.map((v) => ranks[v]!);
+  const out = new Float64Array(values.length);
+  for (let i = 0; i < out.length; i++) out[i] = ranks[values[i]!]!;
+  return out;
 }
 
 /** The same scores by the definition: resampled matrices, compared. For every method that allows missing pairs. */
