@@ -35,6 +35,11 @@ export {
 } from "./registry.ts";
 export { calcRdm, type RdmMethod, type RdmOptions } from "./rsa/calcRdm.ts";
 export {
+  type CompareGroupsOptions,
+  compareGroups,
+  type GroupComparison,
+} from "./rsa/compareGroups.ts";
+export {
   type CompareOptions,
   compareRdms,
   RDM_COMPARISONS,
@@ -64,6 +69,7 @@ export {
   evaluateModels,
 } from "./rsa/evaluate.ts";
 export type { Evaluation, EvaluationDesign, ModelVariances } from "./rsa/evaluation.ts";
+export { rdmComparisonMeasures, rdmMeasures } from "./rsa/measures.ts";
 export {
   type FitOptions,
   fitModel,
@@ -94,6 +100,12 @@ export {
   poolRdms,
 } from "./rsa/noiseCeiling.ts";
 export { combinePartials, type RescaleMethod, rescalePartials } from "./rsa/partials.ts";
+export {
+  noiseCeilingTest,
+  type PermutationTestOptions,
+  type RdmPermutationResult,
+  rdmPermutationTest,
+} from "./rsa/permutationTest.ts";
 export type { UsesLinalg } from "./rsa/products.ts";
 export {
   categoricalRdm,
@@ -142,6 +154,16 @@ export {
   riemannianKernelDistance,
   squaredBures,
 } from "./shape/kernelMetrics.ts";
+export {
+  classicalMds,
+  kMedoids,
+  type MdsEmbedding,
+  type MedoidClusters,
+  type NeighbourPrediction,
+  predictFromNeighbours,
+  type TriangleCheck,
+  triangleCheck,
+} from "./shape/metricSpace.ts";
 export {
   alignedCosine,
   normalizedBuresSimilarity,
@@ -193,6 +215,7 @@ export {
   rsmNormDifference,
   uniformityDifference,
 } from "./similarity/distances.ts";
+export { type HsicTest, hsicTest } from "./similarity/hsicTest.ts";
 export {
   hardCorrelationMatch,
   pairwiseMatch,
@@ -200,11 +223,17 @@ export {
   softMatching,
 } from "./similarity/matching.ts";
 export {
+  compareActivations,
+  type MeasuredSimilarity,
+  representationMeasures,
+} from "./similarity/measures.ts";
+export {
   eigenspaceOverlap,
   gulp,
   type LinearPredictivity,
   linearPredictivity,
 } from "./similarity/regression.ts";
+export { type SsmPoint, ssm, ssmCurve } from "./similarity/ssm.ts";
 export { type TransportPlan, uniformTransport } from "./similarity/transport.ts";
 export type { Alternation, StochasticGroup } from "./stochastic/alternate.ts";
 export {
@@ -229,3 +258,9 @@ export {
   type Trials,
 } from "./stochastic/gaussian.ts";
 export { type GaussianProcess, gaussianProcessDistance } from "./stochastic/gaussianProcess.ts";
+export {
+  type DynamicsMeasure,
+  dynamicsMeasures,
+  type StochasticMeasure,
+  stochasticMeasures,
+} from "./stochastic/measures.ts";
