@@ -139,7 +139,7 @@ export {
   type SaeRunOptions,
   type SaeWeights,
 } from "./toolkit/sae.ts";
-export type { FinalNorm, ModelWeights, WeightName } from "./toolkit/weights.ts";
+export type { FinalNorm, ModelWeights, WeightName, WeightPlace } from "./toolkit/weights.ts";
 export type { ModelConfig, StackConfig } from "./transformer/config.ts";
 export {
   type ModelInput,

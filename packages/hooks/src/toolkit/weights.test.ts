@@ -104,6 +104,48 @@ describe.each(families)("matrices make the values at their hooks: %s", (name) =>
   });
 });
 
+describe.each(["bart", "t5"])("several stacks of blocks: %s", (name) => {
+  test("x W + b is the hook in encoder, decoder and cross attention", async () => {
+    const model = await open(name);
+    const proto = decodeModel(readFileSync(fixture(`${name}/model.onnx`)), "model.onnx");
+    const places = [
+      { stack: "encoder" },
+      { stack: "decoder" },
+      { stack: "decoder", cross: true },
+      { cross: true },
+    ];
+    for (const place of places) {
+      for (const part of ["Q", "K", "V"] as const) {
+        const kind = `${place.cross ? "cross_" : ""}attn.hook_${part.toLowerCase()}`;
+        const hook = model.hookPoint(`${place.stack ?? "decoder"}.blocks.1.${kind}`);
+        const raw = inputOf(proto, hook.name, hook.tensor);
+        const given = { tokens: TOKENS, decoderTokens: TOKENS };
+        const { cache } = await model.run({ ...given, capture: [raw, hook.name] });
+        const w = await model.weights.get(`W_${part}`, 1, place);
+        const b = await model.weights.get(`b_${part}`, -1, place);
+        const got = cache.get(hook.name)!;
+        expect(difference(got.data, applied(cache.get(raw)!.data, w, b))).toBeLessThan(
+          2e-6 * Math.max(1, largest(got.data)),
+        );
+      }
+    }
+    const [encoder, decoder, cross] = await Promise.all(
+      places.slice(0, 3).map((place) => model.weights.get("W_O", 0, place)),
+    );
+    expect(encoder!.shape).toEqual(cross!.shape);
+    expect(difference(encoder!.data, decoder!.data)).toBeGreaterThan(0);
+    expect(difference(cross!.data, decoder!.data)).toBeGreaterThan(0);
+    expect(await model.weights.get("W_O", 0)).toEqual(decoder);
+    await expect(model.weights.get("W_Q", 0, { stack: "vision" })).rejects.toThrow(
+      /expected a stack among encoder, decoder, got "vision"/,
+    );
+    await expect(model.weights.get("W_Q", 0, { stack: "encoder", cross: true })).rejects.toThrow(
+      /the model has no encoder.blocks.0.cross_attn.hook_q/,
+    );
+    await model.dispose();
+  });
+});
+
 const NAMES: WeightName[] = ["W_Q", "W_K", "W_V", "W_O", "W_in", "W_out", "b_Q", "b_V"];
 
 /** Largest difference that a kind of file may show, as a share of the layer's largest weight. */

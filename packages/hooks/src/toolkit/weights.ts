@@ -79,6 +79,14 @@ export interface UnembedWeights {
   readonly capped: boolean;
 }
 
+/** Which weights, in a model with several stacks of blocks. */
+export interface WeightPlace {
+  /** `encoder`, `decoder`, `text`, …; default the stack that makes the output. */
+  readonly stack?: string | undefined;
+  /** Those of cross attention (`cross_attn.*`) in place of self-attention. */
+  readonly cross?: boolean | undefined;
+}
+
 /** A graph without quantised operators, and what is known of its tensors. */
 interface ReadableGraph extends Pick<DequantizedGraph, "weights"> {
   readonly index: GraphIndex;
@@ -110,7 +118,7 @@ interface ReadableGraph extends Pick<DequantizedGraph, "weights"> {
  * matrix and the residual stream (Granite, Gemma 2) is not part of `W_O` and `W_out`.
  *
  * Quantised weights are widened: (code - zero point) times scale. In a model with several stacks of
- * blocks the weights are those of the stack that makes the output (the decoder).
+ * blocks the weights are those of the stack that makes the output (the decoder), if no other is named.
  */
 export class ModelWeights {
   readonly #core: ModelCore;
@@ -127,15 +135,16 @@ export class ModelWeights {
    * A weight by name.
    *
    * @param layer - For all but `W_E`, `W_pos`, `W_U`, `b_U`; negative counts from the last.
+   * @param place - Which of several stacks of blocks, and whether cross attention.
    * @throws {ModelError} if the model has none, or more than one matrix makes the hook's values.
    * @throws {HookPointError} if the model does not show the hook that the weight belongs to.
-   * @throws {ArgumentError} for a layer that does not exist.
+   * @throws {ArgumentError} for a layer or stack that does not exist.
    */
-  async get(name: WeightName, layer?: number): Promise<HookValues> {
-    if (WRITERS.has(name)) return this.#perLayer(name, this.layer(layer));
+  async get(name: WeightName, layer?: number, place: WeightPlace = {}): Promise<HookValues> {
+    if (WRITERS.has(name)) return this.#perLayer(name, this.layer(layer, place.stack), place);
     const part = name.slice(2);
     if (/^[Wb]_/.test(name) && Object.hasOwn(READERS, part)) {
-      const reader = await this.#reader(part, this.layer(layer));
+      const reader = await this.#reader(part, this.layer(layer, place.stack), place);
       return name.startsWith("W_") ? reader.weight : reader.bias;
     }
     switch (name) {
@@ -229,18 +238,24 @@ export class ModelWeights {
   }
 
   /** The matrix and bias that make the values at a hook, in the hook's own order. */
-  #reader(part: string, layer: number): Promise<{ weight: HookValues; bias: HookValues }> {
-    const gated = this.#find("mlp.hook_pre_linear", layer) !== undefined;
+  #reader(
+    part: string,
+    layer: number,
+    { stack = this.#core.located.main.name, cross = false }: WeightPlace,
+  ): Promise<{ weight: HookValues; bias: HookValues }> {
+    const gated = this.#find("mlp.hook_pre_linear", layer, stack) !== undefined;
     if (part === "gate" && !gated) {
       throw new ModelError("ModelWeights: the model has no W_gate: its MLPs are not gated", {
         hint: "W_in is what their neurons read.",
       });
     }
-    const kind = part === "in" && gated ? "mlp.hook_pre_linear" : READERS[part]!;
-    return this.#keep(`${kind} ${layer}`, async () => {
-      const name = hookName(kind, layer);
+    const own = part === "in" && gated ? "mlp.hook_pre_linear" : READERS[part]!;
+    const heads = own.startsWith("attn.");
+    const kind = cross && heads ? (`cross_${own}` as HookKind) : own;
+    return this.#keep(`${kind} ${layer} ${stack}`, async () => {
+      const name = hookName(kind, layer, stack);
       const { index } = this.#dequantized();
-      const projection = findProjection(index, name, this.#tensor(kind, layer));
+      const projection = findProjection(index, name, this.#tensor(kind, layer, stack));
       const { linear } = projection;
       const [, weightName = "", biasName = ""] = linear.input;
       const read = await this.#constants(biasName ? [weightName, biasName] : [weightName]);
@@ -255,7 +270,6 @@ export class ModelWeights {
       );
       const found = await findColumns(this.#probeContext(), name, projection, bias);
       const nColumns = found.columns.length;
-      const heads = kind.startsWith("attn.");
       const nHeads = heads ? this.#headsOf(part, nColumns, found.shape) : 1;
       const dHead = nColumns / nHeads;
       const weight = new Float32Array(nIn * nColumns);
@@ -325,9 +339,9 @@ export class ModelWeights {
     );
   }
 
-  async #perLayer(name: string, layer: number): Promise<HookValues> {
+  async #perLayer(name: string, layer: number, place: WeightPlace): Promise<HookValues> {
     const attn = name.endsWith("_O");
-    const { linear, after } = await this.branch(attn ? "attn" : "mlp", layer);
+    const { linear, after } = await this.branch(attn ? "attn" : "mlp", layer, place);
     const { nIn, nOut, weight } = linear;
     if (name.startsWith("b_")) return { data: addedTo(linear, after), shape: [nOut] };
     if (!attn) return { data: weight, shape: [nIn, nOut] };
@@ -363,10 +377,20 @@ export class ModelWeights {
   }
 
   /** The matrix that a branch ends with and what follows it; for analysis functions. */
-  branch(part: "attn" | "mlp", layer: number): Promise<BranchWeights> {
-    return this.#keep(`${part} ${layer}`, async () => {
-      const from = this.#tensor(part === "attn" ? "attn.hook_z" : "mlp.hook_post", layer);
-      const to = this.#tensor(part === "attn" ? "hook_attn_out" : "hook_mlp_out", layer);
+  branch(
+    part: "attn" | "mlp",
+    layer: number,
+    { stack = this.#core.located.main.name, cross = false }: WeightPlace = {},
+  ): Promise<BranchWeights> {
+    const [source, end]: [HookKind, HookKind] =
+      part === "mlp"
+        ? ["mlp.hook_post", "hook_mlp_out"]
+        : cross
+          ? ["cross_attn.hook_z", "hook_cross_attn_out"]
+          : ["attn.hook_z", "hook_attn_out"];
+    return this.#keep(`${end} ${layer} ${stack}`, async () => {
+      const from = this.#tensor(source, layer, stack);
+      const to = this.#tensor(end, layer, stack);
       const [first, ...after] = await this.#read(readPath(this.#dequantized().index, from, to));
       if (first?.kind !== "linear") {
         throw new ModelError(`ModelWeights: expected a matrix after ${from}, got ${first?.kind}`);
@@ -436,8 +460,15 @@ export class ModelWeights {
   }
 
   /** A layer's number; negative ones count from the last. */
-  layer(layer: number | undefined): number {
-    const { nLayers } = this.#cfg;
+  layer(layer: number | undefined, stack?: string): number {
+    const { stacks, main } = this.#core.located;
+    const chosen = stack === undefined ? main : stacks.find((s) => s.name === stack);
+    if (!chosen) {
+      throw new ArgumentError(
+        `ModelWeights: expected a stack among ${stacks.map((s) => s.name ?? "(the only one, without a name)").join(", ")}, got ${JSON.stringify(stack)}`,
+      );
+    }
+    const { nLayers } = chosen;
     const number = layer !== undefined && layer < 0 ? nLayers + layer : layer;
     if (number === undefined || !Number.isInteger(number) || number < 0 || number >= nLayers) {
       throw new ArgumentError(
@@ -448,16 +479,20 @@ export class ModelWeights {
   }
 
   /** A hook's tensor; in a model with several stacks of blocks, of the one that makes the output. */
-  #find(kind: HookKind, layer: number | undefined): string | undefined {
-    const { hooks, main } = this.#core.located;
-    return hooks.find((h) => h.kind === kind && h.layer === layer && h.stack === main.name)?.tensor;
+  #find(
+    kind: HookKind,
+    layer: number | undefined,
+    stack: string | undefined = this.#core.located.main.name,
+  ): string | undefined {
+    const { hooks } = this.#core.located;
+    return hooks.find((h) => h.kind === kind && h.layer === layer && h.stack === stack)?.tensor;
   }
 
-  #tensor(kind: HookKind, layer: number): string {
-    const tensor = this.#find(kind, layer);
+  #tensor(kind: HookKind, layer: number, stack?: string): string {
+    const tensor = this.#find(kind, layer, stack);
     if (tensor !== undefined) return tensor;
-    const { name } = this.#core.located.main;
-    throw new HookPointError(`ModelWeights: the model has no ${hookName(kind, layer, name)}`);
+    const name = hookName(kind, layer, stack ?? this.#core.located.main.name);
+    throw new HookPointError(`ModelWeights: the model has no ${name}`);
   }
 
   async #embedTable(): Promise<string> {
