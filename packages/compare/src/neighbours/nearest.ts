@@ -179,7 +179,8 @@ export async function lcsKnn(
  *
  *   HSIC(M K, M L) / (sqrt(HSIC(M_K K, M_K K) HSIC(M_L L, M_L L)) + 1e-6),  M = M_K M_L, unbiased HSIC
  *
- * @returns NaN if the HSIC of a representation with itself is negative. k = n - 1 gives unbiased CKA.
+ * @returns NaN if the HSIC of a representation with itself is negative. k = n - 1 gives unbiased CKA. With fewer neighbours it is
+ *   not quite symmetric, since being a neighbour is not.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}. Source: Huh et al. (2024), ICML, app. A. The 1e-6 is theirs; patterns with small values suffer from it.
