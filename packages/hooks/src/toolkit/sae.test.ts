@@ -220,7 +220,8 @@ describe("runs with a dictionary", () => {
   });
 
   test("half precision: bit-equal too", async () => {
-    const half = await HookedModel.fromPretrained(fixture("gpt2-fp16"), {
+    const half = await HookedModel.fromPretrained(fixture("gpt2"), {
+      file: "fp16",
       threads: 1,
       verify: "none",
     });
