@@ -100,22 +100,9 @@ const trainAndTest =
     return {
       train: zero(await scoreShapes(linalg(), fitted, x, y), theirs.train),
       test: zero(await scoreShapes(linalg(), fitted, xt, yt), theirs.test),
-      ...(fitted.match ? matchLikeTheirs(found, fitted.match) : {}),
+      ...(fitted.match ? { Px: Array.from(fitted.match.keys()), Py: fitted.match } : {}),
     };
   };
-
-/** Units matched to the zeros that fill up the smaller network are all alike: theirs are taken over where both are that. */
-function matchLikeTheirs(found: SimilarityCase, match: Int32Array): Record<string, number[]> {
-  const [nx, ny] = [input(found, "X").shape[1]!, input(found, "Y").shape[1]!];
-  const theirs = (found.output as { Py: number[] }).Py;
-  return {
-    Px: Array.from(match.keys()),
-    Py: Array.from(match, (j, i) => {
-      const their = theirs[i]!;
-      return (j >= ny && their >= ny) || i >= nx ? their : j;
-    }),
-  };
-}
 
 const platonic = { denominatorOffset: 1e-6 } as const;
 

@@ -13,14 +13,15 @@ export interface Assignment {
  * The best one-to-one matching of rows and columns: the sum of the chosen entries is the largest (or
  * smallest) there is.
  *
- * Shortest augmenting paths with dual prices, after a cheap start that gives most rows their column.
+ * Shortest augmenting paths with dual prices, row after row. Of several best matchings it takes the one that scipy's
+ * linear_sum_assignment takes.
  *
  * @param values - `[n, m]`, finite. Every row gets a column if n <= m; else every column gets a row.
  * @param options.maximize - Default false: the smallest sum.
  * @throws {ShapeError} if there are no values.
  * @throws {ArgumentError} if a value is not finite.
  *
- * Cost: O(n^2 m) at worst, usually far less (about 50 ms at 512 x 512).
+ * Cost: O(n^2 m) at worst, usually far less (about 0.1 s at 512 x 512).
  * Source: Jonker & Volgenant (1987), Computing 38:325-340; Crouse (2016), IEEE Trans. AES 52.
  *
  * @example
@@ -62,22 +63,6 @@ function assignRows(cost: Float64Array, n: number, m: number): Int32Array {
   const rowOf = new Int32Array(m).fill(-1);
   const u = new Float64Array(n);
   const v = new Float64Array(m);
-  // With as many columns as rows, every column's price may start at its smallest entry.
-  if (n === m) reduceColumns(cost, n, v, columnOf, rowOf);
-  const free: number[] = [];
-  for (let i = 0; i < n; i++) {
-    if (columnOf[i] !== -1) continue;
-    const { least, column } = rowMinimum(cost, i, m, v);
-    u[i] = least;
-    if (rowOf[column] === -1) {
-      rowOf[column] = i;
-      columnOf[i] = column;
-    } else free.push(i);
-  }
-  for (let i = 0; i < n; i++) {
-    const j = columnOf[i]!;
-    if (j !== -1) u[i] = cost[i * m + j]! - v[j]!;
-  }
   const search = {
     shortest: new Float64Array(m),
     before: new Int32Array(m),
@@ -85,53 +70,8 @@ function assignRows(cost: Float64Array, n: number, m: number): Int32Array {
     rowsSeen: new Int32Array(n),
     columnsSeen: new Int32Array(m),
   };
-  for (const i of free) augment(cost, m, i, u, v, columnOf, rowOf, search);
+  for (let i = 0; i < n; i++) augment(cost, m, i, u, v, columnOf, rowOf, search);
   return columnOf;
-}
-
-function reduceColumns(
-  cost: Float64Array,
-  n: number,
-  v: Float64Array,
-  columnOf: Int32Array,
-  rowOf: Int32Array,
-): void {
-  const row = new Int32Array(n);
-  v.set(cost.subarray(0, n));
-  for (let i = 1; i < n; i++) {
-    for (let j = 0; j < n; j++) {
-      const c = cost[i * n + j]!;
-      if (c < v[j]!) {
-        v[j] = c;
-        row[j] = i;
-      }
-    }
-  }
-  for (let j = n - 1; j >= 0; j--) {
-    const i = row[j]!;
-    if (columnOf[i] === -1) {
-      columnOf[i] = j;
-      rowOf[j] = i;
-    }
-  }
-}
-
-function rowMinimum(
-  cost: Float64Array,
-  i: number,
-  m: number,
-  v: Float64Array,
-): { least: number; column: number } {
-  let least = Number.POSITIVE_INFINITY;
-  let column = 0;
-  for (let j = 0; j < m; j++) {
-    const reduced = cost[i * m + j]! - v[j]!;
-    if (reduced < least) {
-      least = reduced;
-      column = j;
-    }
-  }
-  return { least, column };
 }
 
 interface Search {
@@ -154,7 +94,8 @@ function augment(
   { shortest, before, waiting, rowsSeen, columnsSeen }: Search,
 ): void {
   shortest.fill(Number.POSITIVE_INFINITY);
-  for (let j = 0; j < m; j++) waiting[j] = j;
+  // From the last column on: with equal sums, the choice is the one that scipy makes.
+  for (let j = 0; j < m; j++) waiting[j] = m - 1 - j;
   let nWaiting = m;
   let nRowsSeen = 0;
   let nColumnsSeen = 0;
@@ -165,10 +106,9 @@ function augment(
     rowsSeen[nRowsSeen++] = i;
     let least = Number.POSITIVE_INFINITY;
     let best = -1;
-    const base = length - u[i]!;
     for (let w = 0; w < nWaiting; w++) {
       const j = waiting[w]!;
-      const through = base + cost[i * m + j]! - v[j]!;
+      const through = length + cost[i * m + j]! - u[i]! - v[j]!;
       if (through < shortest[j]!) {
         shortest[j] = through;
         before[j] = i;
