@@ -13,7 +13,7 @@ const layers: readonly (readonly string[])[] = [
   ["core"],
   ["linalg", "stats", "onnx", "organisms", "report"],
   ["hooks"],
-  ["recordings"],
+  ["recordings", "spiking"],
   ["localize", "ablate", "align", "compare", "spikes", "store"],
   ["probes"],
   ["viewer"],
