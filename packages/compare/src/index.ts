@@ -24,6 +24,7 @@ export {
   rankSimilarity,
   secondOrderCosine,
 } from "./neighbours/nearest.ts";
+export { measures } from "./measures.ts";
 export {
   type Invariance,
   type MeasureInfo,
