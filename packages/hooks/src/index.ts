@@ -51,12 +51,6 @@ export {
   neuronLabel,
 } from "./toolkit/composition.ts";
 export {
-  type DiscoveredCircuit,
-  type DiscoveryStep,
-  discoverCircuit,
-} from "./toolkit/discoverCircuit.ts";
-export type { CircuitOptions } from "./toolkit/knockouts.ts";
-export {
   type DetectionOptions,
   detectHead,
   detectionPattern,
@@ -67,6 +61,11 @@ export {
   type RepeatedTokensOptions,
   repeatedRandomTokens,
 } from "./toolkit/detectHead.ts";
+export {
+  type DiscoveredCircuit,
+  type DiscoveryStep,
+  discoverCircuit,
+} from "./toolkit/discoverCircuit.ts";
 export { FactoredMatrix, type FactoredSvd } from "./toolkit/factored.ts";
 export {
   type AttributionPatchOptions,
@@ -77,6 +76,7 @@ export {
   type FiniteDifferenceResult,
   finiteDifference,
 } from "./toolkit/finiteDifference.ts";
+export type { CircuitOptions } from "./toolkit/knockouts.ts";
 export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
   type Answer,

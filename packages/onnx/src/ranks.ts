@@ -1,5 +1,6 @@
 import { attribute, type GraphIndex, intAttribute } from "./graphIndex.ts";
-import type { NodeProto, TensorProto } from "./proto.ts";
+import { elementType, type NodeProto, type TensorProto } from "./proto.ts";
+import { tensorValues } from "./weights.ts";
 
 const BROADCAST = new Set([
   "Add",
@@ -121,7 +122,8 @@ function lengthOf(
   if (constant) return constant.dims.length === 0 ? 1 : Number(constant.dims[0]);
   const number = index.producer.get(shape);
   if (number === undefined) return undefined;
-  const node = index.graph.node[number]!;
+  const { graph } = index;
+  const node = graph.node[number]!;
   const inner = (name: string | undefined) => lengthOf(name ?? "", index, constants, ranks);
   switch (node.opType) {
     case "Constant":
@@ -136,13 +138,49 @@ function lengthOf(
       return ranks.get(node.input[0] ?? "") === 0 ? 1 : undefined;
     case "Cast":
     case "Identity":
+    case "Reshape":
       return inner(node.input[0]);
-    case "EmbedLayerNormalization":
-      return 3;
     case "Gather":
-    case "GatherBlockQuantized":
       return ranks.get(node.input[1] ?? "") === 1 ? inner(node.input[1]) : undefined;
+    case "ConstantOfShape": {
+      const [length, ...more] = numbersOf(constants.get(node.input[0] ?? ""));
+      if (length !== undefined) return more.length === 0 ? length : undefined;
+      // As long as another shape is: ConstantOfShape(Shape(shape)).
+      const maker = graph.node[index.producer.get(node.input[0] ?? "") ?? -1];
+      return maker?.opType === "Shape" ? inner(maker.input[0]) : undefined;
+    }
+    case "Slice":
+      return slicedLength(inner(node.input[0]), node, constants);
+    case "Where":
+    case "Equal":
+    case "Mul":
+    case "Add":
+    case "Sub":
+    case "Div": {
+      // Shapes that are compared or chosen from are equally long; single numbers go with any.
+      const parts = node.input.map(inner).filter((length) => length !== undefined);
+      return parts.length === 0 ? undefined : Math.max(...parts);
+    }
     default:
       return undefined;
   }
+}
+
+/** The whole numbers of a small constant; none if there is no such constant. */
+function numbersOf(tensor: TensorProto | undefined): number[] {
+  return tensor?.dataType === elementType.int64 ? Array.from(tensorValues(tensor)) : [];
+}
+
+function slicedLength(
+  length: number | undefined,
+  { input }: NodeProto,
+  constants: ReadonlyMap<string, TensorProto>,
+): number | undefined {
+  const part = (place: number) => numbersOf(constants.get(input[place] ?? ""))[0];
+  const [start, end, step] = [part(1), part(2), input[4] ? part(4) : 1];
+  if (length === undefined || start === undefined || end === undefined || step !== 1) {
+    return undefined;
+  }
+  const within = (at: number) => Math.min(Math.max(at < 0 ? length + at : at, 0), length);
+  return Math.max(0, within(end) - within(start));
 }

@@ -32,8 +32,10 @@ const TOKENS = [
   [5, 9, 7, 3, 11],
   [2, 4, 6, 8],
 ];
-const open = (name: string): Promise<HookedModel> =>
-  HookedModel.fromPretrained(fixture(name), { threads: 1, verify: "none" });
+const open = (name: string): Promise<HookedModel> => {
+  const [family, file] = name.split("/");
+  return HookedModel.fromPretrained(fixture(family!), { file, threads: 1, verify: "none" });
+};
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
 /** Components of a stack added up at each place. */
 const added = ({ data, shape }: HookValues): Float64Array => {
@@ -64,7 +66,7 @@ const decoders = [
   "olmo2",
   "bloom",
   "gptj",
-  "llama-past",
+  "llama/with_past",
 ];
 
 describe.each(decoders)("taking the residual stream apart: %s", (name) => {
@@ -442,7 +444,7 @@ describe("ways that cannot be read", () => {
   });
 
   test("float16: shares add up within its precision", async () => {
-    const model = await open("gpt2-fp16");
+    const model = await open("gpt2/fp16");
     const { logits } = await model.run({ tokens: TOKENS });
     const { values, total } = await directLogitAttribution(model, TOKENS.slice(0, 1), {
       tokens: 7,

@@ -229,7 +229,10 @@ export function addExperts(view: GraphView, writers: readonly Writer[], add: Add
     add("mlp.hook_expert_weights", softmax.output[0]!);
   }
   let gated = false;
-  writers.filter(isExpert).forEach((expert, number) => {
+  // Exporters write experts one after the other: their numbers are their order in the file.
+  const place = ({ node }: Writer) => view.index.producer.get(node.output[0]!)!;
+  const experts = writers.filter(isExpert).sort((a, b) => place(a) - place(b));
+  experts.forEach((expert, number) => {
     const routed = expert.inside.some((n) => view.node(n).opType === "Gather");
     gated =
       addMlp(view, expert, (kind, tensor, extra) =>

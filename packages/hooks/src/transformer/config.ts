@@ -32,6 +32,7 @@ export interface StackConfig {
   readonly nLayers: number;
   readonly dModel: number | undefined;
   readonly dMlp: number | undefined;
+  readonly nHeads: number | undefined;
   readonly gatedMlp: boolean;
   readonly parallelAttnMlp: boolean;
 }
@@ -75,10 +76,15 @@ export function describeModel(
   const { main } = located;
   const width = (kind: HookKind, stack: string | undefined): number | undefined =>
     shapes.get(hookName(kind, 0, stack))?.at(-1);
-  const pattern = shapes.get(hookName("attn.hook_pattern", 0, main.name));
-  const q = shapes.get(hookName("attn.hook_q", 0, main.name));
-  const seen = pattern?.length === 4 ? pattern[1] : q?.[2];
-  const nHeads = heads.nHeads ?? seen;
+  const single = located.stacks.length < 2;
+  /** What the graph shows comes first; config.json may speak of another tower. */
+  const headsOf = (stack: string | undefined): number | undefined => {
+    const pattern = shapes.get(hookName("attn.hook_pattern", 0, stack));
+    const q = shapes.get(hookName("attn.hook_q", 0, stack));
+    const seen = pattern?.length === 4 ? pattern[1] : q?.[2];
+    return seen ?? (single || stack === main.name ? heads.nHeads : undefined);
+  };
+  const nHeads = headsOf(main.name);
   const z = width("attn.hook_z", main.name);
   const nCtx = number(config, "max_position_embeddings", "n_positions", "n_ctx");
   return {
@@ -100,6 +106,7 @@ export function describeModel(
       nLayers: stack.nLayers,
       dModel: width("hook_resid_post", stack.name),
       dMlp: width("mlp.hook_post", stack.name),
+      nHeads: headsOf(stack.name),
       gatedMlp: stack.gatedMlp,
       parallelAttnMlp: stack.parallelAttnMlp,
     })),

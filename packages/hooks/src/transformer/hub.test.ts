@@ -15,7 +15,7 @@ const gpt2 = fileURLToPath(new URL("../../../../test/fixtures/gpt2/", import.met
 const vocabulary = Array.from({ length: 96 }, (_, i) => [`w${i}`, i] as const);
 const repository = new Map<string, Buffer>([
   ["onnx/model.onnx", readFileSync(`${gpt2}model.onnx`)],
-  ["onnx/model_fp16.onnx", readFileSync(`${gpt2}../gpt2-fp16/model.onnx`)],
+  ["onnx/model_fp16.onnx", readFileSync(`${gpt2}fp16.onnx`)],
   ["config.json", readFileSync(`${gpt2}config.json`)],
   ["tokenizer_config.json", Buffer.from('{"tokenizer_class": "PreTrainedTokenizer"}')],
   [

@@ -1,163 +1,28 @@
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { HookPointError, ModelError, readNpy } from "@penfield/core";
+import { HookPointError, ModelError } from "@penfield/core";
 import { encodeModel, makeModel, makeNode, makeTensor, makeValueInfo } from "@penfield/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { HookedModel, type HookValues, type Intervention } from "../index.ts";
+import { HookedModel, type Intervention } from "../index.ts";
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
-const golden = (name: string, key: string): { data: Float32Array; shape: readonly number[] } => {
-  const { data, shape } = readNpy(readFileSync(`${fixture(name)}/golden/${key}.npy`), key);
-  return { data: Float32Array.from(data as ArrayLike<number>, Number), shape };
-};
 const LENGTH = 7;
-/** The golden input: two rows, the second padded after five tokens. */
-const rowsOf = (name: string): number[][] => {
-  const ids = golden(name, "input_ids").data;
-  const mask = golden(name, "attention_mask").data;
-  return [0, 1].map((row) =>
-    Array.from(ids.subarray(row * LENGTH, (row + 1) * LENGTH)).filter(
-      (_, pos) => mask[row * LENGTH + pos] === 1,
-    ),
-  );
-};
-/** Largest difference over the real tokens. */
-const difference = (name: string, key: string, got: HookValues): number => {
-  const want = golden(name, key);
-  const dim = want.shape.at(-1)!;
-  expect(got.shape.at(-1)).toBe(dim);
-  let max = 0;
-  rowsOf(name).forEach((row, r) => {
-    for (let i = r * LENGTH * dim; i < (r * LENGTH + row.length) * dim; i++) {
-      max = Math.max(max, Math.abs(want.data[i]! - got.data[i]!));
-    }
-  });
-  return max;
-};
+/** Two rows, the second shorter. */
+const ROWS = [
+  [54, 7, 81, 33, 2, 60, 19],
+  [5, 90, 41, 12, 77],
+];
+
 const sameBits = (a: Float32Array, b: Float32Array): boolean =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(
     Buffer.from(b.buffer, b.byteOffset, b.byteLength),
   );
-const minus = (a: HookValues, b: HookValues): Float32Array =>
-  a.data.map((v, i) => Math.fround(v - b.data[i]!));
-
-const causal = [
-  ...["gpt2", "llama", "llama-past", "neox", "opt", "phi3", "gemma2", "gemma3", "mistral"],
-  ...["qwen2", "qwen3", "olmo2", "gptneo", "gptj", "bloom"],
-];
-/** Norms follow the sums: what PyTorch's block returns is the next block's input. */
-const postNorm = ["bert", "roberta", "distilbert"];
-const encoders = [...postNorm, "modernbert"];
-const parallel = ["neox", "gptj"];
-/** Golden name of PyTorch's module output -> our hook. BERT's module output is its norm's, i.e. the next block's input. */
-const places = (layer: number): [string, string][] => [
-  [`blocks.${layer}.z`, `blocks.${layer}.attn.hook_z`],
-  [`blocks.${layer}.attn_out`, `blocks.${layer}.hook_attn_out`],
-  [`blocks.${layer}.mlp_pre`, `blocks.${layer}.mlp.hook_pre`],
-  [`blocks.${layer}.mlp_post`, `blocks.${layer}.mlp.hook_post`],
-  [`blocks.${layer}.mlp_out`, `blocks.${layer}.hook_mlp_out`],
-];
-
-describe.each([...causal, ...encoders, "gpt2-fp16"])("real export: %s", (name) => {
-  let model: HookedModel;
-  const rows = rowsOf(name);
-  const tolerance = name.endsWith("fp16") ? 1e-2 : 1e-5;
-  beforeAll(async () => {
-    model = await HookedModel.fromPretrained(fixture(name), { threads: 1 });
-  });
-  afterAll(() => model.dispose());
-
-  test("with neutral hooks everywhere the output is bit-equal to the plain model's", () => {
-    if (name.endsWith("fp16")) {
-      // onnxruntime computes float16 in float32 on this hardware and skips roundings between
-      // operators; a hook makes the rounding at its place real. The check says so.
-      expect(model.identity.state).toBe("close");
-      expect(model.identity.maxAbsDifference).toBeLessThan(1e-2);
-    } else expect(model.identity).toEqual({ state: "exact", maxAbsDifference: 0 });
-  });
-
-  test("every hook equals PyTorch's forward hook", async () => {
-    const { cache, logits } = await model.runWithCache(rows, { namesFilter: "blocks.*" });
-    const residual: [string, string][] = postNorm.includes(name)
-      ? [["blocks.0.out", "blocks.1.hook_resid_pre"]]
-      : [0, 1].map((l) => [`blocks.${l}.out`, `blocks.${l}.hook_resid_post`]);
-    for (const [key, hook] of [...places(0), ...places(1), ...residual]) {
-      expect(difference(name, key, cache.get(hook)!), hook).toBeLessThan(tolerance);
-    }
-    expect(difference(name, "logits", logits)).toBeLessThan(tolerance);
-  });
-
-  test("a lesion equals the same lesion in PyTorch", async () => {
-    const lesions: [string, Intervention][] = [
-      [
-        "lesion.mlp_post.0",
-        { hook: "blocks.0.mlp.hook_post", op: { type: "zero" }, units: [2, 5, 11] },
-      ],
-      ["lesion.head.0", { hook: "blocks.0.attn.hook_z", op: { type: "zero" }, heads: [1] }],
-      [
-        "lesion.resid_post.0",
-        {
-          hook: postNorm.includes(name) ? "blocks.1.hook_resid_pre" : "blocks.0.hook_resid_post",
-          op: { type: "zero" },
-          units: [0, 3, 17],
-        },
-      ],
-    ];
-    for (const [key, lesion] of lesions) {
-      const logits = await model.runWithInterventions(rows, [lesion]);
-      expect(difference(name, key, logits), key).toBeLessThan(tolerance);
-    }
-  });
-
-  test("residual identities hold exactly", async () => {
-    const { cache } = await model.runWithCache(rows, { namesFilter: "blocks.*" });
-    for (let l = 0; l < model.cfg.nLayers; l++) {
-      const at = (hook: string) => cache.get(`blocks.${l}.${hook}`)!;
-      const end = at("hook_resid_post");
-      if (model.cfg.parallelAttnMlp) {
-        const both = at("hook_attn_out").data.map((v, i) =>
-          Math.fround(v + at("hook_mlp_out").data[i]!),
-        );
-        const sum = at("hook_resid_pre").data.map((v, i) => Math.fround(v + both[i]!));
-        expect(sameBits(sum, end.data)).toBe(true);
-        continue;
-      }
-      const add = (a: HookValues, b: HookValues) =>
-        a.data.map((v, i) => Math.fround(v + b.data[i]!));
-      if (name.endsWith("fp16")) continue; // the sum is rounded to half precision
-      expect(
-        sameBits(add(at("hook_resid_pre"), at("hook_attn_out")), at("hook_resid_mid").data),
-      ).toBe(true);
-      if (postNorm.includes(name)) continue; // the MLP adds to the norm of resid_mid
-      expect(sameBits(add(at("hook_resid_mid"), at("hook_mlp_out")), end.data)).toBe(true);
-    }
-  });
-
-  test("attention patterns sum to one over sources", async () => {
-    const { cache } = await model.runWithCache(rows.slice(0, 1), {
-      namesFilter: "*.attn.hook_pattern",
-    });
-    for (const { data, shape } of cache.values()) {
-      const sources = shape.at(-1)!;
-      for (let i = 0; i < data.length; i += sources) {
-        const row = data.subarray(i, i + sources);
-        expect(row.reduce((a, b) => a + b, 0)).toBeCloseTo(1, name.endsWith("fp16") ? 2 : 5);
-        if (!encoders.includes(name))
-          expect(row.subarray(((i / sources) % sources) + 1).every((p) => p === 0)).toBe(true);
-      }
-    }
-  });
-
-  test("every writable hook was seen to change the output", () => {
-    const unseen = model.hookPoints.filter((h) => h.writable && !h.verified).map((h) => h.name);
-    expect(unseen).toEqual([]);
-  });
-});
+/** A plain one, one with grouped heads and gates, one with parallel branches; the contract is tested on all. */
+const causal = ["gpt2", "llama", "neox"];
 
 describe.each(causal)("causal model: %s", (name) => {
   let model: HookedModel;
-  const rows = [rowsOf(name)[0]!];
+  const rows = [ROWS[0]!];
   beforeAll(async () => {
     model = await HookedModel.fromPretrained(fixture(name), { threads: 1, verify: "none" });
   });
@@ -291,15 +156,12 @@ describe.each(causal)("causal model: %s", (name) => {
     const padded = await model.run({ tokens: [rows[0]!, short] });
     const vocab = model.cfg.dVocab!;
     const size = LENGTH * vocab;
-    const other = minus(
-      { data: padded.logits!.data.slice(size, size + 4 * vocab), shape: [] },
-      { data: alone.logits!.data, shape: [] },
-    );
+    const other = alone.logits!.data.map((v, i) => v - padded.logits!.data[size + i]!);
     expect(Math.max(...other.map(Math.abs))).toBeLessThan(1e-5);
   });
 
   test("log-probabilities of tokens equal the log-softmax of the logits", async () => {
-    const tokens = rowsOf(name);
+    const tokens = ROWS;
     const { logits } = await model.run({ tokens });
     const { tokenLogProbs } = await model.run({ tokens, head: "tokenLogProbs" });
     const vocab = model.cfg.dVocab!;
@@ -318,7 +180,7 @@ describe.each(causal)("causal model: %s", (name) => {
   });
 
   test("the last position alone has the logits that it has among all, bit for bit", async () => {
-    const tokens = rowsOf(name);
+    const tokens = ROWS;
     const all = (await model.run({ tokens })).logits!;
     const last = (await model.run({ tokens, head: "lastLogits" })).logits!;
     const vocab = model.cfg.dVocab!;
@@ -339,7 +201,7 @@ describe.each(causal)("causal model: %s", (name) => {
       dVocab: 96,
       nCtx: name === "bloom" ? undefined : 32,
       batchDependent: false,
-      parallelAttnMlp: parallel.includes(name),
+      parallelAttnMlp: name === "neox",
       gatedMlp: grouped,
       nHeads: grouped ? 4 : 3,
       nKeyValueHeads: grouped ? 2 : 3,

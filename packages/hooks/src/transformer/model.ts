@@ -145,7 +145,9 @@ export class HookedModel {
       const cfg = describeModel(parts.name, located, config, probe.shapes, probe.causal);
       // The checks' session can do everything and is larger than any that will be asked for.
       await core.dispose();
-      core.nHeads = cfg.nHeads;
+      core.nHeads = new Map(
+        cfg.stacks.flatMap(({ name, nHeads }) => (nHeads === undefined ? [] : [[name, nHeads]])),
+      );
       core.padId = tokenizer?.padId ?? 0;
       if (tokenizer && cfg.dVocab !== undefined && tokenizer.vocabularySize > cfg.dVocab) {
         throw new TokenizerError(

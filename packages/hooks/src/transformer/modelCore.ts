@@ -119,7 +119,8 @@ function sizesOf({ tokens, decoderTokens, inputs = {} }: ModelInputs): string {
 export class ModelCore {
   readonly original: ModelProto;
   readonly located: Located;
-  nHeads: number | undefined;
+  /** Attention heads of each stack, as its hook points show them; of the only one by config.json else. */
+  nHeads: ReadonlyMap<string | undefined, number> = new Map();
   nCtx: number | undefined;
   dVocab: number | undefined;
   /** Numbers that one position needs at the widest place, as far as is known. */
@@ -406,7 +407,7 @@ export class ModelCore {
 
   #sizesAt(name: string, request: ModelInputs, source: FeedSource): HookSizes {
     const { batch } = source;
-    const { kind, layout, nHeads } = this.#hook(name);
+    const { kind, layout, stack, nHeads } = this.#hook(name);
     const simple = this.#followsTokens(name, request);
     const shape = this.#knownShape(name, request) ?? this.#shapes.get(name)!;
     const axes = kind === "tensor" ? ["batch", "pos", "unit"] : axesOf(kind);
@@ -422,7 +423,12 @@ export class ModelCore {
     const length = simple ? batch.length : positions;
     if (!layout || layout === "routed") {
       const ofZ = kind === "attn.hook_z" || kind === "cross_attn.hook_z";
-      return { nRows, length, nUnits: last, nHeads: ofZ ? (nHeads ?? this.nHeads) : undefined };
+      return {
+        nRows,
+        length,
+        nUnits: last,
+        nHeads: ofZ ? (nHeads ?? this.nHeads.get(stack)) : undefined,
+      };
     }
     // The sources of a pattern are as many as this batch is long, whatever was read before.
     const heads = shape[axes.indexOf("head_index")]!;
@@ -444,7 +450,7 @@ export class ModelCore {
       return sum + (attention ? shape[1]! * length : shape.slice(2).reduce((a, b) => a * b, 1));
     }, 0);
     const scores = head === "logits" ? 1 : head === "tokenLogProbs" ? 2 : 0;
-    const perPosition = this.widest + (this.nHeads ?? 0) * 3 * length;
+    const perPosition = this.widest + Math.max(0, ...this.nHeads.values()) * 3 * length;
     const perRow =
       4 * (kept * captured + length * (perPosition + scores * (this.dVocab ?? 0)) + length);
     const limit = this.#options.memoryLimit ?? availableMemory();

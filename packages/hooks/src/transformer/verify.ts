@@ -26,6 +26,7 @@ interface Verifiable {
     readonly batchDependent: number;
     readonly outputs: readonly string[];
     readonly output: string | undefined;
+    readonly missing: string | undefined;
     readonly main: { readonly name: string | undefined };
   };
   readonly readsTokens: boolean;
@@ -55,6 +56,11 @@ export async function verify(
   level: "full" | "identity" | "none",
 ): Promise<Verification> {
   const { outputs } = core.located;
+  if (core.located.missing !== undefined) {
+    // What such a graph is to be fed is not known: nothing can be looked at.
+    const identity = { state: "unchecked" as const, maxAbsDifference: Number.NaN };
+    return { identity, verified: new Set(), shapes: new Map(), causal: false };
+  }
   const hooks = core.hookNames;
   const writable = hooks.filter((name) => core.isWritable(name));
   const checked = level !== "none";
