@@ -1,5 +1,6 @@
 export { cholesky, solveTriangular } from "./cholesky.ts";
 export { choleskySolve } from "./choleskySolve.ts";
+export { eigenSymmetric } from "./eigenSymmetric.ts";
 export { type Eigenvalues, eigenvalues } from "./eigenvalues.ts";
 export {
   createLinalg,

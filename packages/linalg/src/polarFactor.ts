@@ -1,9 +1,9 @@
 import { ShapeError } from "@penfield/core";
+import { eigenSymmetric } from "./eigenSymmetric.ts";
 import { type GraphNode, graphModel } from "./graphModel.ts";
 import type { Linalg, MatrixBatch } from "./linalg.ts";
 import { asFloat64, checkFinite, type Matrix, transpose } from "./matrix.ts";
 import { qr } from "./qr.ts";
-import { symmetricEigen } from "./symmetricEigen.ts";
 import { thinSvd } from "./thinSvd.ts";
 
 /** Orthogonal factors, and whether they are what they should be. */
@@ -115,7 +115,7 @@ async function completed(
       h.data[i * p + j] = (h.data[i * p + j]! + h.data[j * p + i]!) / 2;
     }
   }
-  const { vectors } = symmetricEigen(h);
+  const { vectors } = await eigenSymmetric(h, linalg);
   const { q } = qr(await linalg.matmul(w, vectors, { transposeB: true }));
   return linalg.matmul(q, vectors);
 }

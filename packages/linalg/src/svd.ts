@@ -1,9 +1,9 @@
 import { ShapeError } from "@penfield/core";
+import { eigenSymmetric } from "./eigenSymmetric.ts";
 import type { Linalg } from "./linalg.ts";
 import { asFloat64, checkFinite, type Matrix, transpose } from "./matrix.ts";
 import { type PolarFactors, polarPass } from "./polarFactor.ts";
 import { qr } from "./qr.ts";
-import { symmetricEigen } from "./symmetricEigen.ts";
 import { type ThinSvd, thinSvd } from "./thinSvd.ts";
 
 /** Up to this many rows or columns, plain code is faster than a graph. */
@@ -35,7 +35,7 @@ export async function svd(a: Matrix, linalg: Linalg): Promise<ThinSvd> {
   }
   const { factors, h, departure } = await polarAndSquare(a, linalg);
   const p = a.nColumns;
-  const { values, vectors } = symmetricEigen(h);
+  const { values, vectors } = await eigenSymmetric(h, linalg);
   const v = transpose(vectors);
   const w = { data: factors.data, nRows: a.nRows, nColumns: p };
   const u = await linalg.matmul(w, v);
@@ -65,7 +65,8 @@ export async function singularValues(a: Matrix, linalg: Linalg): Promise<Float64
   if (Math.min(a.nRows, a.nColumns) <= SMALL) return thinSvd(a).s;
   const tall = a.nRows >= a.nColumns ? a : transpose(a);
   const { h } = await polarAndSquare(tall, linalg);
-  return symmetricEigen(h, { vectors: false }).values.map((value) => Math.max(0, value));
+  const { values } = await eigenSymmetric(h, linalg, { vectors: false });
+  return values.map((value) => Math.max(0, value));
 }
 
 /**
@@ -95,7 +96,7 @@ export async function nuclearNorm(
   const wide = a.nRows < a.nColumns;
   const x = { ...a, data: asFloat64(a.data) };
   const gram = await linalg.matmul(x, x, wide ? { transposeB: true } : { transposeA: true });
-  const { values } = symmetricEigen(gram, { vectors: false });
+  const { values } = await eigenSymmetric(gram, linalg, { vectors: false });
   // Each eigenvalue is off by up to a few eps of the largest; so is a root, by that over twice itself.
   const off = 16 * Number.EPSILON * Math.max(0, values[0]!);
   let total = 0;

@@ -177,7 +177,7 @@ function reflect(row: Float64Array, a: Float64Array, at: number, n: number, scal
 const MOST_SWEEPS = 60;
 
 /** Diagonalizes a tridiagonal matrix in place; rotates rows of z along, if there is one. */
-function implicitQl(
+export function implicitQl(
   d: Float64Array,
   off: Float64Array,
   z: Float64Array | undefined,

@@ -1,10 +1,10 @@
 import { type Activations, ArgumentError, DataError } from "@penfield/core";
 import {
   cholesky,
+  eigenSymmetric,
   type Linalg,
   nuclearNorm,
   solveTriangular,
-  symmetricEigen,
   transpose,
 } from "@penfield/linalg";
 import { centred, type Dense, norm, pairOf } from "../similarity/pair.ts";
@@ -35,15 +35,15 @@ export async function squaredBures(linalg: Linalg, a: Dense, b: Dense): Promise<
       `squaredBures: expected matrices of one size, got ${a.nRows} and ${b.nRows}`,
     );
   }
-  const [p, q] = [rootFactor(a), rootFactor(b)];
+  const [p, q] = [await rootFactor(linalg, a), await rootFactor(linalg, b)];
   // Singular values of A^(1/2) B^(1/2), whose squares lose no sign: |.|_* needs no root of a difference.
   const cross = await linalg.matmul(p.factor, q.factor, { transposeB: true });
   return p.trace + q.trace - 2 * (await nuclearNorm(cross, linalg));
 }
 
 /** Rows sqrt(lambda_i) v_i: factor^T factor = a. */
-function rootFactor(a: Dense): { factor: Dense; trace: number } {
-  const { values, vectors } = symmetricEigen(a);
+async function rootFactor(linalg: Linalg, a: Dense): Promise<{ factor: Dense; trace: number }> {
+  const { values, vectors } = await eigenSymmetric(a, linalg);
   const n = a.nRows;
   const factor = Float64Array.from(vectors.data);
   let trace = 0;
@@ -83,7 +83,7 @@ export async function riemannianDistance(linalg: Linalg, a: Dense, b: Dense): Pr
   const l = await cholesky(a, linalg);
   const half = await solveTriangular(l, b, linalg);
   const ratio = await solveTriangular(l, transpose(half), linalg);
-  const { values } = symmetricEigen(ratio, { vectors: false });
+  const { values } = await eigenSymmetric(ratio, linalg, { vectors: false });
   if (!(values[values.length - 1]! > 0)) {
     throw new DataError(
       "riemannianDistance: expected positive definite matrices, got one that is not",

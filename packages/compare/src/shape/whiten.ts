@@ -1,5 +1,5 @@
 import { ArgumentError } from "@penfield/core";
-import { type Linalg, symmetricEigen } from "@penfield/linalg";
+import { eigenSymmetric, type Linalg } from "@penfield/linalg";
 import type { Dense } from "../similarity/pair.ts";
 
 /** Eigenvalues below this are taken for it, as in netrep. */
@@ -38,7 +38,7 @@ export async function partialWhitening(
   if (alpha > 1 - LEAST_EIGENVALUE) return undefined;
   const p = x.nColumns;
   const gram = await linalg.matmul(x, x, { transposeA: true });
-  const { values, vectors } = symmetricEigen(gram);
+  const { values, vectors } = await eigenSymmetric(gram, linalg);
   const lambda = values.map((v) => Math.max(v, LEAST_EIGENVALUE));
   const beta = 1 - alpha;
   const after = (v: number) => alpha ** 2 * v + 2 * alpha * beta * Math.sqrt(v) + beta ** 2;

@@ -1,5 +1,5 @@
 import type { Activations } from "@penfield/core";
-import { type Linalg, symmetricEigen } from "@penfield/linalg";
+import { eigenSymmetric, type Linalg } from "@penfield/linalg";
 import { centred, type Dense, inner, norm, pairOf, squaredDistancesFromGram } from "./pair.ts";
 
 /** Squared Euclidean distances of all rows, `[n, n]`. */
@@ -75,10 +75,9 @@ export async function rsmNormDifference(
   const k = await squaredDistances(linalg, a);
   const l = await squaredDistances(linalg, b);
   const difference = k.map((d, i) => Math.sqrt(d) - Math.sqrt(l[i]!));
-  const { values } = symmetricEigen(
-    { data: difference, nRows: n, nColumns: n },
-    { vectors: false },
-  );
+  const { values } = await eigenSymmetric({ data: difference, nRows: n, nColumns: n }, linalg, {
+    vectors: false,
+  });
   return Math.max(Math.abs(values[0]!), Math.abs(values[n - 1]!));
 }
 

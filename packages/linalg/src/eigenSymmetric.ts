@@ -1,0 +1,465 @@
+import type { Linalg } from "./linalg.ts";
+import { checkSquareFinite, type Matrix } from "./matrix.ts";
+import { solveSecular } from "./secular.ts";
+import { implicitQl, type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
+
+/** Below this, plain code is faster. */
+const SMALL = 96;
+/** Columns reduced before the rest of the matrix is updated by one product. */
+const PANEL = 32;
+
+/**
+ * As {@link symmetricEigen}, for matrices of any size: most of the work is matrix products on onnxruntime.
+ *
+ * Blocked Householder reflections make the matrix tridiagonal; values alone come from the QL algorithm, with vectors the
+ * tridiagonal matrix is divided in halves whose solutions are joined by a rank-one update, which costs products only.
+ *
+ * @param a - `[n, n]`, symmetric, finite; only its lower triangle is read.
+ * @param options.vectors - Default true.
+ * @returns Values descending, vectors as rows. The error of a value is about eps times the largest; vectors are orthonormal to rounding.
+ * @throws {ShapeError} if the matrix is not square.
+ * @throws {DataError} if a value is not finite.
+ *
+ * Cost: 4/3 n^3 operations, half of them in plain code; with vectors 6 n^3 more on onnxruntime. Memory: five n x n matrices.
+ * Source: Dongarra, Hammarling & Sorensen (1989); Cuppen (1981), Numer. Math. 36; Gu & Eisenstat (1995), SIAM J Matrix Anal 16.
+ *
+ * @example
+ * const linalg = createLinalg();
+ * (await eigenSymmetric(matrix(Float64Array.of(2, 1, 1, 2), 2, 2), linalg)).values.map(Math.round).join(" ") // => "3 1"
+ */
+export async function eigenSymmetric(
+  a: Matrix,
+  linalg: Linalg,
+  { vectors: wanted = true }: { vectors?: boolean } = {},
+): Promise<SymmetricEigen> {
+  if (a.nRows < SMALL || a.nRows !== a.nColumns) return symmetricEigen(a, { vectors: wanted });
+  checkSquareFinite("eigenSymmetric", a);
+  const n = a.nRows;
+  let largest = 0;
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) largest = Math.max(largest, Math.abs(a.data[i * n + j]!));
+  }
+  const scale = largest === 0 ? 1 : largest;
+  const work = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      const v = a.data[i * n + j]! / scale;
+      work[i * n + j] = v;
+      work[j * n + i] = v;
+    }
+  }
+  const { diagonal, off, panels } = await tridiagonalize(work, n, linalg);
+  if (!wanted) {
+    const values = leafValues(diagonal, off).sort().reverse();
+    return {
+      values: values.map((v) => v * scale),
+      vectors: { data: new Float64Array(0), nRows: 0, nColumns: 0 },
+    };
+  }
+  const solved = await divideAndConquer(diagonal, off, linalg);
+  const z = await turnBack(solved.vectors, n, panels, linalg);
+  const values = new Float64Array(n);
+  const rows = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    values[i] = solved.values[n - 1 - i]! * scale;
+    rows.set(z.subarray((n - 1 - i) * n, (n - i) * n), i * n);
+  }
+  return { values, vectors: { data: rows, nRows: n, nColumns: n } };
+}
+
+/** Reflections I - tau v v^T of some neighbouring columns. */
+interface Panel {
+  /** [count, n], one v per row; zeros before its start. */
+  readonly v: Float64Array;
+  readonly tau: Float64Array;
+}
+
+async function tridiagonalize(
+  a: Float64Array,
+  n: number,
+  linalg: Linalg,
+): Promise<{ diagonal: Float64Array; off: Float64Array; panels: Panel[] }> {
+  const diagonal = new Float64Array(n);
+  const off = new Float64Array(Math.max(0, n - 1));
+  const panels: Panel[] = [];
+  for (let from = 0; from < n - 1; from += PANEL) {
+    const to = Math.min(n - 1, from + PANEL);
+    const width = to - from;
+    const v = new Float64Array(width * n);
+    const w = new Float64Array(width * n);
+    const tau = new Float64Array(width);
+    for (let i = from; i < to; i++) {
+      const at = i - from;
+      const column = a.subarray(i * n, (i + 1) * n);
+      // The column as earlier reflections of the panel leave it.
+      for (let p = 0; p < at; p++) {
+        const [vi, wi] = [v[p * n + i]!, w[p * n + i]!];
+        for (let r = i; r < n; r++) column[r]! -= v[p * n + r]! * wi + w[p * n + r]! * vi;
+      }
+      diagonal[i] = column[i]!;
+      const own = v.subarray(at * n, (at + 1) * n);
+      tau[at] = reflection(column, i + 1, n, own);
+      off[i] = tau[at] === 0 ? column[i + 1]! : headOf(column, i + 1, n);
+      if (tau[at] === 0) continue;
+      secondFactor(a, n, i + 1, v, w, at, tau[at]!);
+    }
+    panels.push({ v, tau });
+    await updateRest(a, n, to, v, w, width, linalg);
+  }
+  diagonal[n - 1] = a[n * n - 1]!;
+  return { diagonal, off, panels };
+}
+
+/** Fills v so that I - tau v v^T leaves of x, from `start`, only its first entry. Returns tau; 0 if there is nothing to do. */
+function reflection(x: Float64Array, start: number, n: number, v: Float64Array): number {
+  let rest = 0;
+  for (let r = start + 1; r < n; r++) rest += x[r]! * x[r]!;
+  if (rest === 0) return 0;
+  const head = headOf(x, start, n);
+  for (let r = start; r < n; r++) v[r] = x[r]!;
+  v[start] = x[start]! - head;
+  return 2 / (rest + v[start]! * v[start]!);
+}
+
+function headOf(x: Float64Array, start: number, n: number): number {
+  let square = 0;
+  for (let r = start; r < n; r++) square += x[r]! * x[r]!;
+  return x[start]! >= 0 ? -Math.sqrt(square) : Math.sqrt(square);
+}
+
+/** w = tau (A v - V W^T v - W V^T v), less half its part along v: then A - v w^T - w v^T is A reflected from both sides. */
+function secondFactor(
+  a: Float64Array,
+  n: number,
+  start: number,
+  vs: Float64Array,
+  ws: Float64Array,
+  at: number,
+  tau: number,
+): void {
+  const v = vs.subarray(at * n, (at + 1) * n);
+  const w = ws.subarray(at * n, (at + 1) * n);
+  timesVector(a, n, start, v, w);
+  for (let p = 0; p < at; p++) {
+    const vp = vs.subarray(p * n, (p + 1) * n);
+    const wp = ws.subarray(p * n, (p + 1) * n);
+    let byV = 0;
+    let byW = 0;
+    for (let r = start; r < n; r++) {
+      byV += wp[r]! * v[r]!;
+      byW += vp[r]! * v[r]!;
+    }
+    for (let r = start; r < n; r++) w[r]! -= byV * vp[r]! + byW * wp[r]!;
+  }
+  let along = 0;
+  for (let r = start; r < n; r++) {
+    w[r]! *= tau;
+    along += w[r]! * v[r]!;
+  }
+  const half = (tau * along) / 2;
+  for (let r = start; r < n; r++) w[r]! -= half * v[r]!;
+}
+
+/** out = A v over the rows and columns from `start`, four rows at a time. */
+function timesVector(
+  a: Float64Array,
+  n: number,
+  start: number,
+  v: Float64Array,
+  out: Float64Array,
+): void {
+  let i = start;
+  for (; i + 3 < n; i += 4) {
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    const r0 = i * n;
+    const r1 = r0 + n;
+    const r2 = r1 + n;
+    const r3 = r2 + n;
+    for (let c = start; c < n; c++) {
+      const x = v[c]!;
+      s0 += a[r0 + c]! * x;
+      s1 += a[r1 + c]! * x;
+      s2 += a[r2 + c]! * x;
+      s3 += a[r3 + c]! * x;
+    }
+    out[i] = s0;
+    out[i + 1] = s1;
+    out[i + 2] = s2;
+    out[i + 3] = s3;
+  }
+  for (; i < n; i++) {
+    let sum = 0;
+    for (let c = start; c < n; c++) sum += a[i * n + c]! * v[c]!;
+    out[i] = sum;
+  }
+}
+
+/** A -= V W^T + W V^T on rows and columns from `start`, by one product. */
+async function updateRest(
+  a: Float64Array,
+  n: number,
+  start: number,
+  v: Float64Array,
+  w: Float64Array,
+  width: number,
+  linalg: Linalg,
+): Promise<void> {
+  const m = n - start;
+  const left = new Float64Array(2 * width * m);
+  const right = new Float64Array(2 * width * m);
+  for (let p = 0; p < width; p++) {
+    const vp = v.subarray(p * n + start, (p + 1) * n);
+    const wp = w.subarray(p * n + start, (p + 1) * n);
+    left.set(vp, p * m);
+    left.set(wp, (width + p) * m);
+    right.set(wp, p * m);
+    right.set(vp, (width + p) * m);
+  }
+  const { data } = await linalg.matmul(
+    { data: left, nRows: 2 * width, nColumns: m },
+    { data: right, nRows: 2 * width, nColumns: m },
+    { transposeA: true },
+  );
+  for (let r = 0; r < m; r++) {
+    const at = (start + r) * n + start;
+    for (let c = 0; c < m; c++) a[at + c]! -= data[r * m + c]!;
+  }
+}
+
+/** Rows z of the tridiagonal matrix's eigenvectors to those of the matrix: the panels from the last to the first. */
+async function turnBack(
+  z: Float64Array,
+  n: number,
+  panels: readonly Panel[],
+  linalg: Linalg,
+): Promise<Float64Array> {
+  for (const { v, tau } of [...panels].reverse()) {
+    const width = tau.length;
+    const t = compact(v, tau, n);
+    const vMatrix = { data: v, nRows: width, nColumns: n };
+    const zMatrix = { data: z, nRows: n, nColumns: n };
+    // (I - V T V^T) z for every row z: z -= (z V) T^T V^T.
+    const inner = await linalg.matmul(zMatrix, vMatrix, { transposeB: true });
+    const tMatrix = { data: t, nRows: width, nColumns: width };
+    const turned = await linalg.matmul(inner, tMatrix, { transposeB: true });
+    const { data } = await linalg.matmul(turned, vMatrix);
+    for (let i = 0; i < z.length; i++) z[i]! -= data[i]!;
+  }
+  return z;
+}
+
+/** T of the product of reflections, H_1 H_2 ... = I - V T V^T, upper triangular. */
+function compact(v: Float64Array, tau: Float64Array, n: number): Float64Array {
+  const k = tau.length;
+  const t = new Float64Array(k * k);
+  for (let j = 0; j < k; j++) {
+    const products = new Float64Array(j);
+    for (let p = 0; p < j; p++) {
+      let sum = 0;
+      for (let r = 0; r < n; r++) sum += v[p * n + r]! * v[j * n + r]!;
+      products[p] = sum;
+    }
+    for (let i = 0; i < j; i++) {
+      let sum = 0;
+      for (let p = i; p < j; p++) sum += t[i * k + p]! * products[p]!;
+      t[i * k + j] = -tau[j]! * sum;
+    }
+    t[j * k + j] = tau[j]!;
+  }
+  return t;
+}
+
+/** Eigenvalues ascending, vectors as rows. */
+interface Solved {
+  readonly values: Float64Array;
+  readonly vectors: Float64Array;
+}
+
+/** Blocks up to this size are solved directly. */
+const LEAF = 32;
+
+async function divideAndConquer(d: Float64Array, e: Float64Array, linalg: Linalg): Promise<Solved> {
+  const n = d.length;
+  if (n <= LEAF) return leaf(d, e);
+  const m = n >> 1;
+  const join = e[m - 1]!;
+  const rho = Math.abs(join);
+  const first = d.slice(0, m);
+  const second = d.slice(m);
+  first[m - 1]! -= rho;
+  second[0]! -= rho;
+  const one = await divideAndConquer(first, e.slice(0, m - 1), linalg);
+  const two = await divideAndConquer(second, e.slice(m), linalg);
+  return joined(one, two, rho, join < 0 ? -1 : 1, linalg);
+}
+
+/** QL goes from large to small values upwards: a matrix graded the other way is turned upside down. */
+function isUpsideDown(d: Float64Array): boolean {
+  return Math.abs(d[0]!) > Math.abs(d[d.length - 1]!);
+}
+
+function leafValues(d: Float64Array, e: Float64Array): Float64Array {
+  const down = isUpsideDown(d);
+  const values = down ? d.toReversed() : Float64Array.from(d);
+  implicitQl(values, down ? e.toReversed() : e, undefined, d.length);
+  return values;
+}
+
+function leaf(d: Float64Array, e: Float64Array): Solved {
+  const n = d.length;
+  const down = isUpsideDown(d);
+  const values = down ? d.toReversed() : Float64Array.from(d);
+  const z = new Float64Array(n * n);
+  // Rows of z become vectors; their entries are counted from the other end if the matrix is.
+  for (let i = 0; i < n; i++) z[i * n + (down ? n - 1 - i : i)] = 1;
+  implicitQl(values, down ? e.toReversed() : e, z, n);
+  const order = Array.from(values.keys()).sort((i, j) => values[i]! - values[j]!);
+  const vectors = new Float64Array(n * n);
+  order.forEach((from, to) => {
+    vectors.set(z.subarray(from * n, (from + 1) * n), to * n);
+  });
+  return { values: Float64Array.from(order, (i) => values[i]!), vectors };
+}
+
+/**
+ * diag(one, two) + rho u u^T, u = last unit vector of one and +- first of two. What is already an eigenvector to
+ * rounding is left alone; the rest is a secular equation and one product per half.
+ */
+async function joined(
+  one: Solved,
+  two: Solved,
+  rho: number,
+  sign: number,
+  linalg: Linalg,
+): Promise<Solved> {
+  const [n1, n2] = [one.values.length, two.values.length];
+  const n = n1 + n2;
+  // Rows with room for both halves.
+  const rows = new Float64Array(n * n);
+  const values = new Float64Array(n);
+  const z = new Float64Array(n);
+  const inFirst = new Uint8Array(n);
+  const inSecond = new Uint8Array(n);
+  const order = mergeOrder(one.values, two.values);
+  order.forEach((from, to) => {
+    const isFirst = from < n1;
+    const [own, at, width] = isFirst ? [one, from, n1] : [two, from - n1, n2];
+    const vector = own.vectors.subarray(at * width, (at + 1) * width);
+    rows.set(vector, to * n + (isFirst ? 0 : n1));
+    values[to] = own.values[at]!;
+    z[to] = (isFirst ? vector[n1 - 1]! : sign * vector[0]!) * Math.SQRT1_2;
+    inFirst[to] = isFirst ? 1 : 0;
+    inSecond[to] = isFirst ? 0 : 1;
+  });
+  const kept = deflate(rows, n, values, z, 2 * rho, inFirst, inSecond);
+  const k = kept.length;
+  if (k > 0) {
+    const { values: roots, vectors } = solveSecular(
+      Float64Array.from(kept, (i) => values[i]!),
+      Float64Array.from(kept, (i) => z[i]!),
+      2 * rho,
+    );
+    const left = await halfProduct(vectors, rows, n, kept, inFirst, 0, n1, linalg);
+    const right = await halfProduct(vectors, rows, n, kept, inSecond, n1, n, linalg);
+    kept.forEach((to, j) => {
+      rows.set(left.subarray(j * n1, (j + 1) * n1), to * n);
+      rows.set(right.subarray(j * n2, (j + 1) * n2), to * n + n1);
+      values[to] = roots[j]!;
+    });
+  }
+  const final = Array.from(values.keys()).sort((i, j) => values[i]! - values[j]!);
+  const vectors = new Float64Array(n * n);
+  final.forEach((from, to) => {
+    vectors.set(rows.subarray(from * n, (from + 1) * n), to * n);
+  });
+  return { values: Float64Array.from(final, (i) => values[i]!), vectors };
+}
+
+function mergeOrder(a: Float64Array, b: Float64Array): number[] {
+  const order: number[] = [];
+  let j = 0;
+  for (let i = 0; i < a.length; i++) {
+    while (j < b.length && b[j]! < a[i]!) order.push(a.length + j++);
+    order.push(i);
+  }
+  while (j < b.length) order.push(a.length + j++);
+  return order;
+}
+
+/** Finds what the update does not touch, turning pairs of nearly equal values so that it touches one of them only. Gives the rest. */
+function deflate(
+  rows: Float64Array,
+  n: number,
+  values: Float64Array,
+  z: Float64Array,
+  rho: number,
+  inFirst: Uint8Array,
+  inSecond: Uint8Array,
+): number[] {
+  let size = 0;
+  let most = 0;
+  for (let i = 0; i < n; i++) {
+    size = Math.max(size, Math.abs(values[i]!));
+    most = Math.max(most, Math.abs(z[i]!));
+  }
+  const least = 8 * Number.EPSILON * Math.max(size, rho * most);
+  const kept: number[] = [];
+  for (let i = 0; i < n; i++) {
+    if (rho * Math.abs(z[i]!) <= least) continue;
+    const p = kept[kept.length - 1];
+    if (p !== undefined) {
+      const length = Math.hypot(z[i]!, z[p]!);
+      const [c, s] = [z[i]! / length, -z[p]! / length];
+      const gap = values[i]! - values[p]!;
+      if (Math.abs(gap * c * s) <= least) {
+        z[i] = length;
+        z[p] = 0;
+        for (let r = 0; r < n; r++) {
+          const [x, y] = [rows[p * n + r]!, rows[i * n + r]!];
+          rows[p * n + r] = c * x + s * y;
+          rows[i * n + r] = c * y - s * x;
+        }
+        const [dp, di] = [values[p]!, values[i]!];
+        values[p] = dp * c * c + di * s * s;
+        values[i] = dp * s * s + di * c * c;
+        for (const half of [inFirst, inSecond]) half[i] = half[p] = half[i]! | half[p]!;
+        kept.pop();
+      }
+    }
+    kept.push(i);
+  }
+  return kept;
+}
+
+/** New vectors' columns `from` to `to`, from the kept rows that are not zero there, `[k, to - from]`. */
+async function halfProduct(
+  secular: Float64Array,
+  rows: Float64Array,
+  n: number,
+  kept: readonly number[],
+  inHalf: Uint8Array,
+  from: number,
+  to: number,
+  linalg: Linalg,
+): Promise<Float64Array> {
+  const k = kept.length;
+  const used = kept.map((_, at) => at).filter((at) => inHalf[kept[at]!] === 1);
+  const width = to - from;
+  const m = used.length;
+  const left = new Float64Array(k * m);
+  for (let i = 0; i < k; i++) {
+    for (let j = 0; j < m; j++) left[i * m + j] = secular[i * k + used[j]!]!;
+  }
+  const right = new Float64Array(m * width);
+  used.forEach((at, j) => {
+    right.set(rows.subarray(kept[at]! * n + from, kept[at]! * n + to), j * width);
+  });
+  const { data } = await linalg.matmul(
+    { data: left, nRows: k, nColumns: m },
+    { data: right, nRows: m, nColumns: width },
+  );
+  return data;
+}
