@@ -18,6 +18,13 @@ export function decodeModel(bytes: Uint8Array, name = "model.onnx"): ModelProto 
       hint: "Fetch the file itself (git lfs pull).",
     });
   }
+  const nodes = countNodes(bytes);
+  if (nodes > MAX_NODES) {
+    throw new FormatError(
+      `decodeModel: ${name}: expected at most ${MAX_NODES} operators, got ${nodes} or more`,
+      { hint: "No transformer needs so many; the file may be damaged or made to exhaust memory." },
+    );
+  }
   let model: ModelProto;
   try {
     // A plain view: slices of a Node Buffer would be views into the file, not copies.
@@ -35,6 +42,47 @@ export function decodeModel(bytes: Uint8Array, name = "model.onnx"): ModelProto 
     });
   }
   return model;
+}
+
+/** The largest exports in use (mixtures of a hundred experts in each of a hundred layers) have fewer. */
+const MAX_NODES = 200_000;
+
+/**
+ * Counts the operators of the main graph without decoding them: a small file can hold a million, and
+ * decoded they would take a gigabyte. Stops soon after the limit; damaged bytes count as none.
+ */
+function countNodes(bytes: Uint8Array): number {
+  const GRAPH = 7;
+  const NODE = 1;
+  let count = 0;
+  const walk = (from: number, to: number, inGraph: boolean): void => {
+    let at = from;
+    const varint = (): number => {
+      let value = 0;
+      for (let shift = 0; shift < 63 && at < to; shift += 7) {
+        const byte = bytes[at++]!;
+        value += (byte & 0x7f) * 2 ** shift;
+        if (byte < 0x80) return value;
+      }
+      at = to;
+      return 0;
+    };
+    while (at < to && count <= MAX_NODES) {
+      const tag = varint();
+      const [field, wire] = [Math.floor(tag / 8), tag % 8];
+      if (wire === 0) varint();
+      else if (wire === 1) at += 8;
+      else if (wire === 5) at += 4;
+      else if (wire === 2) {
+        const length = varint();
+        if (inGraph && field === NODE) count++;
+        if (!inGraph && field === GRAPH) walk(at, Math.min(at + length, to), true);
+        at += length;
+      } else return;
+    }
+  };
+  walk(0, bytes.length, false);
+  return count;
 }
 
 /** The bytes of an .onnx file. @throws {ModelError} if they would pass protobuf's limit of 2 GiB. */

@@ -45,7 +45,7 @@ function outerReads(graph: GraphProto): string[] {
 /**
  * Indexes a graph. The nodes may be in any order.
  *
- * @throws {FormatError} if two nodes make the same tensor, or the graph has a cycle.
+ * @throws {FormatError} if two nodes or weights make the same tensor, or the graph has a cycle.
  *
  * Cost: linear in nodes and edges.
  */
@@ -62,6 +62,13 @@ export function indexGraph(graph: GraphProto): GraphIndex {
       producer.set(name, number);
     }
   });
+  const weights = new Set<string>();
+  for (const { name } of graph.initializer) {
+    if (weights.has(name) || producer.has(name)) {
+      throw new FormatError(`indexGraph: expected one tensor called ${name}, got two`);
+    }
+    weights.add(name);
+  }
   const waiting = new Int32Array(nodes.length);
   const reads = nodes.map((node) => [...new Set(readsOf(node))]);
   reads.forEach((names, number) => {
@@ -93,7 +100,7 @@ export function indexGraph(graph: GraphProto): GraphIndex {
   });
 
   const inputs = new Set(graph.input.map((v) => v.name));
-  const constant = new Set(graph.initializer.map((t) => t.name).filter((n) => !inputs.has(n)));
+  const constant = new Set([...weights].filter((name) => !inputs.has(name)));
   for (const number of order) {
     const node = nodes[number]!;
     if (RANDOM.has(node.opType)) continue;
