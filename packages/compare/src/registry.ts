@@ -86,7 +86,7 @@ export interface RdmComparisonMeasure extends MeasureInfo {
  * @returns A sentence, or undefined if there are enough.
  *
  * @example
- * sampleWarning({ ...info, name: "cca", minSample: (p) => p + 1, minSampleRule: "more stimuli than units" }, 3, 10)
+ * sampleWarning({ name: "cca", minSample: (p) => p + 1, minSampleRule: "more stimuli than units" }, 3, 10)
  * // => "cca: 3 stimuli are fewer than the 11 it needs with 10 units (more stimuli than units)"
  */
 export function sampleWarning(

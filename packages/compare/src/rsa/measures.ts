@@ -170,7 +170,8 @@ const details: Record<
   "neg-riemannian": {
     title: "Negative affine-invariant distance of Gram matrices, noise fitted",
     symmetric: false,
-    invariances: LINEAR,
+    // Of the first RDM: a constant more is what the fitted noise adds.
+    invariances: SHIFTED,
     cost: "about 75 eigenvalue problems of size n per pair of RDMs",
     memory: "two n x n matrices",
     minSampleRule:

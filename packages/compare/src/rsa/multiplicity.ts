@@ -345,7 +345,7 @@ function fromInner(
     }
     return cosine(product, square, at(nModels + i, nModels + i));
   };
-  return { models: scores, ...ceilingFrom(used, subjects, nSubjects, withPool) };
+  return { models: scores, ...ceilingFrom(used, subjects, nSubjects, counts, withPool) };
 }
 
 /** Both bounds, given the similarity of the pool of some RDMs with one. */
@@ -353,20 +353,31 @@ function ceilingFrom(
   used: readonly number[],
   subjects: Int32Array,
   nSubjects: number,
+  counts: Int32Array | undefined,
   withPool: (pool: readonly number[], i: number) => number,
 ): NoiseCeiling {
+  const over = (list: readonly number[], pool: readonly number[]): number => {
+    let sum = 0;
+    let total = 0;
+    for (const k of list) {
+      const count = counts ? counts[k]! : 1;
+      sum += count * withPool(pool, k);
+      total += count;
+    }
+    return sum / total;
+  };
   const own = Array.from({ length: nSubjects }, (_, s) => used.filter((k) => subjects[k] === s));
   const drawn = own.filter((list) => list.length > 0);
   if (drawn.length < 2) {
-    const both = meanOf(used.map((k) => withPool(used, k)));
+    const both = over(used, used);
     return { lower: both, upper: both };
   }
   let lower = 0;
   let upper = 0;
   for (const list of drawn) {
     const others = used.filter((k) => !list.includes(k));
-    lower += meanOf(list.map((k) => withPool(others, k))) / drawn.length;
-    upper += meanOf(list.map((k) => withPool(used, k))) / drawn.length;
+    lower += over(list, others) / drawn.length;
+    upper += over(list, used) / drawn.length;
   }
   return { lower, upper };
 }
@@ -467,7 +478,7 @@ function rankedDraw(
       ? kendallTau(ready, sorted[nModels + i]!, { variant, weights: all })
       : dot(ready, directions[nModels + i]!);
   };
-  return { models: scores, ...ceilingFrom(used, subjects, nSubjects, withPool) };
+  return { models: scores, ...ceilingFrom(used, subjects, nSubjects, counts, withPool) };
 }
 
 const dot = (a: Float64Array, b: Float64Array): number => {

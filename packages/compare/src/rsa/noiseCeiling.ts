@@ -90,7 +90,8 @@ export interface NoiseCeilingOptions extends CompareOptions {
  *
  * @param data - RDMs of the same conditions.
  * @param options - The comparison, and whose RDM each is.
- * @returns Both bounds. With a single subject both are its similarity with itself and say nothing.
+ * @returns Both bounds; NaN if an RDM is all zero (cosine) or constant (pearson). With a single subject both are its similarity
+ *   with itself and say nothing.
  * @throws As {@link compareRdms}.
  *
  * Cost: one comparison with each pool.
@@ -117,8 +118,11 @@ export async function ceilingOf(
 ): Promise<NoiseCeiling> {
   const { method = "pearson" } = options;
   const all = poolRdms(data, method);
-  const scores = async (pool: Rdms, of: Rdms) =>
-    meanOf((await compareRdms(pool, of, { ...options, linalg })).data);
+  const scores = async (pool: Rdms, of: Rdms): Promise<number> =>
+    // An RDM without variation has no place in a pool, and leaves none.
+    pool.data.every(Number.isNaN)
+      ? Number.NaN
+      : meanOf((await compareRdms(pool, of, { ...options, linalg })).data);
   if (nSubjects < 2) {
     const both = await scores(all, data);
     return { lower: both, upper: both };

@@ -110,7 +110,7 @@ export const rdmRow = ({ data, nPairs }: Rdms, k: number): Float64Array =>
  * @throws {DataError} if it is not symmetric to 1e-8 of its largest value.
  *
  * @example
- * condensedRdm(matrix(Float64Array.of(0, 1, 2, 1, 0, 3, 2, 3, 0), 3, 3)).join(" ") // => "1 2 3"
+ * condensedRdm({ data: [0, 1, 2, 1, 0, 3, 2, 3, 0], nRows: 3, nColumns: 3 }).join(" ") // => "1 2 3"
  */
 export function condensedRdm(square: Matrix): Float64Array {
   const n = square.nRows;

@@ -237,7 +237,7 @@ export type GeodesicGraph =
  * Source: Lin & Kriegeskorte (2024), PNAS 121:e2317881121; `reference`: their published code.
  *
  * @example
- * geodesicRankRdms(rdms([[1, 5, 6, 2, 4, 3]]), { kind: "shortest", p: 0.5 }).data.join(" ") // => "1 3 6 2 5 4"
+ * geodesicRankRdms(rdms([[1, 5, 6, 2, 4, 3]]), { kind: "shortest", p: 0.5 }).data.join(" ") // => "1 2.5 5.5 2.5 5.5 4"
  */
 export function geodesicRankRdms(
   from: Rdms,
@@ -250,15 +250,25 @@ export function geodesicRankRdms(
       `geodesicRankRdms: expected ${graph.kind === "shortest" ? "p within 0..1" : `k within 1..${n - 1}`}, got ${graph.kind === "shortest" ? graph.p : graph.k}`,
     );
   }
-  const oneWay = compat === "reference";
   checkComplete("geodesicRankRdms", from);
-  return mapRows(minmaxRdms(rankRdms(from)), (values) => {
-    if (values.length === 0) return values;
+  const oneWay = compat === "reference";
+  const ranks = rankRdms(from);
+  // Doubled ranks are whole numbers, whose sums are exact: paths of equal length stay tied.
+  const lengths = oneWay ? minmaxRdms(ranks) : lessLeast(transformRdms(ranks, (rank) => 2 * rank));
+  return mapRows(lengths, (values) => {
+    if (values.every((v) => v === 0)) return values.map(() => Number.NaN);
     const edges =
       graph.kind === "shortest" ? below(values, graph.p) : nearest(values, graph.k, oneWay);
     return rankData(shortestPaths(oneWay ? edges.map((v) => (v === 0 ? Infinity : v)) : edges));
   });
 }
+
+const lessLeast = (from: Rdms): Rdms =>
+  mapRows(from, (values) => {
+    let least = Infinity;
+    for (const v of values) if (v < least) least = v;
+    return values.map((v) => v - least);
+  });
 
 const isWithin = (k: number, low: number, high: number): boolean =>
   Number.isInteger(k) && k >= low && k <= high;

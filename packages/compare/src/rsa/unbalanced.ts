@@ -59,7 +59,7 @@ export interface UnbalancedOptions extends UsesLinalg {
  *
  * @example
  * const x = activations([[1, 0], [3, 0], [0, NaN]]);
- * (await unbalancedRdm(x, { conditions: ["a", "a", "b"] })).data.join(" ") // => "2.5"
+ * (await unbalancedRdm(x, { conditions: ["a", "a", "b"] })).data.join(" ") // => "2"
  */
 export function unbalancedRdm(x: Activations, options: UnbalancedOptions): Promise<Rdms> {
   const name = "unbalancedRdm";
