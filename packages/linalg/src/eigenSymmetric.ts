@@ -160,7 +160,7 @@ function secondFactor(
   for (let r = start; r < n; r++) w[r]! -= half * v[r]!;
 }
 
-/** out = A v over the rows and columns from `start`, four rows at a time. */
+/** out = A v over the rows and columns from `start`: four rows at a time, each entry below the diagonal read once for both its places. */
 function timesVector(
   a: Float64Array,
   n: number,
@@ -168,33 +168,54 @@ function timesVector(
   v: Float64Array,
   out: Float64Array,
 ): void {
-  let i = start;
-  for (; i + 3 < n; i += 4) {
-    let s0 = 0;
-    let s1 = 0;
-    let s2 = 0;
-    let s3 = 0;
+  out.fill(0, start);
+  const rest = start + ((n - start) % 4);
+  for (let i = start; i < rest; i++) timesRow(a, n, start, i, v, out);
+  for (let i = rest; i < n; i += 4) {
     const r0 = i * n;
     const r1 = r0 + n;
     const r2 = r1 + n;
     const r3 = r2 + n;
-    for (let c = start; c < n; c++) {
+    const [x0, x1, x2, x3] = [v[i]!, v[i + 1]!, v[i + 2]!, v[i + 3]!];
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    for (let c = start; c < i; c++) {
+      const p = a[r0 + c]!;
+      const q = a[r1 + c]!;
+      const r = a[r2 + c]!;
+      const t = a[r3 + c]!;
       const x = v[c]!;
-      s0 += a[r0 + c]! * x;
-      s1 += a[r1 + c]! * x;
-      s2 += a[r2 + c]! * x;
-      s3 += a[r3 + c]! * x;
+      s0 += p * x;
+      s1 += q * x;
+      s2 += r * x;
+      s3 += t * x;
+      out[c]! += p * x0 + q * x1 + (r * x2 + t * x3);
     }
-    out[i] = s0;
-    out[i + 1] = s1;
-    out[i + 2] = s2;
-    out[i + 3] = s3;
+    out[i]! += s0;
+    out[i + 1]! += s1;
+    out[i + 2]! += s2;
+    out[i + 3]! += s3;
+    for (let k = i; k < i + 4; k++) timesRow(a, n, i, k, v, out);
   }
-  for (; i < n; i++) {
-    let sum = 0;
-    for (let c = start; c < n; c++) sum += a[i * n + c]! * v[c]!;
-    out[i] = sum;
+}
+
+/** Row i of the lower triangle from column `from` on, for both places of its entries. */
+function timesRow(
+  a: Float64Array,
+  n: number,
+  from: number,
+  i: number,
+  v: Float64Array,
+  out: Float64Array,
+): void {
+  let sum = a[i * n + i]! * v[i]!;
+  for (let c = from; c < i; c++) {
+    sum += a[i * n + c]! * v[c]!;
+    out[c]! += a[i * n + c]! * v[i]!;
   }
+  out[i]! += sum;
 }
 
 /** A -= V W^T + W V^T on rows and columns from `start`, by one product. */

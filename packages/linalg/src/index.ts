@@ -10,7 +10,7 @@ export {
   type MatrixBatch,
 } from "./linalg.ts";
 export { type Matrix, matrix, matrixOf, transpose } from "./matrix.ts";
-export { polarFactor, polarFactors } from "./polarFactor.ts";
+export { type AlignedCross, alignedCross, polarFactor, polarFactors } from "./polarFactor.ts";
 export { type Qr, qr } from "./qr.ts";
 export { nuclearNorm, singularValues, svd } from "./svd.ts";
 export { type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";

@@ -1,4 +1,4 @@
-import { ModelError, ShapeError } from "@penfield/core";
+import { type FloatArray, ModelError, ShapeError } from "@penfield/core";
 import * as ort from "onnxruntime-node";
 import { gemmModel, graphModel } from "./graphModel.ts";
 import { asFloat64, type Matrix } from "./matrix.ts";
@@ -19,7 +19,7 @@ export interface MatrixBatch {
 
 /** An array as a graph takes and gives it. */
 export interface GraphArray {
-  readonly data: Float64Array;
+  readonly data: FloatArray;
   readonly shape: readonly number[];
 }
 
@@ -59,7 +59,7 @@ export interface Linalg {
    */
   batchMatmul(a: MatrixBatch, b: MatrixBatch, options?: MatmulOptions): Promise<MatrixBatch>;
   /**
-   * Runs an ONNX graph on float64 arrays and keeps its session under a name until disposal: for
+   * Runs an ONNX graph on float arrays and keeps its session under a name until disposal: for
    * algorithms whose loops are one graph.
    *
    * @param name - Of the session; the model is only built the first time.
@@ -149,13 +149,16 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
     const open = await session(name, model);
     const feeds: Record<string, ort.Tensor> = {};
     for (const [input, { data, shape }] of Object.entries(inputs)) {
-      feeds[input] = new ort.Tensor("float64", data, shape);
+      feeds[input] =
+        data instanceof Float32Array
+          ? new ort.Tensor("float32", data, shape)
+          : new ort.Tensor("float64", data, shape);
     }
     const results = await open.run(feeds);
     return Object.fromEntries(
       Object.entries(results).map(([output, value]) => [
         output,
-        { data: value.data as Float64Array, shape: value.dims },
+        { data: value.data as FloatArray, shape: value.dims },
       ]),
     );
   };
@@ -184,7 +187,7 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
         b: { data: b.data, shape: [count, b.nRows, b.nColumns] },
       },
     );
-    return { data: c!.data, count, nRows, nColumns };
+    return { data: asFloat64(c!.data), count, nRows, nColumns };
   };
 
   return {

@@ -88,6 +88,8 @@ export async function alternateAccelerated(
   constant: number,
   iterations: number,
   tolerance: number,
+  /** What gains are off by, as a share of the constant: less of a loss is none. */
+  noise = 0,
 ): Promise<Alternation> {
   const accelerates = problem.group === "orthogonal";
   let here = start;
@@ -104,7 +106,7 @@ export async function alternateAccelerated(
     const arrived = await alignTo(linalg, cross, problem.group);
     const value = inner(cross.data, arrived.data);
     const gain = value - bound;
-    if (gain < 0 && by !== 0) {
+    if (gain < -noise * constant && by !== 0) {
       momentum = 1;
       before = here;
       losses.push(lossOf(constant, bound));
