@@ -5,6 +5,8 @@
  *
  * Runs of both sides alternate; ratios are taken pair by pair, and reported as median [min .. max].
  * Without a Python that has torch and transformers, the peer's rows are left out, and it says so.
+ *
+ * `npm run bench -- hooks` measures hooks beside TransformerLens and nnsight instead: hooks.ts.
  */
 import { spawn } from "node:child_process";
 import { cpus } from "node:os";
@@ -16,6 +18,11 @@ import { createRng } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
 import { isOrganism, organismFolder } from "@penfield/organisms";
 import { quantile } from "@penfield/stats";
+
+if (process.argv[2] === "hooks") {
+  await import("./hooks.ts");
+  process.exit();
+}
 
 const { values } = parseArgs({
   options: {
