@@ -52,6 +52,7 @@ export interface DelayDmd {
  * Source: Brunton et al. (2017), Nature Communications 8; Ostrow et al. (2023), NeurIPS. Matches DSA's DMD (which runs in float32).
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const decay = { data: Float64Array.of(1, 0.5, 0.25, 0.125), nTrials: 1, nTimes: 4, nUnits: 1 };
  * (await delayDmd(linalg, decay, { lambda: 0 })).operator.data[0].toFixed(9) // => "0.500000000"

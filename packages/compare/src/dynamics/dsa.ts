@@ -18,6 +18,7 @@ import { type DelayDmdOptions, delayDmd, type Trajectories } from "./dmd.ts";
  * Cost: eigenvalues and a linear assignment. Source: Redman et al. (2024); DSA's score_method "wasserstein".
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const one = matrix(Float64Array.of(1), 1, 1);
  * eigenvalueDistance(one, matrix(Float64Array.of(3), 1, 1)) // => 4
  */
@@ -50,7 +51,7 @@ export interface OperatorAlignmentOptions {
   readonly score?: "angular" | "euclidean" | undefined;
   /** At most so many per start. Default 2000. */
   readonly iterations?: number | undefined;
-  /** Stop when the cosine gains less than this. Default 1e-13. */
+  /** Stop when no entry of the transformation changes by more than this in a step. Default 1e-9. */
   readonly tolerance?: number | undefined;
 }
 
@@ -70,6 +71,7 @@ export interface OperatorAlignmentOptions {
  * Source: Ostrow, Eisen, Kozachkov & Fiete (2023), NeurIPS, who use Adam on a network through Cayley's map, not reproducible to 1e-6.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const a = matrix(Float64Array.of(0.9, 0.2, -0.2, 0.7), 2, 2);
  * const turned = matrix(Float64Array.of(0.7, 0.2, -0.2, 0.9), 2, 2);
@@ -79,7 +81,7 @@ export async function operatorDistance(
   linalg: Linalg,
   a: Dense,
   b: Dense,
-  { score = "angular", iterations = 2000, tolerance = 1e-13 }: OperatorAlignmentOptions = {},
+  { score = "angular", iterations = 2000, tolerance = 1e-9 }: OperatorAlignmentOptions = {},
 ): Promise<OperatorAlignment> {
   const name = "operatorDistance";
   checkOneOf(name, "score", score, ["angular", "euclidean"]);
@@ -136,11 +138,18 @@ async function ascend(
     if (step > 0 && here < value - 1e-15 && shift < 1) {
       shift = Math.min(1, 2 * shift);
     }
-    if (step > 0 && Math.abs(here - value) < tolerance)
-      return { transform: c, value: here, steps: step };
     value = here;
     const gradient = left.data.map((v, i) => v + right.data[i]! + 2 * shift * c.data[i]!);
-    c = await polarFactor({ ...c, data: gradient }, linalg);
+    const next = await polarFactor({ ...c, data: gradient }, linalg);
+    let change = 0;
+    for (let i = 0; i < next.data.length; i++) {
+      change = Math.max(change, Math.abs(next.data[i]! - c.data[i]!));
+    }
+    c = next;
+    if (change < tolerance) {
+      const turned = await conjugated(linalg, b, c);
+      return { transform: c, value: inner(a.data, turned.data), steps: step + 1 };
+    }
   }
   return { transform: c, value, steps: iterations };
 }
@@ -193,8 +202,9 @@ export interface DsaOptions extends DelayDmdOptions, Omit<OperatorAlignmentOptio
  * Cost: two singular value decompositions and the alignment. Source: Ostrow, Eisen, Kozachkov & Fiete (2023), NeurIPS.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
- * const decay = (rate: number) => ({ data: Float64Array.from({ length: 9 }, (_, t) => rate ** t), nTrials: 1, nTimes: 9, nUnits: 1 });
+ * const decay = (rate) => ({ data: Float64Array.from({ length: 9 }, (_, t) => rate ** t), nTrials: 1, nTimes: 9, nUnits: 1 });
  * (await dsa(linalg, decay(0.5), decay(0.7), { score: "wasserstein", lambda: 0 })).toFixed(9) // => "0.040000000"
  */
 export async function dsa(

@@ -100,6 +100,7 @@ function shared(xs: Int32Array, ys: Int32Array): Int32Array {
  * Cost: 2 n^2 (p + q) operations, n sorts, two n x n matrices. Source: Huh et al. (2024), ICML, app. A.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await mutualKnn(linalg, x, x, { k: 1 }) // => 1
@@ -124,6 +125,7 @@ export async function mutualKnn(
  * Cost: as {@link mutualKnn}. Source: Huh et al. (2024), ICML, app. A.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await cycleKnn(linalg, x, x, { k: 1 }) // => 1
@@ -150,6 +152,7 @@ export async function cycleKnn(
  * Cost: as {@link mutualKnn}, and n k^2. Source: Huh et al. (2024), ICML, app. A.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await lcsKnn(linalg, x, x, { k: 2 }) // => 2
@@ -186,6 +189,7 @@ export async function lcsKnn(
  * Cost: as {@link mutualKnn}. Source: Huh et al. (2024), ICML, app. A. The 1e-6 is theirs; patterns with small values suffer from it.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[3, 0], [3, 1], [0, 3], [1, 3], [2, 2]]);
  * (await cknna(linalg, x, x, { k: 2 })).toFixed(3) // => "1.000"
@@ -248,6 +252,7 @@ function maskedHsic(k: Float64Array, l: Float64Array, n: number): number {
  * Cost: as {@link mutualKnn}. Source: Schumacher et al. (2021); Wang et al. (2022). Matches ReSi's JaccardSimilarity.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await knnJaccard(linalg, x, x, { k: 1 }) // => 1
@@ -277,6 +282,7 @@ function jaccard(xs: Int32Array, ys: Int32Array): number {
  * Cost: as {@link mutualKnn}. Source: Wang et al. (2022). Matches ReSi's RankSimilarity.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await rankSimilarity(linalg, x, x, { k: 2 }) // => 1
@@ -313,6 +319,7 @@ function rankAgreement(xs: Int32Array, ys: Int32Array): number {
  * Cost: as {@link mutualKnn}. Source: Wang et al. (2022). Matches ReSi's joint rank and Jaccard similarity.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * await rankJaccard(linalg, x, x, { k: 2 }) // => 1
@@ -339,6 +346,7 @@ export async function rankJaccard(
  * Cost: as {@link mutualKnn}. Source: Hamilton et al. (2016), ACL. Matches ReSi's SecondOrderCosineSimilarity.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]);
  * (await secondOrderCosine(linalg, x, x, { k: 2 })).toFixed(9) // => "1.000000000"

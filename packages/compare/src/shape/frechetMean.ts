@@ -20,6 +20,7 @@ import { checkOneOf, checkWhole, type Dense, dense, norm } from "../similarity/p
  * Cost: a product and a polar factor per network and iteration. Source: Gower (1975), Psychometrika 40. Matches netrep's frechet_mean (full_batch).
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 2], [3, 5], [0, 1]]);
  * (await frechetMean(linalg, [x, x])).mean.data.map(Math.round).join(" ") // => "1 2 3 5 0 1"

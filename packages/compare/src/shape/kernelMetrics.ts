@@ -25,6 +25,7 @@ import { centred, type Dense, norm, pairOf } from "../similarity/pair.ts";
  * Cost: two eigendecompositions, two products and eigenvalues. Source: Bhatia, Jain & Lim (2019), Expositiones Math. 37. Matches netrep's sq_bures_metric.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const a = matrix(Float64Array.of(1, 0, 0, 1), 2, 2);
  * (await squaredBures(linalg, a, matrix(Float64Array.of(4, 0, 0, 4), 2, 2))).toFixed(9) // => "2.000000000"
@@ -69,6 +70,7 @@ async function rootFactor(linalg: Linalg, a: Dense): Promise<{ factor: Dense; tr
  * Cost: n^3 (Cholesky, two triangular solutions, eigenvalues). Source: Bhatia (2007), Positive Definite Matrices, ch. 6.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const a = matrix(Float64Array.of(1, 0, 0, 1), 2, 2);
  * const b = matrix(Float64Array.of(Math.E, 0, 0, 1), 2, 2);
@@ -109,6 +111,7 @@ export async function riemannianDistance(linalg: Linalg, a: Dense, b: Dense): Pr
  * Cost: two n x n kernels and n^3 operations. Source: Shahbazi et al. (2021), NeuroImage 239:118271.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * (await riemannianKernelDistance(linalg, x, x)) < 1e-9 // => true

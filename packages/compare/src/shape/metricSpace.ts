@@ -50,6 +50,7 @@ export interface MdsEmbedding {
  * Cost: an eigendecomposition of `[n, n]`. Source: Torgerson (1952), Psychometrika 17.
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const line = matrix(Float64Array.of(0, 1, 3, 1, 0, 2, 3, 2, 0), 3, 3);
  * classicalMds(line, { nDimensions: 1 }).explained.toFixed(9) // => "1.000000000"
  */
@@ -112,6 +113,7 @@ export interface MedoidClusters {
  * Cost: O(k n^2) per swap. Source: Kaufman & Rousseeuw (1990), Finding Groups in Data, ch. 2 (PAM). A local optimum.
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const line = matrix(Float64Array.of(0, 1, 9, 1, 0, 8, 9, 8, 0), 3, 3);
  * kMedoids(line, 2).clusters.join(" ") // => "0 0 1"
  */
@@ -195,6 +197,7 @@ export interface NeighbourPrediction<Value> {
  * Cost: n sorts. Source: Williams et al. (2021), NeurIPS, sec. 3 (predicting attributes of architectures from distances).
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * const line = matrix(Float64Array.of(0, 1, 9, 9, 1, 0, 9, 9, 9, 9, 0, 1, 9, 9, 1, 0), 4, 4);
  * predictFromNeighbours(line, ["a", "a", "b", "b"]).score // => 1
  */
@@ -257,6 +260,7 @@ export interface TriangleCheck {
  * Cost: n^3 / 2 comparisons.
  *
  * @example
+ * import { matrix } from "@penfield/linalg";
  * triangleCheck(matrix(Float64Array.of(0, 1, 3, 1, 0, 1, 3, 1, 0), 3, 3)).worst // => 1
  */
 export function triangleCheck(

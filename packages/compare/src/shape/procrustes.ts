@@ -26,6 +26,7 @@ export interface ProcrustesOptions {
  * Matches ReSi's OrthogonalProcrustes (center false), ProcrustesSizeAndShape, OrthogonalProcrustesCenteredAndNormalized.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * (await procrustes(linalg, x, activations([[0, 1], [1, 0], [-1, -1], [1, 2]]))) < 1e-9 // => true
@@ -53,6 +54,7 @@ export async function procrustes(
  * Cost: as {@link procrustes}. Source: Tang et al. (2020), arXiv:2003.11370; Harvey et al. (2024), "Duality of Bures and shape distances".
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * (await normalizedBuresSimilarity(linalg, x, x)).toFixed(9) // => "1.000000000"
@@ -79,6 +81,7 @@ export async function normalizedBuresSimilarity(
  * Cost: one product and a linear assignment. Source: Williams et al. (2021), NeurIPS. Matches ReSi's PermutationProcrustes.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * await permutationProcrustes(linalg, activations([[1, 2], [3, 5]]), activations([[2, 1], [5, 3]])) // => 0
  */
@@ -102,6 +105,7 @@ export async function permutationProcrustes(
  * Cost: one product and a polar factor. Source: Hamilton et al. (2016), ACL. Matches ReSi's AlignedCosineSimilarity.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * (await alignedCosine(linalg, x, x)).toFixed(9) // => "1.000000000"

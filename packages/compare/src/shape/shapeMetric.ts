@@ -120,6 +120,7 @@ export interface ShapeAlignment {
  * Source: Williams, Kunz, Kornblith & Linderman (2021), NeurIPS. Matches netrep's LinearMetric and PermutationMetric.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * const turned = activations([[0, 1], [-1, 0], [1, -1], [-1, 2]]);
@@ -171,6 +172,7 @@ function identity(n: number): Dense {
  * @throws {DataError} if a value is not finite.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * const fitted = await fitShapeMetric(linalg, x, x);
@@ -203,6 +205,7 @@ export async function transformShapes(
  * @throws As {@link transformShapes}.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * const fitted = await fitShapeMetric(linalg, x, x, { score: "euclidean" });
@@ -252,6 +255,7 @@ export function angle(a: Float64Array, b: Float64Array): number {
  * Source: Williams, Kunz, Kornblith & Linderman (2021), NeurIPS.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * const twice = activations([[2, 0], [0, 2], [-2, -2], [4, 2]]);
@@ -328,6 +332,7 @@ async function permutedDistance(
  * Cost: k preparations and k (k - 1) / 2 products and singular values; memory: the prepared networks.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
  * (await shapeDistances(linalg, [x, x])).data.every((d) => d < 1e-9) // => true

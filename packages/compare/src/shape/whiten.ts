@@ -22,6 +22,7 @@ const LEAST_EIGENVALUE = 1e-7;
  * Cost: one product and an eigendecomposition. Source: Williams et al. (2021), NeurIPS, app. Matches netrep's whiten.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const z = await partialWhitening(linalg, matrix(Float64Array.of(2, 0, 0, 2), 2, 2), 0);
  * z.data.map((v) => Math.round(v * 1e9) / 1e9).join(" ") // => "1 0 0 1"

@@ -28,6 +28,7 @@ export interface CanonicalCorrelations {
  * Cost: two singular value decompositions, of x and y. Source: Hotelling (1936), Biometrika 28; Bjorck & Golub (1973).
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await canonicalCorrelations(linalg, x, x)).coefficients.map(Math.round).join(" ") // => "1 1"
@@ -60,6 +61,7 @@ async function correlationsOf(linalg: Linalg, x: Basis, y: Basis): Promise<Canon
  * @throws As {@link canonicalCorrelations}.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await ccaMean(linalg, x, x)).toFixed(9) // => "1.000000000"
@@ -82,6 +84,7 @@ export async function ccaMean(linalg: Linalg, x: Activations, y: Activations): P
  * Cost: as {@link canonicalCorrelations}. Source: Kornblith et al. (2019), ICML, eq. 8.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await ccaR2(linalg, x, x)).toFixed(9) // => "1.000000000"
@@ -140,6 +143,7 @@ export interface Svcca extends CanonicalCorrelations {
  * Cost: two singular value decompositions. Source: Raghu et al. (2017), NeurIPS.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await svcca(linalg, x, x, { components: 1 })).mean.toFixed(9) // => "1.000000000"
@@ -241,6 +245,7 @@ export interface Pwcca {
  * Source: Morcos, Raghu & Bengio (2018), NeurIPS.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await pwcca(linalg, x, x)).pwcca.toFixed(9) // => "1.000000000"
@@ -409,6 +414,7 @@ export interface PlsSimilarity {
  * Cost: one product and the singular value decomposition of a `[p, q]` matrix. Source: Wegelin (2000), Tech. report 371, U. Washington.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await plsSimilarity(linalg, x, x)).mean.toFixed(9) // => "1.000000000"
@@ -454,6 +460,7 @@ export async function plsSimilarity(
  * Cost: as cka. Source: Robert & Escoufier (1976), Applied Statistics 25.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1]]);
  * (await rvCoefficient(linalg, x, x)).toFixed(9) // => "1.000000000"

@@ -68,6 +68,7 @@ const GIGABYTE = 2 ** 30;
  * Source: Kornblith et al. (2019), ICML; Song et al. (2012), JMLR 13; Gretton et al. (2005). Matches the authors' notebook.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await cka(linalg, x, x)).toFixed(9) // => "1.000000000"
@@ -95,6 +96,7 @@ export function ckaFromParts({ xy, xx, yy }: HsicParts, offset = 0): number {
  * @throws As {@link cka}.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1], [-1]]);
  * (await hsic(linalg, x, x)).xy // => 4
@@ -431,6 +433,7 @@ function total(values: Float64Array): number {
  * Source: Nguyen, Raghu & Kornblith (2021), ICLR.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3], [1, 1], [4, 0], [2, 2]]);
  * (await minibatchCka(linalg, x, x, { batch: 4 })).cka.toFixed(9) // => "1.000000000"
@@ -481,6 +484,7 @@ const NEARLY_ONE = 1 - 1e-6;
  * Source: Williams et al. (2021), NeurIPS. Matches netrep's LinearCKA.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1]]);
  * (await ckaAngle(linalg, x, activations([[1, 0], [0, 1], [-1, -1]]))) < 1e-7 // => true
@@ -514,6 +518,7 @@ export async function ckaAngle(
  * Source: Lange, Kwok, Matelsky et al. (2023), "Deep networks as paths on the manifold of neural representations".
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [3, 1]]);
  * (await langeCka(linalg, x, x)).toFixed(9) // => "1.000000000"

@@ -22,6 +22,7 @@ async function squaredDistances(linalg: Linalg, x: Dense): Promise<Float64Array>
  * Cost: 2 n^2 (p + q) operations and two n x n matrices. Source: Szekely, Rizzo & Bakirov (2007), Annals of Statistics 35.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1], [2], [4]]);
  * (await distanceCorrelation(linalg, x, activations([[2], [4], [8]]))).toFixed(9) // => "1.000000000"
@@ -63,8 +64,9 @@ function doubleCentred(d: Float64Array, n: number): Float64Array {
  * Cost: two n x n matrices and the eigenvalues of one. Source: Yin & Shen (2018); matches ReSi's RSMNormDifference.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
- * await rsmNormDifference(linalg, activations([[0], [3]]), activations([[0], [1]])) // => 2
+ * (await rsmNormDifference(linalg, activations([[0], [3]]), activations([[0], [1]]))).toFixed(9) // => "2.000000000"
  */
 export async function rsmNormDifference(
   linalg: Linalg,
@@ -117,6 +119,7 @@ function plainMeans({ data, nRows, nColumns }: Dense): Float64Array {
  * Cost: two n x n matrices. Source: Wang & Isola (2020), ICML. Matches ReSi's UniformityDifference.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * await uniformityDifference(linalg, activations([[1], [1]]), activations([[2], [2]])) // => 0
  */

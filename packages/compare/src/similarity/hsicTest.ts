@@ -32,6 +32,7 @@ export interface HsicTest {
  * Cost: nDraws times n^2 operations, and the kernels. Source: Gretton et al. (2007), NIPS, "A kernel statistical test of independence".
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1], [2], [4], [8], [16], [32]]);
  * (await hsicTest(linalg, x, x, { nDraws: 99 })).p < 0.05 // => true

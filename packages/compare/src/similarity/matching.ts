@@ -49,6 +49,7 @@ async function correlations(linalg: Linalg, x: Dense, y: Dense): Promise<Dense> 
  * Cost: one product and a linear assignment. Source: Li et al. (2015), "Convergent learning". Matches ReSi's HardCorrelationMatch.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 5], [2, 1], [4, 3]]);
  * (await hardCorrelationMatch(linalg, x, activations([[5, 2], [1, 4], [3, 8]]))).toFixed(9) // => "1.000000000"
@@ -74,6 +75,7 @@ export async function hardCorrelationMatch(
  * Cost: one product. Source: Li et al. (2015), "Convergent learning". Matches ReSi's SoftCorrelationMatch.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 5], [2, 1], [4, 3]]);
  * (await pairwiseMatch(linalg, x, activations([[1], [2], [4]]))).yToX.toFixed(9) // => "1.000000000"
@@ -126,6 +128,7 @@ export interface SoftMatching {
  * Cost: one product and {@link uniformTransport}. Source: Khosla & Williams (2024), "Soft matching distance", PMLR 243.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 5], [2, 1], [4, 3]]);
  * (await softMatching(linalg, x, activations([[5, 1], [1, 2], [3, 4]]))).correlation.toFixed(9) // => "1.000000000"

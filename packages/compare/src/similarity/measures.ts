@@ -608,6 +608,7 @@ export interface MeasuredSimilarity {
  * @throws As the measure.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await compareActivations(linalg, "linear-cka", x, x)).value.toFixed(9) // => "1.000000000"

@@ -27,6 +27,7 @@ export interface LinearPredictivity {
  * Cost: two singular value decompositions. Source: Kornblith et al. (2019), ICML, eq. 9. Matches ReSi's LinearRegression.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * const y = activations([[1], [0], [-1], [2], [0]]);
@@ -72,6 +73,7 @@ export async function linearPredictivity(
  * Cost: two singular value decompositions. Source: Boix-Adsera et al. (2022), NeurIPS. Matches ReSi's gulp (squared distance).
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1], [0, 3]]);
  * (await gulp(linalg, x, x, { lambda: 0.1 })).toFixed(9) // => "0.000000000"
@@ -112,6 +114,7 @@ export async function gulp(
  * Cost: two singular value decompositions. Source: May et al. (2019), NeurIPS. Matches ReSi's EigenspaceOverlapScore.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0], [0, 1], [-1, -1]]);
  * (await eigenspaceOverlap(linalg, x, x)).toFixed(9) // => "1.000000000"

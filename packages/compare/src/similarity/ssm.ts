@@ -25,6 +25,7 @@ import { checkOneOf, checkWhole, type Dense, norm, pairOf } from "./pair.ts";
  * correlation inside and Spearman outside.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0, 2], [0, 1, 5], [-1, -1, 3], [2, 1, 0]]);
  * (await ssm(linalg, x, x)).toFixed(9) // => "1.000000000"
@@ -89,6 +90,7 @@ export interface SsmPoint {
  * Cost: sizes times nDraws of {@link ssm}. Source: Shi, Shea-Brown & Buice (2019), NeurIPS.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = activations([[1, 0, 2], [0, 1, 5], [-1, -1, 3], [2, 1, 0]]);
  * (await ssmCurve(linalg, x, x, { sizes: [3], nDraws: 2 }))[0].mean.toFixed(9) // => "1.000000000"

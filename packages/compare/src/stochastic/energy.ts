@@ -39,6 +39,7 @@ export interface EnergyAlignment {
  * Source: Duong, Zhou, Nassar et al. (2023), ICLR. Matches netrep's EnergyStochasticMetric.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = { data: Float64Array.of(0, 0, 1, 0, 3, 0, 2, 1), nStimuli: 2, nRepeats: 2, nUnits: 2 };
  * (await fitEnergyShape(linalg, x, x, { group: "permutation" })).transform.data.join(" ") // => "1 0 0 1"
@@ -198,6 +199,7 @@ export interface EnergyScore {
  * Cost: 3 n r^2 p operations. Source: Szekely & Rizzo (2013), J. Stat. Plan. Inference 143.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = { data: Float64Array.of(0, 1, 0, 1), nStimuli: 2, nRepeats: 2, nUnits: 1 };
  * const y = { ...x, data: Float64Array.of(5, 6, 5, 6) };
@@ -227,6 +229,7 @@ export async function scoreEnergyShape(
  * @throws As {@link fitEnergyShape}.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = { data: Float64Array.of(0, 0, 1, 0, 3, 0, 2, 1), nStimuli: 2, nRepeats: 2, nUnits: 2 };
  * (await energyShapeDistance(linalg, x, x)).distance // => 0
@@ -248,6 +251,7 @@ export async function energyShapeDistance(
  * @throws As {@link fitEnergyShape}.
  *
  * @example
+ * import { createLinalg } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const x = { data: Float64Array.of(0, 0, 1, 0, 3, 0, 2, 1), nStimuli: 2, nRepeats: 2, nUnits: 2 };
  * (await energyShapeDistances(linalg, [x, x])).data.join(" ") // => "0 0 0 0"

@@ -218,6 +218,7 @@ export function gaussianSettings(name: string, options: GaussianShapeOptions): S
  * Matches netrep's GaussianStochasticMetric with compat "netrep"; see docs/shape-metrics.md for why the default differs.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const means = matrix(Float64Array.of(1, 0, 0, 2, 3, 1), 3, 2);
  * const covariances = { data: Float64Array.of(1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1), count: 3, nRows: 2, nColumns: 2 };
@@ -384,9 +385,10 @@ async function spreadResidual(
  * @throws As {@link fitGaussianShape}.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const means = matrix(Float64Array.of(0, 0), 1, 2);
- * const spread = (v: number) => ({ data: Float64Array.of(v, 0, 0, v), count: 1, nRows: 2, nColumns: 2 });
+ * const spread = (v) => ({ data: Float64Array.of(v, 0, 0, v), count: 1, nRows: 2, nColumns: 2 });
  * const identity = matrix(Float64Array.of(1, 0, 0, 1), 2, 2);
  * const x = { means, covariances: spread(1) };
  * (await scoreGaussianShape(linalg, x, { means, covariances: spread(4) }, identity)).toFixed(9) // => "1.414213562"
@@ -434,9 +436,10 @@ async function scorePrepared(
  * @throws As {@link fitGaussianShape}.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const means = matrix(Float64Array.of(0, 0), 1, 2);
- * const spread = (v: number) => ({ data: Float64Array.of(v, 0, 0, v), count: 1, nRows: 2, nColumns: 2 });
+ * const spread = (v) => ({ data: Float64Array.of(v, 0, 0, v), count: 1, nRows: 2, nColumns: 2 });
  * const x = { means, covariances: spread(1) };
  * (await gaussianShapeDistance(linalg, x, { means, covariances: spread(4) })).distance.toFixed(9) // => "1.414213562"
  */
@@ -460,6 +463,7 @@ export async function gaussianShapeDistance(
  * @throws As {@link fitGaussianShape}.
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const means = matrix(Float64Array.of(0, 0), 1, 2);
  * const x = { means, covariances: { data: Float64Array.of(1, 0, 0, 1), count: 1, nRows: 2, nColumns: 2 } };

@@ -37,6 +37,7 @@ export interface GaussianProcess {
  * using optimal transport distances". Matches netrep's GPStochasticMetric with compat "netrep".
  *
  * @example
+ * import { createLinalg, matrix } from "@penfield/linalg";
  * const linalg = createLinalg();
  * const mean = matrix(Float64Array.of(0, 1), 2, 1);
  * const x = { mean, covariance: matrix(Float64Array.of(1, 0, 0, 1), 2, 2) };
