@@ -66,7 +66,7 @@ export interface BootstrapModelsOptions extends EvaluateOptions, LongWork {
  * @example
  * const data = rdms([[1, 2, 4], [1, 3, 3.5], [2, 3, 4]]);
  * const result = await evaluateModels(fixedModels(rdms([[1, 2, 3]], { names: ["ramp"] })), data);
- * result.means[0].toFixed(3) // => "0.973"
+ * result.means[0].toFixed(3) // => "0.976"
  */
 export function evaluateModels(
   models: readonly RdmModel[],

@@ -100,7 +100,7 @@ export interface NoiseCeilingOptions extends CompareOptions {
  * @example
  * const data = rdms([[1, 2, 4], [1, 3, 3], [2, 3, 4]]);
  * const { lower, upper } = await noiseCeiling(data);
- * [lower, upper].map((v) => v.toFixed(3)).join(" ") // => "0.904 0.949"
+ * [lower, upper].map((v) => v.toFixed(3)).join(" ") // => "0.900 0.955"
  */
 export function noiseCeiling(data: Rdms, options: NoiseCeilingOptions = {}): Promise<NoiseCeiling> {
   const { index, labels } = groupsOf("noiseCeiling", "subjects", options.subjects, data.nRdms);

@@ -66,7 +66,7 @@ export type RescaleMethod = "evidence" | "setsize" | "simple";
  *
  * @example
  * const { scaled } = rescalePartials(rdms([[1, 2, NaN], [2, 4, 6]]), { method: "simple" });
- * (scaled.data[3] / scaled.data[0]).toFixed(6) // => "1.000000"
+ * (scaled.data[3] / scaled.data[0]).toFixed(3) // => "1.000"
  */
 export function rescalePartials(
   partials: Rdms,
