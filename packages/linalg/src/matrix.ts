@@ -73,10 +73,16 @@ export function checkSquareFinite(name: string, { data, nRows, nColumns }: Matri
 }
 
 export function checkFinite(name: string, data: FloatArray, nColumns: number): void {
-  const at = data.findIndex((value) => !Number.isFinite(value));
+  const at = firstNotFinite(data);
   if (at >= 0) {
     throw new DataError(
       `${name}: expected finite values, got ${data[at]} in row ${Math.floor(at / nColumns)}, column ${at % nColumns}`,
     );
   }
+}
+
+/** A plain loop: a callback per value would cost as much as a decomposition of the smallest matrices. */
+function firstNotFinite(data: FloatArray): number {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i;
+  return -1;
 }

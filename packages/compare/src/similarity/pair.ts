@@ -37,7 +37,7 @@ export function dense(name: string, x: Activations, minStimuli = 2): Dense {
       `${name}: expected at least ${minStimuli} stimuli and 1 unit, got ${nRows} x ${nColumns}`,
     );
   }
-  const at = x.data.findIndex((value) => !Number.isFinite(value));
+  const at = firstNotFinite(x.data);
   if (at >= 0) {
     throw new DataError(
       `${name}: expected finite values, got ${x.data[at]} at stimulus ${Math.floor(at / nColumns)}, unit ${at % nColumns}`,
@@ -46,6 +46,12 @@ export function dense(name: string, x: Activations, minStimuli = 2): Dense {
   }
   const data = x.data instanceof Float64Array ? x.data : Float64Array.from(x.data);
   return { data, nRows, nColumns };
+}
+
+/** Where the first value is that is no number; -1 if there is none. */
+export function firstNotFinite(data: ArrayLike<number>): number {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i;
+  return -1;
 }
 
 /** The means of the columns, in two passes. */
