@@ -187,7 +187,8 @@ function patternCorrelations({ data, shape: [n, p] }: Activations): Float64Array
     const mean = row.reduce((sum, v) => sum + v, 0) / p;
     const off = row.map((v) => v - mean);
     const size = Math.sqrt(off.reduce((sum, v) => sum + v * v, 0));
-    return off.map((v) => v / size);
+    // Of a constant pattern sklearn's cosines are 0.
+    return off.map((v) => (size > 0 ? v / size : 0));
   });
   const out: number[] = [];
   for (let i = 0; i < n; i++) {

@@ -143,7 +143,7 @@ export async function uniformityDifference(
  *
  *   |mean_i cos(x_i, mean x) - mean_i cos(y_i, mean y)|
  *
- * @returns NaN if a pattern or a mean is all zeros.
+ * @returns A pattern that is all zeros counts as cosine 0. NaN if a mean is all zeros.
  * @throws As {@link rsmNormDifference}.
  *
  * Cost: one pass. Source: Klabunde et al. (2023), "Similarity of neural network models: a survey". Matches ReSi's ConcentricityDifference.
@@ -159,7 +159,8 @@ export function concentricityDifference(x: Activations, y: Activations): number 
     let sum = 0;
     for (let i = 0; i < m.nRows; i++) {
       const row = m.data.subarray(i * m.nColumns, (i + 1) * m.nColumns);
-      sum += inner(row, means) / (norm(row) * size);
+      const length = norm(row);
+      if (length > 0) sum += inner(row, means) / (length * size);
     }
     return sum / m.nRows;
   };
