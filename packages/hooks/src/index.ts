@@ -77,6 +77,18 @@ export {
   finiteDifference,
 } from "./toolkit/finiteDifference.ts";
 export type { CircuitOptions } from "./toolkit/knockouts.ts";
+export {
+  type GeneratedRow,
+  type GeneratedToken,
+  type GenerateOptions,
+  type Generation,
+  type GenerationPrompts,
+  generate,
+  generateStream,
+  type StopReason,
+} from "./toolkit/generate.ts";
+export type { GenerationEngine } from "./toolkit/generateEngine.ts";
+export type { GenerationIntervention, GenerationWhen } from "./toolkit/generateInterventions.ts";
 export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
   type Answer,
