@@ -76,7 +76,6 @@ export {
   type FiniteDifferenceResult,
   finiteDifference,
 } from "./toolkit/finiteDifference.ts";
-export type { CircuitOptions } from "./toolkit/knockouts.ts";
 export {
   type GeneratedRow,
   type GeneratedToken,
@@ -89,6 +88,7 @@ export {
 } from "./toolkit/generate.ts";
 export type { GenerationEngine } from "./toolkit/generateEngine.ts";
 export type { GenerationIntervention, GenerationWhen } from "./toolkit/generateInterventions.ts";
+export type { CircuitOptions } from "./toolkit/knockouts.ts";
 export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
   type Answer,
@@ -151,6 +151,7 @@ export {
   type SaeRunOptions,
   type SaeWeights,
 } from "./toolkit/sae.ts";
+export { type NextTokens, nextTokens, type SamplingOptions } from "./toolkit/sampling.ts";
 export type { FinalNorm, ModelWeights, WeightName, WeightPlace } from "./toolkit/weights.ts";
 export type { ModelConfig, StackConfig } from "./transformer/config.ts";
 export {
