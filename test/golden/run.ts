@@ -16,6 +16,7 @@ import {
 import { casesOfSimilarity, similarityReplay } from "./similarity.ts";
 import { mapRdm } from "./similarityRdm.ts";
 import { mapXy } from "./similarityXy.ts";
+import { casesOfMeasures, replayMeasure } from "./spikingMeasures.ts";
 
 const kinds: Record<
   string,
@@ -26,7 +27,13 @@ const kinds: Record<
 > = {
   encoding: { find: casesOfManifest, cases: encoding },
   similarity: { find: casesOfSimilarity, cases: similarityReplay([mapRdm, mapXy]) },
-  spiking: { find: casesOfJsonFiles, cases: {} },
+  spiking: {
+    find: (folder) => [
+      ...casesOfJsonFiles(folder).filter(({ name }) => name !== "metrics"),
+      ...casesOfMeasures(folder),
+    ],
+    cases: replayMeasure,
+  },
 };
 
 async function main(args: readonly string[]): Promise<number> {
