@@ -8,7 +8,7 @@ import type { Intervention, ModelInputs } from "@penfield/hooks";
 const folder = fileURLToPath(new URL("../fixtures/", import.meta.url));
 
 /** A lesion made in PyTorch: by zeroed weights or a forward hook. */
-export interface Lesion {
+interface Lesion {
   readonly name: string;
   readonly interventions: readonly Intervention[];
 }

@@ -31,7 +31,7 @@ export type HookKind =
   | "tensor";
 
 /** Inside one expert of a mixture: its neurons, on the tokens that were sent to it. */
-export type ExpertPart = "hook_pre" | "hook_pre_linear" | "hook_post";
+type ExpertPart = "hook_pre" | "hook_pre_linear" | "hook_post";
 
 /** A place in a model where values can be read, and mostly also changed. */
 export interface HookPoint {

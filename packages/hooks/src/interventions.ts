@@ -44,7 +44,7 @@ export interface Intervention {
 }
 
 /** The kinds of graph inputs that an intervention may need at a hook point, in the order of their effect. */
-export const SLOTS = ["patch", "set", "project", "affine", "clamp"] as const;
+const SLOTS = ["patch", "set", "project", "affine", "clamp"] as const;
 export type Slot = (typeof SLOTS)[number];
 
 /** Which slot an operation is fed through. */

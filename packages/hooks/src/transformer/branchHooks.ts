@@ -64,7 +64,7 @@ export function addAttention(view: GraphView, attn: Writer, add: AddHook): void 
 }
 
 /** Number of query heads, and of key and value heads, that a fused operator says it has. */
-export function fusedHeads(node: NodeProto): { nHeads: number; nKeyValueHeads: number } {
+function fusedHeads(node: NodeProto): { nHeads: number; nKeyValueHeads: number } {
   const nHeads = intAttribute(node, "num_heads", intAttribute(node, "q_num_heads", 1));
   return { nHeads, nKeyValueHeads: intAttribute(node, "kv_num_heads", nHeads) };
 }

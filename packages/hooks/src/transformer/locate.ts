@@ -42,7 +42,7 @@ interface Block {
 }
 
 /** One stack of blocks. */
-export interface LocatedStack {
+interface LocatedStack {
   readonly name: string | undefined;
   readonly nLayers: number;
   readonly parallelAttnMlp: boolean;

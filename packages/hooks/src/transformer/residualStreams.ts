@@ -2,7 +2,7 @@ import type { NodeProto } from "@penfield/onnx";
 import { FUSED_ATTENTION, type GraphView, SHAPE_ONLY } from "./graphView.ts";
 
 /** A place where a branch is added to a residual stream. */
-export interface ResidualAdd {
+interface ResidualAdd {
   readonly skip: string;
   readonly branch: string;
   readonly sum: string;
