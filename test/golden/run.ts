@@ -6,17 +6,12 @@
  */
 import { PenfieldError } from "@penfield/core";
 import { cases as encoding, notCompared } from "./encoding.ts";
-import {
-  type CaseReplay,
-  casesOfJsonFiles,
-  casesOfManifest,
-  type FoundCase,
-  replay,
-} from "./replay.ts";
+import { type CaseReplay, casesOfManifest, type FoundCase, replay } from "./replay.ts";
 import { casesOfSimilarity, similarityReplay } from "./similarity.ts";
 import { mapRdm } from "./similarityRdm.ts";
 import { mapXy } from "./similarityXy.ts";
 import { casesOfMeasures, replayMeasure } from "./spikingMeasures.ts";
+import { casesOfSimulator, replaySimulator } from "./spikingSimulator.ts";
 
 const kinds: Record<
   string,
@@ -28,11 +23,8 @@ const kinds: Record<
   encoding: { find: casesOfManifest, cases: encoding },
   similarity: { find: casesOfSimilarity, cases: similarityReplay([mapRdm, mapXy]) },
   spiking: {
-    find: (folder) => [
-      ...casesOfJsonFiles(folder).filter(({ name }) => name !== "metrics"),
-      ...casesOfMeasures(folder),
-    ],
-    cases: replayMeasure,
+    find: (folder) => [...casesOfSimulator(folder), ...casesOfMeasures(folder)],
+    cases: (found) => replaySimulator(found) ?? replayMeasure(found),
   },
 };
 
