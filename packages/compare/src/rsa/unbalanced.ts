@@ -29,7 +29,7 @@ export interface UnbalancedOptions extends UsesLinalg {
   /**
    * With missing values, `rsatoolbox` divides the sums for a correlation by the number of all channels, and counts
    * all channels in a Mahalanobis distance; with `equal` weighting it adds an observation's similarity with itself
-   * but not its weight (an integer division, 1 / 2 = 0). A pattern of zeros is correlated perfectly with every other.
+   * but not its weight (an integer division, 1 / 2 = 0); one condition that has nothing to compare makes all pairs NaN. A pattern of zeros is correlated perfectly with every other.
    * Otherwise both are the same. Default `exact`.
    */
   readonly compat?: "exact" | "rsatoolbox" | undefined;
@@ -88,7 +88,7 @@ export function unbalancedRdm(x: Activations, options: UnbalancedOptions): Promi
     for (let start = 0; start < n; start += BLOCK) {
       sums.add(start, await rows(start, Math.min(n, start + BLOCK)));
     }
-    return makeRdms(sums.dissimilarities(), 1, {
+    return makeRdms(sums.dissimilarities(compat), 1, {
       conditions: groups.labels,
       names: [options.name ?? method],
     });
@@ -153,12 +153,15 @@ class CellSums {
     return this.#n + pairIndex(this.#n, Math.min(a, b), Math.max(a, b));
   }
 
-  dissimilarities(): Float64Array {
+  dissimilarities(compat: "exact" | "rsatoolbox"): Float64Array {
     const n = this.#n;
     const means = this.#values.map((v, i) =>
       this.#weights[i]! > 0 ? v / this.#weights[i]! : Number.NaN,
     );
     const out = new Float64Array(pairsOf(n));
+    if (compat === "rsatoolbox" && means.subarray(0, n).some(Number.isNaN)) {
+      return out.fill(Number.NaN);
+    }
     let at = 0;
     for (let i = 0; i < n; i++) {
       for (let j = i + 1; j < n; j++, at++) out[at] = means[i]! + means[j]! - 2 * means[n + at]!;
