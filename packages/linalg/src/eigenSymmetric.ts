@@ -50,7 +50,7 @@ export async function eigenSymmetric(
   }
   const { diagonal, off, panels } = await tridiagonalize(work, n, linalg);
   if (!wanted) {
-    const values = leafValues(diagonal, off).sort().reverse();
+    const values = tridiagonalValues(diagonal, off).sort().reverse();
     return {
       values: values.map((v) => v * scale),
       vectors: { data: new Float64Array(0), nRows: 0, nColumns: 0 },
@@ -88,14 +88,17 @@ async function tridiagonalize(
     const v = new Float64Array(width * n);
     const w = new Float64Array(width * n);
     const tau = new Float64Array(width);
+    const left = new Float64Array(width);
+    const right = new Float64Array(width);
     for (let i = from; i < to; i++) {
       const at = i - from;
       const column = a.subarray(i * n, (i + 1) * n);
       // The column as earlier reflections of the panel leave it.
       for (let p = 0; p < at; p++) {
-        const [vi, wi] = [v[p * n + i]!, w[p * n + i]!];
-        for (let r = i; r < n; r++) column[r]! -= v[p * n + r]! * wi + w[p * n + r]! * vi;
+        left[p] = w[p * n + i]!;
+        right[p] = v[p * n + i]!;
       }
+      subtract(column, v, w, left, right, at, n, i);
       diagonal[i] = column[i]!;
       const own = v.subarray(at * n, (at + 1) * n);
       tau[at] = reflection(column, i + 1, n, own);
@@ -140,17 +143,21 @@ function secondFactor(
   const v = vs.subarray(at * n, (at + 1) * n);
   const w = ws.subarray(at * n, (at + 1) * n);
   timesVector(a, n, start, v, w);
+  const byV = new Float64Array(at);
+  const byW = new Float64Array(at);
   for (let p = 0; p < at; p++) {
-    const vp = vs.subarray(p * n, (p + 1) * n);
-    const wp = ws.subarray(p * n, (p + 1) * n);
-    let byV = 0;
-    let byW = 0;
+    let sumV = 0;
+    let sumW = 0;
+    const from = p * n;
     for (let r = start; r < n; r++) {
-      byV += wp[r]! * v[r]!;
-      byW += vp[r]! * v[r]!;
+      const x = v[r]!;
+      sumV += ws[from + r]! * x;
+      sumW += vs[from + r]! * x;
     }
-    for (let r = start; r < n; r++) w[r]! -= byV * vp[r]! + byW * wp[r]!;
+    byV[p] = sumV;
+    byW[p] = sumW;
   }
+  subtract(w, vs, ws, byV, byW, at, n, start);
   let along = 0;
   for (let r = start; r < n; r++) {
     w[r]! *= tau;
@@ -158,6 +165,32 @@ function secondFactor(
   }
   const half = (tau * along) / 2;
   for (let r = start; r < n; r++) w[r]! -= half * v[r]!;
+}
+
+/** x -= sum_p byV_p v_p + byW_p w_p from `start`, two p at a time. */
+function subtract(
+  x: Float64Array,
+  v: Float64Array,
+  w: Float64Array,
+  byV: Float64Array,
+  byW: Float64Array,
+  count: number,
+  n: number,
+  start: number,
+): void {
+  let p = 0;
+  for (; p + 1 < count; p += 2) {
+    const [a, b, c, d] = [byV[p]!, byW[p]!, byV[p + 1]!, byW[p + 1]!];
+    const here = p * n;
+    const next = here + n;
+    for (let r = start; r < n; r++) {
+      x[r]! -= a * v[here + r]! + b * w[here + r]! + (c * v[next + r]! + d * w[next + r]!);
+    }
+  }
+  if (p < count) {
+    const [a, b] = [byV[p]!, byW[p]!];
+    for (let r = start; r < n; r++) x[r]! -= a * v[p * n + r]! + b * w[p * n + r]!;
+  }
 }
 
 /** out = A v over the rows and columns from `start`: four rows at a time, each entry below the diagonal read once for both its places. */
@@ -322,11 +355,67 @@ function isUpsideDown(d: Float64Array): boolean {
   return Math.abs(d[0]!) > Math.abs(d[d.length - 1]!);
 }
 
-function leafValues(d: Float64Array, e: Float64Array): Float64Array {
+/** Eigenvalues of a tridiagonal matrix, in no order. */
+function tridiagonalValues(d: Float64Array, e: Float64Array): Float64Array {
   const down = isUpsideDown(d);
-  const values = down ? d.toReversed() : Float64Array.from(d);
-  implicitQl(values, down ? e.toReversed() : e, undefined, d.length);
-  return values;
+  const diagonal = down ? d.toReversed() : Float64Array.from(d);
+  const off = down ? e.toReversed() : e;
+  const values = Float64Array.from(diagonal);
+  if (rootFreeQl(values, off)) return values;
+  implicitQl(diagonal, off, undefined, d.length);
+  return diagonal;
+}
+
+const MOST_SWEEPS = 60;
+
+/**
+ * QL without square roots on squares of the entries beside the diagonal, in place: three divisions per rotation.
+ *
+ * Source: Pal, Walker & Kahan, in Parlett (1998), The Symmetric Eigenvalue Problem, 8.15.
+ *
+ * @returns False if it does not converge.
+ */
+function rootFreeQl(d: Float64Array, off: Float64Array): boolean {
+  const n = d.length;
+  const squares = new Float64Array(n);
+  for (let i = 0; i + 1 < n; i++) squares[i] = off[i]! * off[i]!;
+  for (let l = 0; l < n; l++) {
+    for (let sweep = 0; ; sweep++) {
+      let m = l;
+      while (m < n - 1) {
+        const size = Number.EPSILON * (Math.abs(d[m]!) + Math.abs(d[m + 1]!));
+        if (squares[m]! <= size * size) break;
+        m++;
+      }
+      if (m < n - 1) squares[m] = 0;
+      if (m === l) break;
+      if (sweep === MOST_SWEEPS) return false;
+      const root = Math.sqrt(squares[l]!);
+      const ratio = (d[l + 1]! - d[l]!) / (2 * root);
+      const length = Math.hypot(ratio, 1);
+      const shift = d[l]! - root / (ratio + (ratio >= 0 ? length : -length));
+      let c = 1;
+      let s = 0;
+      let gamma = d[m]! - shift;
+      let p = gamma * gamma;
+      for (let i = m - 1; i >= l; i--) {
+        const b = squares[i]!;
+        const r = p + b;
+        if (i !== m - 1) squares[i + 1] = s * r;
+        const before = c;
+        c = p / r;
+        s = b / r;
+        const last = gamma;
+        const here = d[i]!;
+        gamma = c * (here - shift) - s * last;
+        d[i + 1] = last + (here - gamma);
+        p = c !== 0 ? (gamma * gamma) / c : before * b;
+      }
+      squares[l] = s * p;
+      d[l] = shift + gamma;
+    }
+  }
+  return true;
 }
 
 function leaf(d: Float64Array, e: Float64Array): Solved {
