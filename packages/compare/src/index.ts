@@ -12,6 +12,7 @@ export {
   type OperatorAlignmentOptions,
   operatorDistance,
 } from "./dynamics/dsa.ts";
+export { measures } from "./measures.ts";
 export {
   cknna,
   cycleKnn,
@@ -24,7 +25,6 @@ export {
   rankSimilarity,
   secondOrderCosine,
 } from "./neighbours/nearest.ts";
-export { measures } from "./measures.ts";
 export {
   type Invariance,
   type MeasureInfo,
@@ -223,6 +223,7 @@ export {
   type SoftMatching,
   softMatching,
 } from "./similarity/matching.ts";
+export { ckaMatrix, compareNetworks } from "./similarity/matrices.ts";
 export {
   compareActivations,
   type MeasuredSimilarity,

@@ -65,7 +65,7 @@ const alignments = {
   memory: "copies of the inputs and a p x q matrix",
 };
 const ofUnits = (factor: number, because: string) => ({
-  minSample: (nUnits: number): number => factor * nUnits + 1,
+  minSample: (nUnits: number): number => Math.max(3, factor * nUnits + 1),
   minSampleRule: because,
 });
 const ofStimuli = (least: number, because: string) => ({
