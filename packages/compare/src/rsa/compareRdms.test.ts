@@ -181,16 +181,22 @@ describe("compareRdms", () => {
     expect(await one(x, zero, "neg-riemannian")).toBeNaN();
   });
 
-  test("a zero RDM leaves the others as they are (the reference swaps them)", async () => {
+  test("a zero RDM leaves the others as they are; the reference mixes them up", async () => {
     const a = rdms([
       [1, 2, 3],
       [0, 0, 0],
       [3, 1, 1],
     ]);
-    const { data } = await compareRdms(a, a, { method: "cosine", compat: "rsatoolbox", linalg });
     const r = 8 / Math.sqrt(14 * 11);
+    const { data } = await compareRdms(a, a, { method: "cosine", linalg });
+    [1, Number.NaN, r, Number.NaN, Number.NaN, Number.NaN, r, Number.NaN, 1].forEach((v, i) => {
+      if (Number.isNaN(v)) expect(data[i]).toBeNaN();
+      else expect(data[i]).toBeCloseTo(v, 14);
+    });
+    const compat = await compareRdms(a, a, { method: "cosine", compat: "rsatoolbox", linalg });
+    // numpy.putmask repeats [1, r, r, 1] over all nine places and keeps those of the mask.
     [1, 0, r, 0, 0, 0, r, 0, 1].forEach((v, i) => {
-      expect(data[i]).toBeCloseTo(v, 14);
+      expect(compat.data[i]).toBeCloseTo([1, r, r, 1, 1, r, r, 1, 1][i]! * Number(v !== 0), 14);
     });
   });
 

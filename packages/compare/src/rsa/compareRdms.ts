@@ -50,8 +50,8 @@ export interface CompareOptions extends UsesLinalg {
    */
   readonly sigmaK?: SigmaK | undefined;
   /**
-   * `rsatoolbox` gives 0 for an RDM that is all zero (or constant, for correlations), and with variances alone whitens
-   * by another inner product. Default `exact`.
+   * `rsatoolbox` gives 0 for an RDM that is all zero (or constant, for correlations) and then mixes up the values of the
+   * others; with variances alone it whitens by another inner product. Default `exact`.
    */
   readonly compat?: "exact" | "rsatoolbox" | undefined;
 }
@@ -107,10 +107,27 @@ export function compareRdms(
       const first = await comparableRows(linalg, a, present, { ...options, method, compat });
       const second =
         a === b ? first : await comparableRows(linalg, b, present, { ...options, method, compat });
-      return linalg.matmul(toMatrix(first), toMatrix(second), { transposeB: true });
+      const product = await linalg.matmul(toMatrix(first), toMatrix(second), { transposeB: true });
+      return compat === "rsatoolbox" && method !== "rho-a"
+        ? misplaced(product, first, second)
+        : product;
     }
     return pairwise(linalg, a, b, present, method, options.sigmaK);
   });
+}
+
+/** What rsatoolbox makes of a zero row: the values of the others, taken from the start again for each place. */
+function misplaced(product: Matrix<Float64Array>, a: Rows, b: Rows): Matrix<Float64Array> {
+  const hasValue = ({ data, nRows, nColumns }: Rows) =>
+    Array.from({ length: nRows }, (_, k) =>
+      data.subarray(k * nColumns, (k + 1) * nColumns).some((v) => v !== 0),
+    );
+  const [rows, columns] = [hasValue(a), hasValue(b)];
+  if (!rows.includes(false) && !columns.includes(false)) return product;
+  const isDefined = (i: number) => rows[Math.floor(i / b.nRows)]! && columns[i % b.nRows]!;
+  const values = product.data.filter((_, i) => isDefined(i));
+  const data = product.data.map((_, i) => (isDefined(i) ? values[i % values.length]! : 0));
+  return { ...product, data };
 }
 
 const toMatrix = ({ data, nRows, nColumns }: Rows) => matrix(data, nRows, nColumns);

@@ -19,7 +19,7 @@ import { type Counts, type Sampled, type Scores, scoresOfDraws } from "./multipl
 import { meanOf, noiseCeiling } from "./noiseCeiling.ts";
 import { groupsOf } from "./observations.ts";
 import { withLinalg } from "./products.ts";
-import { checkSameConditions, type Label, type Rdms } from "./rdms.ts";
+import { checkSameConditions, type Label, type Rdms, takeRdms } from "./rdms.ts";
 
 /** How models are judged. */
 export interface EvaluateOptions extends CompareOptions {
@@ -77,9 +77,16 @@ export function evaluateModels(
   const predicted = predictedRdms("evaluateModels", models, data, options);
   return withLinalg(options.linalg, async (linalg) => {
     const inner = { ...options, method, linalg };
-    const { data: scores } = await compareRdms(predicted, data, inner);
-    const { lower, upper } = await noiseCeiling(data, inner);
     const n = data.nRdms;
+    const scores = new Float64Array(models.length * n);
+    // One at a time only to be wrong in the reference's way when an RDM is zero.
+    const parts =
+      options.compat === "rsatoolbox" ? models.map((_, m) => [m]) : [[...models.keys()]];
+    for (const part of parts) {
+      const some = takeRdms(predicted, part);
+      scores.set((await compareRdms(some, data, inner)).data, part[0]! * n);
+    }
+    const { lower, upper } = await noiseCeiling(data, inner);
     const bySubject = Array.from({ length: n }, (_, k) =>
       models.map((_model, m) => scores[m * n + k]!),
     );
@@ -88,7 +95,7 @@ export function evaluateModels(
       design: "fixed",
       method,
       names: predicted.names,
-      evaluations: Float64Array.from(scores),
+      evaluations: scores,
       nSamples: 1,
       nParts: n,
       means: Float64Array.from(models, (_, m) => meanOf(scores.subarray(m * n, (m + 1) * n))),
