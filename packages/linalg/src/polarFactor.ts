@@ -15,7 +15,7 @@ export interface PolarFactors {
 }
 
 /** Singular values down to this share of the largest one reach 1 within the steps of one pass. */
-export const POLAR_REACH = 1e-7;
+const POLAR_REACH = 1e-7;
 
 /** Below this before the last step, the factor is orthogonal to rounding after it. */
 const CONVERGED = 1e-5;

@@ -53,7 +53,7 @@ function settingsOf(name: string, options: ShapeMetricOptions): Settings {
 }
 
 /** A representation made ready for comparison: centred and whitened once, used in many pairs. */
-export interface PreparedShape {
+interface PreparedShape {
   /** `[n, p]`, centred and whitened. */
   readonly x: Dense;
   readonly means: Float64Array;

@@ -83,7 +83,7 @@ export async function cka(
 }
 
 /** The ratio; NaN where it is not defined. */
-export function ckaFromParts({ xy, xx, yy }: HsicParts, offset = 0): number {
+function ckaFromParts({ xy, xx, yy }: HsicParts, offset = 0): number {
   if (!(xx > 0 && yy > 0)) return Number.NaN;
   const ratio = xy / (Math.sqrt(xx) * Math.sqrt(yy) + offset);
   return Number.isFinite(ratio) ? ratio : Number.NaN;
@@ -310,7 +310,7 @@ async function rbfRows(
 }
 
 /** The median of n^2 values that come in tiles, exactly: by counting in bins that get narrower. */
-export async function medianOfTiles(tiles: KernelRows, n: number, step: number): Promise<number> {
+async function medianOfTiles(tiles: KernelRows, n: number, step: number): Promise<number> {
   const total = n * n;
   const lower = await orderStatistic(tiles, n, step, Math.floor((total - 1) / 2));
   if (total % 2 === 1) return lower;

@@ -49,7 +49,7 @@ export function dense(name: string, x: Activations, minStimuli = 2): Dense {
 }
 
 /** Where the first value is that is no number; -1 if there is none. */
-export function firstNotFinite(data: ArrayLike<number>): number {
+function firstNotFinite(data: ArrayLike<number>): number {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i;
   return -1;
 }
@@ -113,11 +113,6 @@ export function padded(x: Dense, nColumns: number): Dense {
     data.set(x.data.subarray(i * x.nColumns, (i + 1) * x.nColumns), i * nColumns);
   }
   return { data, nRows: x.nRows, nColumns };
-}
-
-/** Is what is left of the columns after centring more than the rounding of their values? */
-export function varies(x: Dense, centredX: Dense): boolean {
-  return norm(centredX.data) > 1e-14 * norm(x.data);
 }
 
 /** Refuses what is no whole number within limits. */
