@@ -6,15 +6,9 @@ import { fileURLToPath } from "node:url";
 import { FileError, writeNpy } from "@penfield/core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { cases } from "./encoding.ts";
-import {
-  casesOfIndex,
-  casesOfJsonFiles,
-  casesOfManifest,
-  compare,
-  exact,
-  replay,
-  within,
-} from "./replay.ts";
+import { casesOfJsonFiles, casesOfManifest, compare, exact, replay, within } from "./replay.ts";
+import { casesOfSimilarity, type SimilarityMapping, similarityReplay } from "./similarity.ts";
+import { mapRdm } from "./similarityRdm.ts";
 
 const shared = fileURLToPath(new URL("../../../shared/golden/", import.meta.url));
 
@@ -80,10 +74,39 @@ describe("replay", () => {
     expect(lines.join("\n")).toMatch(/wrong\n.*y .*max abs 1\.0e\+0.*differs/);
   });
 
-  test("lists the cases of the other two layouts", async () => {
+  test("lists the cases of the other layouts, those of similarity one by result", async () => {
+    expect(casesOfJsonFiles(folder).map((c) => c.name)).toEqual([]);
     await writeFile(join(folder, "index.json"), JSON.stringify([{ group: "rdm", name: "movie" }]));
-    expect(casesOfIndex(folder).map((c) => c.name)).toEqual(["rdm/movie"]);
     expect(casesOfJsonFiles(folder).map((c) => c.name)).toEqual(["index"]);
+    await mkdir(join(folder, "rdm"));
+    await writeFile(join(folder, "rdm/movie.x.npy"), writeNpy(new Float64Array([1, 2]), [2]));
+    const results = [
+      { label: "twice", output: [2, 4] },
+      { label: "wrong", output: { a: 1, draws: [9] }, "sensitivity_1e-13": { a: 0 } },
+      { label: "unstable", output: 5, "sensitivity_1e-13": 1 },
+      { label: "raised", error: "ValueError" },
+      { label: "nobody's", output: 1 },
+    ];
+    await writeFile(
+      join(folder, "rdm/movie.json"),
+      JSON.stringify({ inputs: { x: { file: "movie.x.npy" } }, results }),
+    );
+    const lines: string[] = [];
+    const mapping: SimilarityMapping = (_, label) => {
+      if (label === "twice") return ({ arrays }) => Array.from(arrays["x"]!.data, (v) => 2 * v);
+      if (label === "wrong") return () => ({ a: 1.1 });
+      if (label === "raised") {
+        return () => {
+          throw new FileError("as the reference");
+        };
+      }
+      return label === "unstable" ? () => 6 : undefined;
+    };
+    const tally = await replay(casesOfSimilarity(folder), similarityReplay([mapping]), (line) =>
+      lines.push(line),
+    );
+    expect(tally).toEqual({ passed: 2, failed: 1, unmapped: 1, notJudged: 1 });
+    expect(lines.join("\n")).toContain("FAILED    rdm/movie/wrong");
   });
 
   test("says that a folder without a manifest is the wrong one", () => {
@@ -100,5 +123,16 @@ describe.skipIf(!existsSync(shared))("reference cases (need ../shared/golden)", 
     );
     expect(tally.failed, lines.join("\n")).toBe(0);
     expect(tally.passed).toBe(Object.keys(cases).length);
+  });
+
+  test("every result of the groups rdm and compare passes", { timeout: 60_000 }, async () => {
+    const lines: string[] = [];
+    const found = casesOfSimilarity(join(shared, "similarity")).filter((c) =>
+      /^(rdm|compare)\//.test(c.name),
+    );
+    const tally = await replay(found, similarityReplay([mapRdm]), (line) => lines.push(line));
+    expect(tally.failed, lines.join("\n")).toBe(0);
+    expect(tally.unmapped).toBe(0);
+    expect(tally.passed).toBeGreaterThan(0.98 * found.length);
   });
 });

@@ -107,16 +107,6 @@ export function casesOfManifest(folder: string): FoundCase[] {
   }));
 }
 
-/** The cases of a folder with an index.json of groups and names; arrays are read by whoever maps them. */
-export function casesOfIndex(folder: string): FoundCase[] {
-  const index = readJson(join(folder, "index.json")) as { group: string; name: string }[];
-  return index.map(({ group, name }) => ({
-    name: `${group}/${name}`,
-    meta: {},
-    read: () => ({}),
-  }));
-}
-
 /** The cases of a folder with one .json per case. */
 export function casesOfJsonFiles(folder: string): FoundCase[] {
   return readdirSync(folder)
