@@ -44,8 +44,8 @@ export interface WeightChange {
  * Source: effective rank with squared singular values, after Roy & Vetterli (2007), EUSIPCO 606-610.
  *
  * @example
- * const w = (...rows) => matrixOf(activations(rows));
- * const { relativeNorm, effectiveRank } = weightChange(w([3, 0], [0, 4]), w([3, 0], [0, 9]));
+ * const w = (...data) => ({ data: Float64Array.from(data), nRows: 2, nColumns: 2 });
+ * const { relativeNorm, effectiveRank } = weightChange(w(3, 0, 0, 4), w(3, 0, 0, 9));
  * relativeNorm // => 1
  * effectiveRank.difference // => 1
  */
@@ -168,8 +168,8 @@ export interface SubspaceOverlap {
  * Source: Björck & Golub (1973), Math Comput 27:579-594; Xiao et al. (2024), ICLR (HLOP-SNN).
  *
  * @example
- * const w = (...rows) => matrixOf(activations(rows));
- * subspaceOverlap(w([1, 0, 0]), w([1, 1, 0]), { nDirections: 1 }).overlap.toFixed(3) // => "0.500"
+ * const w = (...data) => ({ data: Float64Array.from(data), nRows: 1, nColumns: 3 });
+ * subspaceOverlap(w(1, 0, 0), w(1, 1, 0), { nDirections: 1 }).overlap.toFixed(3) // => "0.500"
  */
 export function subspaceOverlap(
   a: Matrix,

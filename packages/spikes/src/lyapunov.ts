@@ -37,7 +37,7 @@ export interface LyapunovSpectrum {
  * Source: Benettin et al. (1980), Meccanica 15:9-30; Engelken, Wolf & Abbott (2023), Phys Rev Res 5:043044.
  *
  * @example
- * const jacobian = () => matrixOf(activations([[2, 1], [0, 0.25]]));
+ * const jacobian = () => ({ data: Float64Array.of(2, 1, 0, 0.25), nRows: 2, nColumns: 2 });
  * const { exponents } = lyapunovSpectrum(jacobian, { nSteps: 200, nDimensions: 2 });
  * exponents.map((v) => Math.round(v * 1000) / 1000).join(" ") // => "0.693 -1.386"
  */

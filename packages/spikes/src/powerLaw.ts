@@ -45,7 +45,7 @@ export interface PowerLawOptions {
  * Source: Clauset, Shalizi & Newman (2009), SIAM Rev 51:661-703; bounds as in Deluca & Corral (2013), Acta Geophys 61:1351.
  *
  * @example
- * fitPowerLaw([1, 1, 1, 1, 2, 2, 3, 5]).alpha.toFixed(3) // => "2.046"
+ * fitPowerLaw([1, 1, 1, 1, 2, 2, 3, 5]).alpha.toFixed(3) // => "2.071"
  */
 export function fitPowerLaw(
   values: ArrayLike<number>,

@@ -101,7 +101,7 @@ export interface TimescaleOptions {
  *
  *   generative model: x = sqrt(c) OU(tau) + sqrt(1 - c) white noise;  rho(k) = c exp(-k / tau)
  *   E[r_k] of trials of T steps, whose means are taken off, is known from rho in closed form;
- *   the corrected tau and c are those whose E[r_k] is closest to the observed r_k, k = 1..maxLag
+ *   the corrected tau and c are those whose E[r_k] is closest to the observed r_k, k = 1..maxLag, weighted by 1 / var(r_k)
  *
  * An exponential fitted to the autocorrelation itself is too short (Marriott & Pope), by half and more where a trial lasts
  * ten tau. As in abcTau the generative model is fitted to the biased autocorrelation, here by its expected value instead
@@ -120,13 +120,16 @@ export interface TimescaleOptions {
  * @throws {ArgumentError} if an option is out of range, or draws are asked for without rng.
  *
  * Cost: O(maxLag steps), and as much again per draw.
- * Source: Zeraati, Engel & Levina (2022), Nat Comput Sci 2:193-204 (abcTau); Marriott & Pope (1954), Biometrika 41:390-402.
+ * With tau 20 and 30 trials of 200 steps the naive estimate is 10.9 +- 0.9 (maxLag 60) or 15 +- 1.6 (maxLag 10), the corrected
+ * one 20.4 +- 2.4 with either.
+ * Source: Zeraati, Engel & Levina (2022), Nat Comput Sci 2:193-204 (abcTau); Marriott & Pope (1954), Biometrika 41:390-402;
+ * Bartlett (1946), J R Stat Soc Suppl 8:27-41 for the weights.
  *
  * @example
  * const rng = createRng(1);
  * const trials = Array.from({ length: 30 }, () => ornsteinUhlenbeck({ tauSteps: 20, nSteps: 200 }, rng));
  * const { naive, corrected } = estimateTimescale(trials, { maxLag: 60 });
- * naive.tau < 17 && Math.abs(corrected.tauSeconds - 20) < 4 // => true
+ * naive.tau < 15 && Math.abs(corrected.tauSeconds - 20) < 5 // => true
  */
 export function estimateTimescale(
   trials: readonly ArrayLike<number>[],
@@ -207,7 +210,7 @@ export interface TimescaleComparison {
  * @throws {DataError} if a value is not finite or nothing varies.
  * @throws {ArgumentError} if an option is out of range.
  *
- * Cost: nDraws simulations with two fits each: some 20 ms per draw of 6000 steps.
+ * Cost: nDraws simulations with two fits each: some 60 ms per draw of 30 trials of 400 steps.
  * Source: the comparison of Zeraati, Engel & Levina (2022), with a parametric bootstrap in place of ABC.
  *
  * @example
@@ -236,7 +239,7 @@ export function compareTimescales(
   const both = (of: readonly ArrayLike<number>[]) => {
     const observed = autocorrelation(of, { maxLag });
     const one = fitMixture(observed, lengths, 1);
-    const two = fitMixture(observed, lengths, 2);
+    const two = fitMixture(observed, lengths, 2, one.weights);
     return { one, two, gain: Math.log(one.sse / two.sse) };
   };
   const found = both(trials);
@@ -259,10 +262,19 @@ interface MixtureFit {
   readonly parts: readonly Part[];
   readonly sse: number;
   readonly expected: Float64Array;
+  readonly weights: Float64Array;
 }
 
-/** The mixture of one or two timescales whose expected autocorrelation in trials of these lengths is closest. */
-function fitMixture(observed: Float64Array, lengths: readonly number[], nParts: 1 | 2): MixtureFit {
+/**
+ * The mixture of one or two timescales whose expected autocorrelation in trials of these lengths is closest, lags
+ * weighted by how surely they are known.
+ */
+function fitMixture(
+  observed: Float64Array,
+  lengths: readonly number[],
+  nParts: 1 | 2,
+  known?: Float64Array,
+): MixtureFit {
   const maxLag = observed.length;
   const longest = Math.max(...lengths);
   const expect = expectation(lengths, maxLag);
@@ -275,31 +287,65 @@ function fitMixture(observed: Float64Array, lengths: readonly number[], nParts: 
       { tau: clampTau(x[2]!, longest), share: total * (1 - first) },
     ];
   };
-  const error = (x: readonly number[]): number => {
-    const expected = expect(partsOf(x));
-    let sse = 0;
-    for (let k = 0; k < maxLag; k++) sse += (observed[k]! - expected[k]!) ** 2;
-    return sse;
+  const fit = (starts: readonly (readonly number[])[], weights: Float64Array) => {
+    const error = (x: readonly number[]): number => {
+      const expected = expect(partsOf(x));
+      let sse = 0;
+      for (let k = 0; k < maxLag; k++) sse += weights[k]! * (observed[k]! - expected[k]!) ** 2;
+      return sse;
+    };
+    return starts
+      .map((x) => nelderMead(error, x, { maxSteps: 150 * nParts }))
+      .reduce((a, b) => (b.value < a.value ? b : a));
   };
   const lags = observed.map((_, i) => i + 1);
-  const naive = Math.min(longest, Math.max(0.2, fitExponential(lags, observed).tau));
-  const start = Math.log(naive);
+  const tau = Math.min(longest, Math.max(0.2, fitExponential(lags, observed).tau));
+  const start = Math.log(tau);
+  // How surely each lag is known depends on tau: a first fit weighs all alike.
+  let weights = known;
+  if (!weights) {
+    const first = fit([[start + 0.3, 3]], new Float64Array(maxLag).fill(1));
+    const total = 1 / (1 + Math.exp(-first.x[1]!));
+    weights = precisions({ tau: clampTau(first.x[0]!, longest), share: total }, maxLag, longest);
+  }
   const starts =
     nParts === 1
       ? [
-          [start, 3],
-          [start + 1, 1],
+          [start + 0.3, 3],
+          [start + 0.3, 0.5],
         ]
       : [
-          [start - 1.5, 3, start + 0.5, 0],
-          [start - 0.5, 3, start + 1.5, 0.5],
-          [start - 2.5, 3, start, -1],
+          [start - 1.5, 3, start + 0.7, 0],
+          [start - 0.3, 3, start + 1.7, 0.5],
+          [start - 2.5, 3, start + 0.2, -1],
         ];
-  const best = starts
-    .map((x) => nelderMead(error, x, { maxSteps: 200 * nParts }))
-    .reduce((a, b) => (b.value < a.value ? b : a));
+  const best = fit(starts, weights);
   const parts = partsOf(best.x);
-  return { parts, sse: best.value, expected: expect(parts) };
+  return { parts, sse: best.value, expected: expect(parts), weights };
+}
+
+/**
+ * 1 / variance of each r_k of a process with one timescale, up to a factor: Bartlett's formula,
+ *   var r_k ~ sum over m of rho_m^2 + rho_{m+k} rho_{m-k} - 4 rho_k rho_m rho_{m+k} + 2 rho_k^2 rho_m^2.
+ */
+function precisions({ tau, share }: Part, maxLag: number, longest: number): Float64Array {
+  const reach = Math.min(longest, Math.ceil(8 * tau)) + maxLag;
+  const rho = Float64Array.from({ length: reach + maxLag + 1 }, (_, k) =>
+    k === 0 ? 1 : share * Math.exp(-k / tau),
+  );
+  const at = (k: number): number => rho[Math.abs(k)]!;
+  const raw = Float64Array.from({ length: maxLag }, (_, i) => {
+    const k = i + 1;
+    let sum = 0;
+    for (let m = -reach; m <= reach; m++) {
+      const r = at(m);
+      sum += r * r + at(m + k) * at(m - k) - 4 * at(k) * r * at(m + k) + 2 * at(k) ** 2 * r * r;
+    }
+    return sum;
+  });
+  // The largest variance is that of lags without correlation; none counts more than 1e4 times as much.
+  const floor = Math.max(...raw) * 1e-4;
+  return raw.map((v) => 1 / Math.max(floor, v));
 }
 
 const clampTau = (logTau: number, longest: number): number =>
