@@ -382,9 +382,6 @@ function ceilingFrom(
   return { lower, upper };
 }
 
-/** Whole numbers up to this are ranked by counting. */
-const COUNTING_LIMIT = 1 << 22;
-
 function rankedScores(
   sampled: Sampled,
   present: Uint8Array | undefined,
@@ -510,13 +507,20 @@ function spreadOver(values: Float64Array, kept: Int32Array, n: number): Float64A
 
 /** Twice the mean ranks of the pairs kept, each pair counting as often as it weighs. */
 function twiceRanks(
-  { order, dense }: Presorted,
+  { order, dense, nDistinct }: Presorted,
   all: Float64Array,
   kept: Int32Array,
   scratch: Float64Array,
 ): Float64Array {
   let before = 0;
-  for (let start = 0; start < order.length; ) {
+  const untied = nDistinct === order.length;
+  for (let k = 0; k < order.length && untied; k++) {
+    const p = order[k]!;
+    const weight = all[p]!;
+    scratch[p] = 2 * before + weight + 1;
+    before += weight;
+  }
+  for (let start = 0; start < order.length && !untied; ) {
     const rank = dense[order[start]!]!;
     let stop = start;
     let group = 0;
@@ -531,25 +535,33 @@ function twiceRanks(
   return out;
 }
 
-/** The same of whole numbers: by counting where they are small, else by sorting. */
+/** The same of whole numbers: value and place are sorted as one number, which is far quicker than by a comparison. */
 function ofWhole(values: Float64Array, weights: Float64Array): Float64Array {
+  const n = values.length;
+  const keys = new Float64Array(n);
   let largest = 0;
-  for (const v of values) if (v > largest) largest = v;
-  if (largest > COUNTING_LIMIT) {
+  for (let i = 0; i < n; i++) {
+    keys[i] = values[i]! * n + i;
+    if (keys[i]! > largest) largest = keys[i]!;
+  }
+  if (largest > Number.MAX_SAFE_INTEGER) {
     const kept = Int32Array.from(values.keys());
-    return twiceRanks(presort(values), weights, kept, new Float64Array(values.length));
+    return twiceRanks(presort(values), weights, kept, new Float64Array(n));
   }
-  const ranks = new Float64Array(largest + 1);
-  for (let i = 0; i < values.length; i++) ranks[values[i]!]! += weights[i]!;
+  keys.sort();
+  const out = new Float64Array(n);
   let before = 0;
-  for (let v = 0; v <= largest; v++) {
-    const group = ranks[v]!;
-    if (group === 0) continue;
-    ranks[v] = 2 * before + group + 1;
+  for (let start = 0; start < n; ) {
+    const value = Math.floor(keys[start]! / n);
+    let stop = start;
+    let group = 0;
+    while (stop < n && Math.floor(keys[stop]! / n) === value) {
+      group += weights[keys[stop++]! - value * n]!;
+    }
+    for (let k = start; k < stop; k++) out[keys[k]! - value * n] = 2 * before + group + 1;
     before += group;
+    start = stop;
   }
-  const out = new Float64Array(values.length);
-  for (let i = 0; i < out.length; i++) out[i] = ranks[values[i]!]!;
   return out;
 }
 
