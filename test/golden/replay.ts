@@ -19,7 +19,7 @@ export interface Check {
 }
 
 /** Why a case is neither passed nor failed: its reference has no value to hold ours against. */
-export interface NotJudged {
+interface NotJudged {
   readonly notJudged: string;
 }
 

@@ -70,7 +70,7 @@ const labels = (found: SimilarityCase, name: string): number[] =>
   Array.from(array(found, name).data);
 
 /** RDMs from one row each. */
-export function rdmsOf(found: SimilarityCase, name: string): Rdms {
+function rdmsOf(found: SimilarityCase, name: string): Rdms {
   const { data, shape } = array(found, name);
   const [n, m] = shape as [number, number];
   return rdms(Array.from({ length: n }, (_, i) => data.subarray(i * m, (i + 1) * m)));

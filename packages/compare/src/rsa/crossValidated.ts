@@ -268,7 +268,7 @@ export function identityMatrix(n: number): Matrix<Float64Array> {
   return matrix(data, n, n);
 }
 
-export function transposed({ data, nRows, nColumns }: Matrix): Matrix<Float64Array> {
+function transposed({ data, nRows, nColumns }: Matrix): Matrix<Float64Array> {
   const out = new Float64Array(data.length);
   for (let i = 0; i < nRows; i++) {
     for (let j = 0; j < nColumns; j++) out[j * nRows + i] = data[i * nColumns + j]!;

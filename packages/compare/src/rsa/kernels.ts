@@ -4,7 +4,7 @@ import { squareRdm } from "./rdms.ts";
 import { relativeCovariance, relativeGram, type SigmaK } from "./whiten.ts";
 
 /** -1/2 d, doubly centred, `[n, n]`. */
-export function centredGram(d: ArrayLike<number>): Matrix<Float64Array> {
+function centredGram(d: ArrayLike<number>): Matrix<Float64Array> {
   const { data, nRows: n } = squareRdm(d);
   const means = new Float64Array(n);
   let all = 0;
@@ -122,7 +122,7 @@ export async function riemannianDistance(
 }
 
 /** The least value of a function with one minimum between two places. */
-export function goldenSection(
+function goldenSection(
   f: (x: number) => number,
   low: number,
   high: number,

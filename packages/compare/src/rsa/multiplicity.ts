@@ -607,7 +607,7 @@ export async function resampledScores(
 }
 
 /** 2, 0, 1 as 0, 0, 2. */
-export function repeat(counts: Int32Array): Int32Array {
+function repeat(counts: Int32Array): Int32Array {
   return Int32Array.from(
     Array.from(counts).flatMap((count, i) => new Array<number>(count).fill(i)),
   );

@@ -44,7 +44,7 @@ export function groupsOf(
 }
 
 /** The sum over the observations of each group, `[nGroups, nChannels]`, in float64. */
-export function groupSums(x: Activations, groups: Groups): Float64Array {
+function groupSums(x: Activations, groups: Groups): Float64Array {
   const [n, p] = x.shape;
   const sums = new Float64Array(groups.labels.length * p);
   for (let i = 0; i < n; i++) {
