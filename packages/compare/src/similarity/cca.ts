@@ -238,6 +238,8 @@ export interface Pwcca {
  * @param y - `[n, q]`, the same stimuli.
  * @param options.compat - "google": as the authors' code does it, with means added back and unwhitened directions; it
  *   fails where x has more units than y. Default "exact", the definition of the paper.
+ * @param options.signs - For "google": +1 or -1 per direction. Singular vectors have free signs, on which theirs depends (where means
+ *   are not 0) and the definition does not. Default: each direction with its largest coefficient positive.
  * @throws {ShapeError} if the stimuli differ; with compat "google" also if there are not more stimuli than units, or p > q.
  * @throws {DataError} if a value is not finite.
  *
@@ -254,11 +256,17 @@ export async function pwcca(
   linalg: Linalg,
   x: Activations,
   y: Activations,
-  { compat = "exact" }: { compat?: "exact" | "google" | undefined } = {},
+  {
+    compat = "exact",
+    signs,
+  }: {
+    compat?: "exact" | "google" | undefined;
+    signs?: ArrayLike<number> | undefined;
+  } = {},
 ): Promise<Pwcca> {
   checkOneOf("pwcca", "compat", compat, ["exact", "google"]);
   const pair = pairOf("pwcca", x, y);
-  if (compat === "google") return pwccaGoogle(linalg, pair.x, pair.y);
+  if (compat === "google") return pwccaGoogle(linalg, pair.x, pair.y, signs);
   const a = await centredBasis(linalg, pair.x);
   const b = await centredBasis(linalg, pair.y);
   if (a.rank === 0 || b.rank === 0) {
@@ -290,7 +298,12 @@ async function projectionWeights(
   return weights.map((w) => w / total);
 }
 
-async function pwccaGoogle(linalg: Linalg, x: Dense, y: Dense): Promise<Pwcca> {
+async function pwccaGoogle(
+  linalg: Linalg,
+  x: Dense,
+  y: Dense,
+  signs: ArrayLike<number> | undefined,
+): Promise<Pwcca> {
   const { u, s, xColumns, yColumns } = await googleCca(linalg, "pwcca", x, y);
   if (xColumns.length > yColumns.length) {
     throw new ShapeError(
@@ -300,7 +313,7 @@ async function pwccaGoogle(linalg: Linalg, x: Dense, y: Dense): Promise<Pwcca> {
   }
   const units = takeColumns(x, xColumns);
   const centredUnits = centred(units);
-  const directions = await linalg.matmul(centredUnits, u);
+  const directions = await linalg.matmul(centredUnits, withSigns(u, signs));
   // The means of units are added to directions that are no units, as there.
   for (let j = 0; j < units.nColumns; j++) {
     const mean = units.data[j]! - centredUnits.data[j]!;
@@ -313,6 +326,21 @@ async function pwccaGoogle(linalg: Linalg, x: Dense, y: Dense): Promise<Pwcca> {
     weights,
     coefficients: s,
   };
+}
+
+/** Columns with their largest entry positive, times the signs given. */
+function withSigns({ data, nRows, nColumns }: Dense, signs: ArrayLike<number> | undefined): Dense {
+  const out = Float64Array.from(data);
+  for (let j = 0; j < nColumns; j++) {
+    let largest = 0;
+    for (let i = 0; i < nRows; i++) {
+      const v = data[i * nColumns + j]!;
+      if (Math.abs(v) > Math.abs(largest)) largest = v;
+    }
+    const by = (largest < 0 ? -1 : 1) * (signs?.[j] ?? 1);
+    for (let i = 0; i < nRows; i++) out[i * nColumns + j]! *= by;
+  }
+  return { data: out, nRows, nColumns };
 }
 
 interface GoogleCca {
