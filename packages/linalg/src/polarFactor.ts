@@ -36,7 +36,7 @@ const CONVERGED = 1e-5;
  * @throws {ShapeError} if the matrix is empty.
  * @throws {DataError} if a value is not finite.
  *
- * Cost: about 14 steps of three products: 84 n^3 operations if square, at the speed of matmul (0.1-0.2 s at 512);
+ * Cost: about 14 steps of three products: 84 n^3 operations if square, at the speed of matmul (0.15-0.3 s at 512);
  * one pass more for condition numbers over 1e7; a singular value decomposition for rank-deficient matrices.
  * Source: Bjorck & Bowie (1971); Nakatsukasa & Freund (2016), SIAM Review 58; Amsel et al. (2025), arXiv:2505.16932.
  *

@@ -129,7 +129,7 @@ async function weightedCross(
 }
 
 /** Up to this many units, differences are as fast as a product, and exact. */
-const FEW_UNITS = 48;
+const FEW_UNITS = 8;
 
 /** Distances of all trials of x and y of each stimulus, `[n, r, r]`. */
 async function pairDistances(linalg: Linalg, x: Trials, y: Trials): Promise<Float64Array> {
@@ -156,7 +156,7 @@ async function pairDistances(linalg: Linalg, x: Trials, y: Trials): Promise<Floa
           const size = xSquares![i * r + a]! + ySquares![i * r + b]!;
           const square = size - 2 * products[at]!;
           // Where little is left of large squares, the digits are in the differences.
-          out[at] = square > 1e-6 * size ? Math.sqrt(square) : direct(i * r + a, i * r + b);
+          out[at] = square > 1e-4 * size ? Math.sqrt(square) : direct(i * r + a, i * r + b);
         } else out[at] = direct(i * r + a, i * r + b);
       }
     }
