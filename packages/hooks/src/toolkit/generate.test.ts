@@ -188,9 +188,16 @@ describe.each(CACHED)("%s/%s with past keys and values", (family, file) => {
   test("changed attention patterns", async () => {
     const pattern = model.hookPoints.find((h) => h.name === "blocks.1.attn.hook_pattern");
     if (!pattern?.writable) return;
-    for (const when of ["all", "steps", [2, 3]] as const) {
-      const hook = pattern.name;
-      const interventions = [{ hook, op: { type: "attendFirst" }, heads: [0], when } as const];
+    const hook = pattern.name;
+    const somewhere = [
+      ...(["all", "steps", [2, 3]] as const).map(
+        (when) => ({ hook, op: { type: "attendFirst" }, heads: [0], when }) as const,
+      ),
+      // A source of the prompt, and one that is there only later.
+      { hook, op: { type: "zero" }, units: [0, 6] } as const,
+    ];
+    for (const intervention of somewhere) {
+      const interventions = [{ ...intervention, rows: [0, 2] }];
       const { cached, again } = await both({ interventions });
       cached.rows.forEach((row, r) => {
         expect(row.tokens).toEqual(again.rows[r]!.tokens);
@@ -293,6 +300,23 @@ describe("interventions", () => {
     wanted.logits.forEach((scores, i) => {
       expect(maxDifference(scores, rows[0]!.logits![i]!)).toBe(0);
     });
+  });
+
+  test("a source of attention acts from when it is there", async () => {
+    const pattern = "blocks.1.attn.hook_pattern";
+    const zero = { hook: pattern, op: { type: "zero" }, units: [6] } as const;
+    const options = { interventions: [zero], maxNewTokens: 6, keepLogits: true };
+    const { rows } = await generate(model, [prompt], options);
+    const wanted = await naive(model, prompt, 6, (length) => (length > 6 ? [zero] : []));
+    expect(rows[0]!.tokens).toEqual(wanted.tokens);
+    wanted.logits.forEach((scores, i) => {
+      expect(maxDifference(scores, rows[0]!.logits![i]!)).toBe(0);
+    });
+    const beyond = generate(model, [prompt], {
+      ...options,
+      interventions: [{ ...zero, units: [10] }],
+    });
+    await expect(beyond).rejects.toThrow(/units \(sources\) within 0\.\.9 for prompt 0, got 10/);
   });
 
   test("neutral ones change no bit", async () => {

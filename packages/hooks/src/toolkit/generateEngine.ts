@@ -31,7 +31,7 @@ export interface EnginePlan {
 }
 
 /** A tensor of the past: as what it is read, and as what it is returned. */
-export interface PastPair {
+interface PastPair {
   readonly input: string;
   readonly output: string;
 }

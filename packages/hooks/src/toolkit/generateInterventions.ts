@@ -57,6 +57,9 @@ export function hookPointOf(
   return model.hookPoints.find((h) => h.name === name || h.aliases.includes(name));
 }
 
+/** Whether the units of a hook point are the positions that are looked at. */
+const isAttention = (point: HookPoint | undefined): boolean => point?.axes.at(-1) === "src_pos";
+
 /** Whether values come from other rows, so that all rows must be in every run. */
 export const movesRows = ({ op }: Intervention): boolean =>
   op.type === "patch" || op.type === "resample";
@@ -87,7 +90,7 @@ export function checkInterventions(
   const fail = (hook: string, rule: string, got: unknown, hint?: string): never => {
     throw new ArgumentError(`generate: ${hook}: expected ${rule}, got ${got}`, { hint });
   };
-  for (const { hook, op, when = "all", rows, positions } of interventions) {
+  for (const { hook, op, when = "all", rows, positions, units } of interventions) {
     if (typeof when !== "string") {
       const wrong = when.find((r) => !Number.isInteger(r) || r < 0 || r >= maxNewTokens);
       if (wrong !== undefined) fail(hook, `runs within 0..${maxNewTokens - 1}`, wrong);
@@ -107,7 +110,7 @@ export function checkInterventions(
         },
       );
     }
-    if (op.type === "noise" && (kind === "routed" || point?.axes.at(-1) === "src_pos")) {
+    if (op.type === "noise" && (kind === "routed" || isAttention(point))) {
       fail(
         hook,
         "noise where the number of values stays the same from run to run",
@@ -121,21 +124,26 @@ export function checkInterventions(
         { hint: "Values move between the same positions of prompts." },
       );
     }
-    if (positions === undefined || kind !== "tokens") continue;
-    for (const row of chosen) {
-      const nComputed = promptLengths[row]! + maxNewTokens - 1;
-      const wrong = Array.from(positions).find(
-        (p) => !Number.isInteger(p) || p < 0 || p >= nComputed,
-      );
-      if (wrong !== undefined) {
+    if (kind !== "tokens") continue;
+    for (const [what, places] of [
+      ["positions", positions],
+      ["units (sources)", isAttention(point) ? units : undefined],
+    ] as const) {
+      for (const row of chosen) {
+        const nComputed = promptLengths[row]! + maxNewTokens - 1;
+        const wrong = Array.from(places ?? []).find(
+          (p) => !Number.isInteger(p) || p < 0 || p >= nComputed,
+        );
+        if (wrong === undefined) continue;
         fail(
           hook,
-          `positions within 0..${nComputed - 1} for prompt ${row}`,
+          `${what} within 0..${nComputed - 1} for prompt ${row}`,
           wrong,
           `The prompt has ${promptLengths[row]} tokens, and of ${maxNewTokens} new ones the last is not read.${chosen.length > 1 ? " Name the prompts meant with rows." : ""}`,
         );
       }
     }
+    if (positions === undefined) continue;
     const acts = chosen.some((row) =>
       Array.from(positions).some((p) => isActive(when, runOf(p, promptLengths[row]!))),
     );
@@ -164,7 +172,8 @@ export function interventionsOfRun(
   const { rows, promptLength, start, end } = span;
   return interventions.flatMap(({ when, ...intervention }): Intervention[] => {
     const { op } = intervention;
-    const kind = positionKind(hookPointOf(model, intervention.hook));
+    const point = hookPointOf(model, intervention.hook);
+    const kind = positionKind(point);
     const here =
       intervention.rows &&
       Array.from(intervention.rows).flatMap((row) => {
@@ -172,7 +181,14 @@ export function interventionsOfRun(
         return local < 0 ? [] : [local];
       });
     if (here?.length === 0) return [];
-    const placed: Intervention = here ? { ...intervention, rows: here } : intervention;
+    const placed: Intervention = {
+      ...intervention,
+      ...(here ? { rows: here } : {}),
+      // Sources that are not there yet cannot be looked at either.
+      ...(isAttention(point) && intervention.units
+        ? { units: Array.from(intervention.units).filter((source) => source < end) }
+        : {}),
+    };
     if (kind !== "tokens") {
       return op.type === "noise" ? noiseOfRows(placed, op, rows, firstRow) : [placed];
     }
