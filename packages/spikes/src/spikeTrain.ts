@@ -236,7 +236,7 @@ export function populationFromSteps(
  * @param options.binSeconds - Length of a bin. Bins start at tStart; a rest shorter than a bin is left out.
  * @param options.binary - 1 for any number of spikes. Default false.
  * @returns `[nUnits, nBins]`, float64. A time within 1e-8 bins below an edge counts as on it, so that times of
- *   whole steps fall where they should; a spike at the very end belongs to the last bin.
+ *   whole steps fall where they should; a spike at the very end belongs to the last bin, if that ends there.
  * @throws {ArgumentError} if binSeconds is not above 0 or longer than the recording.
  *
  * Cost: O(nUnits nBins + spikes).
@@ -253,6 +253,7 @@ export function binCounts(
   const trains = "trains" in of ? of.trains : [of];
   const duration = of.tStop - of.tStart;
   const nBins = Math.floor(duration / binSeconds + 1e-8);
+  const reachesEnd = duration / binSeconds < nBins + 1e-8;
   if (nBins < 1) {
     throw new ArgumentError(
       `${name}: expected bins no longer than the recording (${duration} s), got ${binSeconds} s`,
@@ -264,7 +265,7 @@ export function binCounts(
   trains.forEach(({ times }, unit) => {
     for (const t of times) {
       let bin = Math.floor((t - of.tStart) / binSeconds + 1e-8);
-      if (t === of.tStop && bin === nBins) bin = nBins - 1;
+      if (t === of.tStop && reachesEnd) bin = nBins - 1;
       if (bin >= nBins) continue;
       if (binary) data[unit * nBins + bin] = 1;
       else data[unit * nBins + bin]! += 1;
