@@ -31,9 +31,14 @@ const product = (a: Matrix, b: Matrix) => {
 /** n x p of rank r. */
 const ofRank = (n: number, p: number, r: number, seed: number) =>
   product(filled(n, r, seed), filled(r, p, seed + 1));
-const apart = (a: Matrix, b: Matrix) => {
+const apart = (a: Matrix, b: Matrix): number => {
   expect([a.nRows, a.nColumns]).toEqual([b.nRows, b.nColumns]);
-  return a.data.reduce((most: number, v, i) => Math.max(most, Math.abs(v - b.data[i]!)), 0);
+  let most = 0;
+  for (let i = 0; i < a.data.length; i++) {
+    const off = Math.abs(a.data[i]! - b.data[i]!);
+    if (!(off <= most)) most = off;
+  }
+  return most;
 };
 const identity = (n: number) =>
   matrix(
