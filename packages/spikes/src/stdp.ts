@@ -69,7 +69,7 @@ export function stdpChange(pre: SpikeTrain, post: SpikeTrain, rule: StdpRule = {
   const [p, q] = [pre.times, post.times];
   let x = 0;
   let y = 0;
-  let last = 0;
+  let last = Math.min(p[0] ?? Number.POSITIVE_INFINITY, q[0] ?? Number.POSITIVE_INFINITY);
   let plus = 0;
   let minus = 0;
   for (let i = 0, j = 0; i < p.length || j < q.length; ) {

@@ -86,7 +86,7 @@ export interface Timescale {
 
 /** What to fit to. */
 export interface TimescaleOptions {
-  /** The longest lag, in steps: about two or three times tau. */
+  /** The longest lag, in steps: some half to three times tau. */
   readonly maxLag: number;
   /** Length of a step, in seconds. Default 1: timescales are then in steps. */
   readonly dtSeconds?: number | undefined;
@@ -151,9 +151,9 @@ export function estimateTimescale(
   const part = fit.parts[0]!;
   const warnings: string[] = [];
   if (naive.atBound) warnings.push("The autocorrelation does not decay as an exponential.");
-  if (part.tau > maxLag) {
+  if (part.tau > 4 * maxLag) {
     warnings.push(
-      `tau (${part.tau.toPrecision(3)} steps) is longer than maxLag (${maxLag}): take a larger one.`,
+      `tau (${part.tau.toPrecision(3)} steps) is longer than four maxLag (${maxLag}): take a larger one.`,
     );
   }
   if (part.tau > Math.min(...lengths) / 4) {
