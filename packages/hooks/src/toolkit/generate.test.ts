@@ -20,6 +20,7 @@ import {
   type GeneratedRow,
   type GeneratedToken,
   type GenerateOptions,
+  type Generation,
   generate,
   generateStream,
 } from "./generate.ts";
@@ -90,9 +91,10 @@ const CACHED = [
 
 describe.each(CACHED)("%s/%s with past keys and values", (family, file) => {
   let model: HookedModel;
-  const prompts = promptsOf([5, 3, 5, 1]);
-  const options = { maxNewTokens: 7, keepLogits: true } as const;
+  const prompts = promptsOf([5, 3, 5]);
+  const options = { maxNewTokens: 6, keepLogits: true } as const;
   const n = 5;
+  let plain: Generation | undefined;
   beforeAll(async () => {
     model = await open(family, file);
   });
@@ -128,14 +130,14 @@ describe.each(CACHED)("%s/%s with past keys and values", (family, file) => {
     ["a steering vector at all positions", () => [steer()]],
     ["a steering vector at the prompt", () => [steer({ when: "prompt" })]],
     ["a steering vector at new tokens", () => [steer({ when: "steps" })]],
-    ["a steering vector in some runs", () => [steer({ when: [0, 2, 5] })]],
-    [
-      "a steering vector at positions of the prompt and of new tokens, in some rows",
-      () => [steer({ positions: [2, 4, 7], rows: [0, 2] }), steer({ positions: [0], rows: [3] })],
-    ],
     [
       "zeroed units",
       () => [{ hook: "blocks.1.mlp.hook_post", op: { type: "zero" }, units: [0, 3, 5, 8, 13] }],
+    ],
+    ["a steering vector in some runs", () => [steer({ when: [0, 2, 5] })]],
+    [
+      "a steering vector at positions of the prompt and of new tokens, in some rows",
+      () => [steer({ positions: [2, 4, 7], rows: [0, 2] }), steer({ positions: [0], rows: [1] })],
     ],
     [
       "zeroed units of new tokens, and a silenced head",
@@ -171,16 +173,19 @@ describe.each(CACHED)("%s/%s with past keys and values", (family, file) => {
       ],
     ],
   ];
-  test.each(cases)("with %s: the same tokens, and something has changed", async (_, make) => {
+  // Every way at two families, which differ in all that matters here; at the others those most used.
+  const some =
+    ["gpt2", "llama"].includes(family) && file === "with_past" ? cases : cases.slice(0, 4);
+  test.each(some)("with %s: the same tokens, and something has changed", async (_, make) => {
     const interventions = make();
     const { cached, again } = await both({ interventions });
-    const plain = await generate(model, prompts, { ...options, cache: false });
+    plain ??= await generate(model, prompts, { ...options, cache: false });
     for (const [r, row] of cached.rows.entries()) {
       expect(row.tokens).toEqual(again.rows[r]!.tokens);
       expect(differenceOf(row, again.rows[r]!)).toBeLessThan(1e-5);
     }
     const changed = (r: number) =>
-      maxDifference(again.rows[r]!.logits!.at(-1)!, plain.rows[r]!.logits!.at(-1)!);
+      maxDifference(again.rows[r]!.logits!.at(-1)!, plain!.rows[r]!.logits!.at(-1)!);
     expect(changed(0)).toBeGreaterThan(1e-4);
     expect(changed(2)).toBeGreaterThan(1e-4);
   });
@@ -190,9 +195,7 @@ describe.each(CACHED)("%s/%s with past keys and values", (family, file) => {
     if (!pattern?.writable) return;
     const hook = pattern.name;
     const somewhere = [
-      ...(["all", "steps", [2, 3]] as const).map(
-        (when) => ({ hook, op: { type: "attendFirst" }, heads: [0], when }) as const,
-      ),
+      { hook, op: { type: "attendFirst" }, heads: [0], when: "steps" } as const,
       // A source of the prompt, and one that is there only later.
       { hook, op: { type: "zero" }, units: [0, 6] } as const,
     ];
@@ -415,8 +418,8 @@ describe("interventions", () => {
 });
 
 describe("several prompts", () => {
-  const prompts = promptsOf([1, 3, 3, 3, 5, 9, 9, 2]);
-  const options = { maxNewTokens: 9, keepLogits: true } as const;
+  const prompts = promptsOf([1, 3, 3, 3, 9]);
+  const options = { maxNewTokens: 6, keepLogits: true } as const;
   // Heads of 16: where a head's width is no multiple of the processor's, rotary angles of
   // the last values are rounded in another way alone and in a batch.
   const exact = [
