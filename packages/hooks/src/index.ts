@@ -81,13 +81,13 @@ export {
   type GeneratedToken,
   type GenerateOptions,
   type Generation,
-  type GenerationPrompts,
   generate,
   generateStream,
   type StopReason,
 } from "./toolkit/generate.ts";
 export type { GenerationEngine } from "./toolkit/generateEngine.ts";
 export type { GenerationIntervention, GenerationWhen } from "./toolkit/generateInterventions.ts";
+export type { GenerationPrompts } from "./toolkit/generatePrompts.ts";
 export type { CircuitOptions } from "./toolkit/knockouts.ts";
 export { type MeanActivation, meanActivation } from "./toolkit/meanActivation.ts";
 export {
