@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ExportedFile, exportedFiles } from "./fixtures.ts";
 
 /** Float32 arithmetic that PyTorch does as well: compared with it to 1e-5. */
-const EXACT = new Set(["model", "with_past", "merged", "ort_optimized", "builder_fp32"]);
+const EXACT = new Set(["model", "dynamo", "with_past", "merged", "ort_optimized", "builder_fp32"]);
 /** Fused operators add biases in another order than the sums that hooks need. */
 const FUSED = new Set(["ort_optimized", "builder_fp32", "builder_int4"]);
 const HALF = "fp16";

@@ -34,7 +34,7 @@ export interface ExportedFile {
 }
 
 const VARIANTS = [
-  ...["with_past", "merged", "ort_optimized", "builder_fp32", "builder_int4"],
+  ...["dynamo", "with_past", "merged", "ort_optimized", "builder_fp32", "builder_int4"],
   ...["fp16", "int8_dynamic", "int8_qdq"],
 ];
 

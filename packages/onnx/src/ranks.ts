@@ -85,7 +85,9 @@ function outputRank(
     case "Flatten":
       return 2;
     case "Shape":
-      return 1;
+    case "Range":
+    case "NonZero":
+      return opType === "NonZero" ? 2 : 1;
     case "Constant": {
       const value = attribute(node, "value")?.t;
       return value ? value.dims.length : attribute(node, "value_ints") ? 1 : 0;
@@ -128,8 +130,13 @@ function lengthOf(
   switch (node.opType) {
     case "Constant":
       return attribute(node, "value_ints")?.ints.length;
-    case "Shape":
-      return ranks.get(node.input[0] ?? "");
+    case "Shape": {
+      const length = ranks.get(node.input[0] ?? "");
+      if (length === undefined) return undefined;
+      // From opset 15 on a part of the sizes can be asked for.
+      const within = (at: number) => Math.min(Math.max(at < 0 ? length + at : at, 0), length);
+      return within(intAttribute(node, "end", length)) - within(intAttribute(node, "start", 0));
+    }
     case "Concat": {
       const parts = node.input.map(inner);
       return parts.includes(undefined) ? undefined : (parts as number[]).reduce((a, b) => a + b, 0);

@@ -20,7 +20,8 @@ export function addAttention(view: GraphView, attn: Writer, add: AddHook): void 
     addFusedAttention(view, fused, attn, add);
     return;
   }
-  add(`${place}.hook_z`, attn.source);
+  // Some exporters go from heads to one axis for batch and position at once: heads are then apart.
+  add(`${place}.hook_z`, attn.source, view.ranks.get(attn.source) === 4 ? { layout: "bphd" } : {});
   const softmax = inside.find(
     (n) => n.opType === "Softmax" && productWithValues(view, n.output[0]!, attn.inside),
   );

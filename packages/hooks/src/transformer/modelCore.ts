@@ -421,7 +421,7 @@ export class ModelCore {
     const last = shape.at(-1)!;
     const positions = axes.length === 3 || axes[1] === "pos" ? shape[1]! : shape[2]!;
     const length = simple ? batch.length : positions;
-    if (!layout || layout === "routed") {
+    if (!axes.includes("head_index")) {
       const ofZ = kind === "attn.hook_z" || kind === "cross_attn.hook_z";
       return {
         nRows,

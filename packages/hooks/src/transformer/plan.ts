@@ -127,6 +127,9 @@ export function buildSessionModel(
       else graph.initializer.push(makeTensor(shape, "int64", [4], [0, 0, hook.nHeads ?? 1, -1]));
       graph.node.push(makeNode("Reshape", [tensor, shape], [`${output}::read`]));
       tensor = `${output}::read`;
+    } else if (hook.layout === "bphd" && axesOf(hook.kind).length === 3) {
+      graph.node.push(makeNode("Reshape", [tensor, HEADS_TOGETHER], [`${output}::read`]));
+      tensor = `${output}::read`;
     } else if (hook.layout === "routed") {
       graph.node.push(...inOneRow(tensor, `${output}::read`));
       tensor = `${output}::read::one_row`;
