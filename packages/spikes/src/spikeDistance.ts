@@ -20,7 +20,8 @@ import type { SpikeTrain } from "./spikeTrain.ts";
  * S is a straight line between events, so that the trapezoid rule is exact.
  *
  * Cost: O(n + m), two sweeps.
- * Source: Kreuz et al. (2013), J Neurophysiol 109:1457-1472; edges as in PySpike 0.7 `spike_distance`, which it matches.
+ * Source: Kreuz et al. (2013), J Neurophysiol 109:1457-1472; edges as in PySpike 0.7 `spike_distance`, which it matches
+ * (but for a train whose only spike is exactly at tStart, where PySpike thinks of a second one at tStop).
  *
  * @example
  * const a = spikeTrain([0.25, 0.5, 0.75], { tStop: 1 });
@@ -36,8 +37,11 @@ export function spikeDistance(a: SpikeTrain, b: SpikeTrain): number {
   return meanOverPieces(x, y, (i, j, from, to) => {
     const nuA = x.isi[i]!;
     const nuB = y.isi[j]!;
-    const at = (t: number) => ofA(i, t) * nuB + ofB(j, t) * nuA;
-    return ((at(from) + at(to)) / (nuA + nuB) ** 2) * (to - from);
+    // Twice the value in the middle: S is straight between events.
+    const sA = 2 * ofA.start[i]! + ofA.slope[i]! * (from + to - 2 * x.edges[i]!);
+    const sB = 2 * ofB.start[j]! + ofB.slope[j]! * (from + to - 2 * y.edges[j]!);
+    const sum = nuA + nuB;
+    return ((sA * nuB + sB * nuA) / (sum * sum)) * (to - from);
   });
 }
 
@@ -59,17 +63,19 @@ function nearestDistances(from: IsiPieces, to: IsiPieces): Float64Array {
   });
 }
 
-/** S of one train as a function of the piece and the time within it. */
+/** S of one train within each piece: its value at the start and its slope. Flat beyond the first and last spike. */
 function dissimilarity(
   { edges, times }: IsiPieces,
   distances: Float64Array,
-): (piece: number, t: number) => number {
+): { start: Float64Array; slope: Float64Array } {
   const n = times.length;
-  return (piece, t) => {
-    if (piece === 0) return distances[0]!;
-    if (piece === n) return distances[n - 1]!;
-    const left = edges[piece]!;
-    const share = (t - left) / (edges[piece + 1]! - left);
-    return distances[piece - 1]! * (1 - share) + distances[piece]! * share;
-  };
+  const start = new Float64Array(n + 1);
+  const slope = new Float64Array(n + 1);
+  start.set(distances, 1);
+  start[0] = distances[0]!;
+  for (let piece = 1; piece < n; piece++) {
+    const length = edges[piece + 1]! - edges[piece]!;
+    if (length > 0) slope[piece] = (distances[piece]! - distances[piece - 1]!) / length;
+  }
+  return { start, slope };
 }
