@@ -16,6 +16,7 @@ import { fetchCorpus, readSource } from "@penfield/recordings";
 import { checkDestination, type Report, writeReport } from "@penfield/report";
 import { startViewer } from "@penfield/viewer";
 import { capture } from "./capture.ts";
+import { compare } from "./compare/compare.ts";
 import { helpText } from "./help.ts";
 import { readSettings, readWords, refuseWords, runOptions, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
@@ -258,6 +259,7 @@ export const commands: Readonly<Record<string, Command>> = {
   run,
   hooks,
   capture,
+  compare,
   corpora,
   view,
   start,

@@ -194,20 +194,41 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
+/** Above this, a matrix is left to the readers of its array. */
+const MAX_MATRIX_VALUES = 2 ** 20;
+
 async function sectionMaps(folder: string, report: Report, section: Section): Promise<SectionMaps> {
-  if (section.kind !== "selection") return undefined;
-  if (section.nLayers * section.nUnits > MAX_MAP_UNITS) {
-    return { problem: `it has more than ${MAX_MAP_UNITS} units.` };
-  }
+  const read = async (name: string): Promise<ArrayLike<number>> => {
+    const { data } = await readReportArray(folder, report, name);
+    if (typeof data[0] === "number") return data as ArrayLike<number>;
+    throw new FormatError(`${name}: expected numbers, got ${data.constructor.name}`);
+  };
   try {
-    const [t, mask] = await Promise.all(
-      [section.arrays.t, section.arrays.mask].map(async (name) => {
-        const { data } = await readReportArray(folder, report, name);
-        if (typeof data[0] === "number") return data as ArrayLike<number>;
-        throw new FormatError(`${name}: expected numbers, got ${data.constructor.name}`);
-      }),
-    );
-    return { t: t!, mask: mask! };
+    switch (section.kind) {
+      case "selection": {
+        if (section.nLayers * section.nUnits > MAX_MAP_UNITS) {
+          return { problem: `it has more than ${MAX_MAP_UNITS} units.` };
+        }
+        const [t, mask] = await Promise.all([section.arrays.t, section.arrays.mask].map(read));
+        return { t: t!, mask: mask! };
+      }
+      case "matrix": {
+        if (section.rows.labels.length * section.columns.labels.length > MAX_MATRIX_VALUES) {
+          return { problem: `it has more than ${MAX_MATRIX_VALUES} values.` };
+        }
+        const floor = section.floor ? await read(section.floor.array) : undefined;
+        return { values: await read(section.array), floor };
+      }
+      case "rdms": {
+        // Twelve of them are drawn: what counts is the size of one.
+        if (section.conditions.length ** 2 > MAX_MATRIX_VALUES) {
+          return { problem: `they have more than ${MAX_MATRIX_VALUES} values each.` };
+        }
+        return { values: await read(section.array) };
+      }
+      default:
+        return undefined;
+    }
   } catch (error) {
     if (error instanceof PenfieldError) return { problem: error.message };
     throw error;

@@ -3,9 +3,13 @@ import { reportSchema } from "./schema.ts";
 import type {
   DissociationSection,
   LesionSection,
+  MatrixSection,
+  ModelComparisonSection,
+  RdmsSection,
   Report,
   Section,
   SelectionSection,
+  SimilaritySection,
 } from "./types.ts";
 
 /** The version that this package writes; it reads no other. */
@@ -98,25 +102,53 @@ function contradiction(report: Report): Fault | undefined {
       if (files.has(key)) return { path, expected: "a file named once", got: shown(file) };
       files.set(key, path);
     }
-    const inside =
-      section.kind === "selection"
-        ? selectionFault(section)
-        : section.kind === "lesion"
-          ? lesionFault(section)
-          : section.kind === "dissociation"
-            ? dissociationFault(section)
-            : undefined;
+    const inside = sectionFault(section);
     if (inside) return { ...inside, path: [...at, ...inside.path] };
   }
   return undefined;
 }
 
+function sectionFault(section: Section): Fault | undefined {
+  switch (section.kind) {
+    case "selection":
+      return selectionFault(section);
+    case "lesion":
+      return lesionFault(section);
+    case "dissociation":
+      return dissociationFault(section);
+    case "similarity":
+      return similarityFault(section);
+    case "matrix":
+      return matrixFault(section);
+    case "rdms":
+      return rdmsFault(section);
+    case "model-comparison":
+      return modelComparisonFault(section);
+    default:
+      return undefined;
+  }
+}
+
 /** The files that a section names, each with the field that names it; "arrays/t.npy". */
 function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
-  if (section.kind === "selection") {
-    return Object.entries(section.arrays).map(([key, file]) => [["arrays", key], `arrays/${file}`]);
+  switch (section.kind) {
+    case "selection":
+      return Object.entries(section.arrays).map(([key, file]) => [
+        ["arrays", key],
+        `arrays/${file}`,
+      ]);
+    case "matrix":
+      return [
+        [["array"], `arrays/${section.array}`],
+        ...(section.floor ? [[["floor", "array"], `arrays/${section.floor.array}`] as const] : []),
+      ];
+    case "rdms":
+      return [[["array"], `arrays/${section.array}`]];
+    case "units":
+      return [[["table"], `tables/${section.table}`]];
+    default:
+      return [];
   }
-  return section.kind === "units" ? [[["table"], `tables/${section.table}`]] : [];
 }
 
 /**
@@ -134,6 +166,13 @@ export function arrayShape(report: Report, file: string): readonly [number, numb
   for (const section of report.sections) {
     if (section.kind === "selection" && Object.values(section.arrays).includes(file)) {
       return [section.nLayers, section.nUnits];
+    }
+    if (section.kind === "matrix" && [section.array, section.floor?.array].includes(file)) {
+      return [section.rows.labels.length, section.columns.labels.length];
+    }
+    if (section.kind === "rdms" && section.array === file) {
+      const n = section.conditions.length;
+      return [section.rdms.length, (n * (n - 1)) / 2];
     }
   }
   return undefined;
@@ -195,6 +234,65 @@ function dissociationFault(section: DissociationSection): Fault | undefined {
     undeclared(section, ["interactions"], "taskA", tasks) ??
     undeclared(section, ["interactions"], "taskB", tasks)
   );
+}
+
+/** Values a section draws into a page, so that no file can make it endless. */
+const MAX_LABELS = 10_000;
+
+function outside(path: Path, index: number, length: number): Fault | undefined {
+  if (index < length) return undefined;
+  return { path, expected: `a place from 0 to ${length - 1}`, got: shown(index) };
+}
+
+function pairFault(
+  list: string,
+  pairs: readonly { readonly a: number; readonly b: number }[],
+  length: number,
+): Fault | undefined {
+  for (const [i, { a, b }] of pairs.entries()) {
+    const fault = outside([list, i, "a"], a, length) ?? outside([list, i, "b"], b, length);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
+function similarityFault({ items, measures, values }: SimilaritySection): Fault | undefined {
+  const names = measures.map(({ name }) => ({ id: name }));
+  const known = new Set(measures.map(({ name }) => name));
+  const at = values.findIndex(({ measure }) => !known.has(measure));
+  if (at >= 0) {
+    const expected = "one of the section's measures";
+    return { path: ["values", at, "measure"], expected, got: shown(values[at]!.measure) };
+  }
+  return repeated("measures", names) ?? pairFault("values", values, items.length);
+}
+
+function matrixFault({ rows, columns, map }: MatrixSection): Fault | undefined {
+  for (const [key, { labels }] of Object.entries({ rows, columns })) {
+    if (labels.length > MAX_LABELS) {
+      const got = String(labels.length);
+      return { path: [key, "labels"], expected: `at most ${MAX_LABELS} labels`, got };
+    }
+  }
+  return mapFault(map, rows.labels.length);
+}
+
+function rdmsFault({ conditions, map }: RdmsSection): Fault | undefined {
+  if (conditions.length > MAX_LABELS) {
+    const got = String(conditions.length);
+    return { path: ["conditions"], expected: `at most ${MAX_LABELS} conditions`, got };
+  }
+  return mapFault(map, conditions.length);
+}
+
+function mapFault(map: MatrixSection["map"], length: number): Fault | undefined {
+  if (map === null || map.points.length === length) return undefined;
+  const got = String(map.points.length);
+  return { path: ["map", "points"], expected: `${length} points, one for each label`, got };
+}
+
+function modelComparisonFault({ models, pairs }: ModelComparisonSection): Fault | undefined {
+  return pairFault("pairs", pairs, models.length);
 }
 
 function repeated(list: string, items: readonly { readonly id: string }[]): Fault | undefined {

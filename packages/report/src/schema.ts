@@ -186,6 +186,100 @@ const alignment = z.strictObject({
   ),
 });
 
+const measure = z.strictObject({
+  name,
+  title: text,
+  larger: z.enum(["more alike", "less alike"]),
+  metric: z.boolean(),
+});
+
+const similarity = z.strictObject({
+  kind: z.literal("similarity"),
+  ...head,
+  items: z
+    .array(
+      z.strictObject({ title: text, nStimuli: positive, nUnits: positive, nRepeats: positive }),
+    )
+    .min(1),
+  measures: z.array(measure),
+  values: z.array(
+    z.strictObject({
+      measure: name,
+      a: count,
+      b: count,
+      value: statistic,
+      floor: z
+        .strictObject({ mean: statistic, low: statistic, high: statistic, nDraws: positive })
+        .nullable(),
+    }),
+  ),
+});
+
+const label = z.string().max(1000, "at most 1000 characters");
+const axis = z.strictObject({ title: text, labels: z.array(label).min(1) });
+const pointMap = z.strictObject({
+  distance: text,
+  points: z.array(z.tuple([z.number(), z.number()])),
+  explained: statistic,
+});
+
+const matrix = z.strictObject({
+  kind: z.literal("matrix"),
+  ...head,
+  measure,
+  rows: axis,
+  columns: axis,
+  nStimuli: positive,
+  array: arrayFile,
+  floor: z.strictObject({ array: arrayFile, nDraws: positive }).nullable(),
+  map: pointMap.nullable(),
+  triangle: z
+    .strictObject({ nViolations: count, nInequalities: count, worst: statistic })
+    .nullable(),
+});
+
+const rdms = z.strictObject({
+  kind: z.literal("rdms"),
+  ...head,
+  method: text,
+  conditions: z.array(label).min(2),
+  rdms: z.array(z.strictObject({ title: text, role: z.enum(["data", "model"]) })).min(1),
+  array: arrayFile,
+  map: pointMap.nullable(),
+});
+
+const tested = z.strictObject({ p: statistic, q: statistic });
+
+const modelComparison = z.strictObject({
+  kind: z.literal("model-comparison"),
+  ...head,
+  comparison: z.strictObject({ name, title: text }),
+  design: text,
+  generalizesTo: text,
+  nSubjects: positive,
+  nRdms: positive,
+  nConditions: positive,
+  nDraws: count,
+  nUndefined: count,
+  test: z.enum(["t", "bootstrap", "signed-rank"]).nullable(),
+  fdr: z.number().positive().max(1),
+  ceiling: z.strictObject({ lower: statistic, upper: statistic }).nullable(),
+  models: z
+    .array(
+      z.strictObject({
+        title: text,
+        score: estimate,
+        zero: tested,
+        ceiling: tested,
+        draws: z.array(statistic),
+      }),
+    )
+    .min(1),
+  pairs: z.array(
+    z.strictObject({ a: count, b: count, difference: statistic, p: statistic, q: statistic }),
+  ),
+});
+
 const units = z.strictObject({
   kind: z.literal("units"),
   ...head,
@@ -205,6 +299,18 @@ const units = z.strictObject({
 
 const note = z.strictObject({ kind: z.literal("note"), ...head, paragraphs: z.array(text) });
 
+const model = z.strictObject({
+  name: text,
+  source: text,
+  sha256,
+  nLayers: positive,
+  dModel: positive,
+  nHeads: z.exactOptional(positive),
+  dMlp: z.exactOptional(positive),
+  dVocab: positive,
+  nParameters: z.exactOptional(positive),
+});
+
 /** The form of report.json, version 1. The order of its keys is the order in the file. */
 export const reportSchema: z.ZodType<Report> = z.strictObject({
   schema: z.literal("penfield.report"),
@@ -214,17 +320,11 @@ export const reportSchema: z.ZodType<Report> = z.strictObject({
   title: text,
   question: text,
   intervals: z.strictObject({ level: z.literal(0.95), method: text }),
-  model: z.strictObject({
-    name: text,
-    source: text,
-    sha256,
-    nLayers: positive,
-    dModel: positive,
-    nHeads: z.exactOptional(positive),
-    dMlp: z.exactOptional(positive),
-    dVocab: positive,
-    nParameters: z.exactOptional(positive),
-  }),
+  model: z.exactOptional(model),
+  comparedWith: z.exactOptional(z.array(model)),
+  inputs: z.exactOptional(
+    z.array(z.strictObject({ role: text, name: text, sha256, shape: z.array(count) })),
+  ),
   software: z.strictObject({ penfield: text, node: text, onnxruntime: text }),
   seed: z.int(),
   settings: z.record(z.string(), z.json()),
@@ -247,6 +347,17 @@ export const reportSchema: z.ZodType<Report> = z.strictObject({
     }),
   ),
   sections: z.array(
-    z.discriminatedUnion("kind", [selection, lesion, dissociation, alignment, units, note]),
+    z.discriminatedUnion("kind", [
+      selection,
+      lesion,
+      dissociation,
+      alignment,
+      similarity,
+      matrix,
+      rdms,
+      modelComparison,
+      units,
+      note,
+    ]),
   ),
 });

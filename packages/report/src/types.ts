@@ -29,7 +29,12 @@ export interface Report {
   readonly question: string;
   /** Holds for every interval of the report. */
   readonly intervals: { readonly level: 0.95; readonly method: string };
-  readonly model: ReportModel;
+  /** Absent where no model was run: measures of files. */
+  readonly model?: ReportModel;
+  /** Further models that `model` is compared with. */
+  readonly comparedWith?: readonly ReportModel[];
+  /** Files of numbers that the result was computed from. */
+  readonly inputs?: readonly ReportInput[];
   readonly software: ReportSoftware;
   readonly seed: number;
   /** Everything else that was chosen; keys are written in alphabetical order. */
@@ -53,6 +58,17 @@ export interface ReportModel {
   readonly dMlp?: number;
   readonly dVocab: number;
   readonly nParameters?: number;
+}
+
+/** A file of numbers, such as activations or RDMs. */
+export interface ReportInput {
+  /** What it was used for: "representation", "data", "model"... */
+  readonly role: string;
+  /** Its name without its folder. */
+  readonly name: string;
+  /** Of its bytes. */
+  readonly sha256: string;
+  readonly shape: readonly number[];
 }
 
 /** Versions. */
@@ -85,6 +101,10 @@ export type Section =
   | LesionSection
   | DissociationSection
   | AlignmentSection
+  | SimilaritySection
+  | MatrixSection
+  | RdmsSection
+  | ModelComparisonSection
   | UnitsSection
   | NoteSection;
 
@@ -293,6 +313,140 @@ export interface AlignmentRow {
   readonly draws: readonly Statistic[];
   /** Score divided by the ceiling. */
   readonly normalized: Statistic;
+}
+
+/** What a reader must know of a measure of similarity or distance. */
+export interface ReportMeasure {
+  /** As the command line spells it: "linear-cka". */
+  readonly name: string;
+  readonly title: string;
+  readonly larger: "more alike" | "less alike";
+  /** Whether it satisfies the axioms of a distance. */
+  readonly metric: boolean;
+}
+
+/** Representations of the same stimuli, set beside each other by one or more measures. */
+export interface SimilaritySection extends SectionHead {
+  readonly kind: "similarity";
+  readonly items: readonly {
+    readonly title: string;
+    readonly nStimuli: number;
+    readonly nUnits: number;
+    /** 1 where each stimulus was shown once. */
+    readonly nRepeats: number;
+  }[];
+  readonly measures: readonly ReportMeasure[];
+  readonly values: readonly SimilarityValue[];
+}
+
+/** One measure of one pair. */
+export interface SimilarityValue {
+  /** The name of one of the section's measures. */
+  readonly measure: string;
+  /** Places in `items`, from 0. Measures that are not symmetric have both orders. */
+  readonly a: number;
+  readonly b: number;
+  readonly value: Statistic;
+  /** The same measure with the stimuli of b in random order: what unrelated pairs give; null if not measured. */
+  readonly floor: {
+    readonly mean: Statistic;
+    readonly low: Statistic;
+    readonly high: Statistic;
+    readonly nDraws: number;
+  } | null;
+}
+
+/** A measure of every row with every column: layers of two models, or networks with each other. */
+export interface MatrixSection extends SectionHead {
+  readonly kind: "matrix";
+  readonly measure: ReportMeasure;
+  readonly rows: MatrixAxis;
+  readonly columns: MatrixAxis;
+  readonly nStimuli: number;
+  /** Name of a file in `arrays/`, [nRows, nColumns]; NaN where the measure is not defined. */
+  readonly array: string;
+  /** The same with stimuli in random order in the columns, mean over draws; [nRows, nColumns]. */
+  readonly floor: { readonly array: string; readonly nDraws: number } | null;
+  readonly map: PointMap | null;
+  /** Of the inequalities d(i, j) <= d(i, k) + d(k, j), how many fail; null where they say nothing. */
+  readonly triangle: {
+    readonly nViolations: number;
+    readonly nInequalities: number;
+    readonly worst: Statistic;
+  } | null;
+}
+
+export interface MatrixAxis {
+  /** What the labels name: "layer of organism-a". */
+  readonly title: string;
+  readonly labels: readonly string[];
+}
+
+/** Classical multidimensional scaling: points whose distances are like those given. */
+export interface PointMap {
+  /** What was taken for a distance: "the measure itself", "1 - measure"... */
+  readonly distance: string;
+  /** One for each label. */
+  readonly points: readonly (readonly [x: number, y: number])[];
+  /** The share of the absolute eigenvalues that the two dimensions account for. */
+  readonly explained: Statistic;
+}
+
+/** Dissimilarity matrices of the same conditions. */
+export interface RdmsSection extends SectionHead {
+  readonly kind: "rdms";
+  /** How they were computed: "correlation", "as given"... */
+  readonly method: string;
+  readonly conditions: readonly string[];
+  readonly rdms: readonly { readonly title: string; readonly role: "data" | "model" }[];
+  /** Name of a file in `arrays/`, [nRdms, nConditions (nConditions - 1) / 2]: upper triangles, row by row. */
+  readonly array: string;
+  /** Of the conditions, from the mean of the data RDMs. */
+  readonly map: PointMap | null;
+}
+
+/** How well models predict RDMs, between zero and the noise ceiling. */
+export interface ModelComparisonSection extends SectionHead {
+  readonly kind: "model-comparison";
+  /** How RDMs are compared. */
+  readonly comparison: { readonly name: string; readonly title: string };
+  /** What was drawn: "RDMs and conditions, 1000 draws". */
+  readonly design: string;
+  /** To what the intervals and tests speak: "new subjects, for these conditions". */
+  readonly generalizesTo: string;
+  readonly nSubjects: number;
+  readonly nRdms: number;
+  readonly nConditions: number;
+  readonly nDraws: number;
+  /** Draws that could not be scored. */
+  readonly nUndefined: number;
+  /** null: nothing to test with. */
+  readonly test: "t" | "bootstrap" | "signed-rank" | null;
+  /** The false discovery rate at which a difference is marked. */
+  readonly fdr: number;
+  readonly ceiling: { readonly lower: Statistic; readonly upper: Statistic } | null;
+  readonly models: readonly ComparedModel[];
+  readonly pairs: readonly {
+    /** Places in `models`, from 0. */
+    readonly a: number;
+    readonly b: number;
+    /** Score of a minus score of b. */
+    readonly difference: Statistic;
+    readonly p: Statistic;
+    /** Benjamini-Hochberg over the pairs. */
+    readonly q: Statistic;
+  }[];
+}
+
+export interface ComparedModel {
+  readonly title: string;
+  readonly score: Estimate;
+  /** Above zero; q over the models. */
+  readonly zero: { readonly p: Statistic; readonly q: Statistic };
+  /** Other than the lower noise ceiling; q over the models. */
+  readonly ceiling: { readonly p: Statistic; readonly q: Statistic };
+  /** One score for each RDM. */
+  readonly draws: readonly Statistic[];
 }
 
 /** All selected units as a table file, and the first of them here. */

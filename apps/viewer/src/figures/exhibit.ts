@@ -13,6 +13,8 @@ export interface Exhibit {
   readonly caption: string;
   readonly drawing: Drawing | null;
   readonly numbers: Table;
+  /** How many rows of the numbers the page shows; the .csv has all. Default 200. */
+  readonly nShown?: number;
 }
 
 interface Drawing {

@@ -1,5 +1,6 @@
 import type { ListedReport, Report, Section } from "@penfield/report";
 import { SET_NAMES } from "../figures/alignment.ts";
+import { scoreText } from "../figures/modelComparison.ts";
 import { fixed, pText, short, signed, whole } from "../format.ts";
 import { type Html, html } from "../html.ts";
 import { outcomeMark, page } from "./parts.ts";
@@ -32,12 +33,20 @@ function card(name: string, report: Report): Html {
   const numbers = report.sections.flatMap(mainNumbers);
   return html`<article class="card"><h2><a href="/reports/${encodeURIComponent(name)}">${report.title}</a></h2>
 <p class="question">${report.question}</p>
-<p class="about">${report.model.name} · ${report.kind} · <code>${name}</code></p>
+<p class="about">${subject(report)} · ${report.kind} · <code>${name}</code></p>
 ${
   report.verdicts.length > 0 &&
   html`<ul class="verdicts">${report.verdicts.map(({ outcome, expectation }) => html`<li>${outcomeMark(outcome)}<p>${expectation}</p></li>`)}</ul>`
 }
 ${numbers.length > 0 && html`<dl class="numbers">${numbers.map(([what, value]) => html`<div><dt>${what}</dt><dd>${value}</dd></div>`)}</dl>`}</article>`;
+}
+
+/** The model or models that were run, or the files that were read. */
+function subject({ model, comparedWith = [], inputs = [] }: Report): string {
+  const names = [...(model ? [model] : []), ...comparedWith, ...inputs].map(({ name }) => name);
+  return names.length > 4
+    ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more`
+    : names.join(", ") || "no model";
 }
 
 /** The few numbers by which a reader tells reports apart. */
@@ -78,6 +87,38 @@ function mainNumbers(section: Section): readonly (readonly [string, string])[] {
             .concat(section.ceiling ? [`ceiling ${fixed(section.ceiling.value)}`] : [])
             .join(", "),
         ],
+      ];
+    case "similarity":
+      return section.values.slice(0, 4).map(({ measure, a, b, value, floor }) => {
+        const { title } = section.measures.find(({ name }) => name === measure)!;
+        const pair = `${section.items[a]!.title}, ${section.items[b]!.title}`;
+        return [
+          `${title}: ${pair}`,
+          `${fixed(value)}${floor ? ` (shuffled ${fixed(floor.mean)})` : ""}`,
+        ];
+      });
+    case "matrix":
+      return [
+        [
+          section.measure.title,
+          `${section.rows.labels.length} × ${section.columns.labels.length} values`,
+        ],
+      ];
+    case "rdms":
+      return [["RDMs", `${section.rdms.length} of ${whole(section.conditions.length)} conditions`]];
+    case "model-comparison":
+      return [
+        ...section.models
+          .slice(0, 4)
+          .map((model): [string, string] => [model.title, scoreText(model)]),
+        ...(section.ceiling
+          ? [
+              [
+                "Noise ceiling",
+                `${fixed(section.ceiling.lower, 2)} to ${fixed(section.ceiling.upper, 2)}`,
+              ] as const,
+            ]
+          : []),
       ];
     case "units":
     case "note":

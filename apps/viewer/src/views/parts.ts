@@ -86,7 +86,7 @@ export function figure(exhibit: Exhibit, base: string): Html {
   return html`<figure id="${id}"><h4>${title}</h4>
 <div class="${wide ? "drawing scroll" : "drawing"}"${wide && html` role="region" aria-label="${title}" tabindex="0"`}>${drawSvg(exhibit)}</div>
 <figcaption>${caption}</figcaption>
-<details><summary>Numbers</summary>${plainTable(title, numbers)}<p class="files"><a href="${address}.csv">.csv</a> <a href="${address}.svg">.svg</a></p></details></figure>`;
+<details><summary>Numbers</summary>${plainTable(title, numbers, exhibit.nShown)}<p class="files"><a href="${address}.csv">.csv</a> <a href="${address}.svg">.svg</a></p></details></figure>`;
 }
 
 /** Where a table of the page can be had as a file. */

@@ -1,6 +1,12 @@
-import { type JsonValue, type Report, reportFiles } from "@penfield/report";
+import {
+  type JsonValue,
+  type Report,
+  type ReportInput,
+  type ReportModel,
+  reportFiles,
+} from "@penfield/report";
 import { whole } from "../format.ts";
-import { type Html, html } from "../html.ts";
+import { type Html, html, type Part } from "../html.ts";
 import { dataTable, outcomeMark, page } from "./parts.ts";
 import { type SectionMaps, sectionView } from "./sections.ts";
 
@@ -17,9 +23,7 @@ export function reportPage(
     title: report.title,
     main: html`<h1>${report.title}</h1>
 <p class="question">${report.question}</p>
-<p class="about">${report.model.name}, ${report.model.nLayers} layers of ${whole(report.model.dModel)}${
-      report.model.nParameters !== undefined && `, ${whole(report.model.nParameters)} parameters`
-    }.${simulated && html` <strong>The recording is simulated.</strong>`}</p>
+<p class="about">${about(report)}${simulated && html` <strong>The recording is simulated.</strong>`}</p>
 ${verdicts(report)}
 ${
   report.warnings.length > 0 &&
@@ -29,6 +33,20 @@ ${
 ${report.sections.map((section) => sectionView(section, maps.get(section.id), base))}
 ${provenance(report, base)}`,
   });
+}
+
+/** What the numbers are of: models, or files. */
+function about({ model, comparedWith = [], inputs = [] }: Report): Part {
+  const models = [...(model ? [model] : []), ...comparedWith];
+  if (models.length > 0) {
+    return models.map(
+      ({ name, nLayers, dModel, nParameters }, i) =>
+        html`${i > 0 && " "}${name}, ${nLayers} layers of ${whole(dModel)}${nParameters !== undefined && `, ${whole(nParameters)} parameters`}.`,
+    );
+  }
+  return inputs.length === 0
+    ? "No model was run."
+    : `${inputs.length} ${inputs.length === 1 ? "file" : "files"} of numbers; no model was run.`;
 }
 
 function verdicts({ verdicts: all, intervals }: Report): Html {
@@ -43,24 +61,10 @@ function verdicts({ verdicts: all, intervals }: Report): Html {
 }
 
 function provenance(report: Report, base: string): Html {
-  const { model, software, stimuli, seed, settings } = report;
+  const { model, comparedWith = [], inputs = [], software, stimuli, seed, settings } = report;
   const files = reportFiles(report);
   const rows: [string, string | Html | number][] = [
-    ["Model", model.name],
-    ["Source", model.source],
-    ["SHA-256", html`<code>${model.sha256}</code>`],
-    [
-      "Size",
-      [
-        `${model.nLayers} layers`,
-        `width ${whole(model.dModel)}`,
-        model.nHeads !== undefined && `${model.nHeads} heads`,
-        model.dMlp !== undefined && `MLP ${whole(model.dMlp)}`,
-        `vocabulary ${whole(model.dVocab)}`,
-      ]
-        .filter(Boolean)
-        .join(", "),
-    ],
+    ...[...(model ? [model] : []), ...comparedWith].flatMap(modelRows),
     ["Penfield", software.penfield],
     ["Node", software.node],
     ["onnxruntime", software.onnxruntime],
@@ -73,7 +77,7 @@ function provenance(report: Report, base: string): Html {
 <div><h3>Settings</h3>${
     Object.keys(settings).length === 0 ? html`<p>None.</p>` : definitions(flatten(settings))
   }</div></div>
-<h3>Stimuli</h3>${
+${inputs.length > 0 && inputsTable(inputs)}<h3>Stimuli</h3>${
     stimuli.length === 0
       ? html`<p>None are named.</p>`
       : dataTable(
@@ -95,6 +99,39 @@ function provenance(report: Report, base: string): Html {
         )
   }
 <h3>Files</h3><ul class="files"><li><a href="${base}/report.json">report.json</a></li>${files.map((file) => html`<li><a href="${base}/files/${file}">${file}</a></li>`)}</ul></section>`;
+}
+
+function modelRows(model: ReportModel): [string, string | Html | number][] {
+  return [
+    ["Model", model.name],
+    ["Source", model.source],
+    ["SHA-256", html`<code>${model.sha256}</code>`],
+    [
+      "Size",
+      [
+        `${model.nLayers} layers`,
+        `width ${whole(model.dModel)}`,
+        model.nHeads !== undefined && `${model.nHeads} heads`,
+        model.dMlp !== undefined && `MLP ${whole(model.dMlp)}`,
+        `vocabulary ${whole(model.dVocab)}`,
+      ]
+        .filter(Boolean)
+        .join(", "),
+    ],
+  ];
+}
+
+function inputsTable(inputs: readonly ReportInput[]): Html {
+  return html`<h3>Files of numbers</h3>${dataTable(
+    "Files of numbers",
+    [{ title: "File" }, { title: "Used as" }, { title: "Sizes" }, { title: "SHA-256" }],
+    inputs.map(({ name, role, shape, sha256 }) => [
+      name,
+      role,
+      shape.join(" × "),
+      html`<code title="${sha256}">${sha256.slice(0, 12)}…</code>`,
+    ]),
+  )}`;
 }
 
 const definitions = (rows: readonly (readonly [string, string | Html | number])[]): Html =>

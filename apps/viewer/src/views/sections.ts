@@ -3,15 +3,27 @@ import type {
   DissociationSection,
   LesionSection,
   LesionTask,
+  MatrixSection,
+  ModelComparisonSection,
   NoteSection,
+  RdmsSection,
   Section,
   SelectionSection,
+  SimilaritySection,
   UnitsSection,
 } from "@penfield/report";
 import { layerScoresFigure, SET_NAMES, scoresFigure } from "../figures/alignment.ts";
 import { matrixFigure } from "../figures/dissociation.ts";
 import { drawCells, type Exhibit } from "../figures/exhibit.ts";
 import { doseFigures } from "../figures/lesion.ts";
+import {
+  type MatrixMaps,
+  matrixFigures,
+  rdmFigures,
+  similarityFigure,
+  similarityNumbers,
+} from "../figures/matrices.ts";
+import { differencesFigure, modelsFigure } from "../figures/modelComparison.ts";
 import {
   heldOutFigure,
   layersFigure,
@@ -31,8 +43,8 @@ import {
 import { type Html, html, type Part } from "../html.ts";
 import { csvLink, dataTable, figure } from "./parts.ts";
 
-/** What a section needs beside report.json: the arrays of a selection, or why they cannot be shown. */
-export type SectionMaps = SelectionMaps | { readonly problem: string } | undefined;
+/** What a section needs beside report.json: its arrays, or why they cannot be shown. */
+export type SectionMaps = SelectionMaps | MatrixMaps | { readonly problem: string } | undefined;
 
 /** Everything of a section that has numbers of its own, in the order of the page. */
 export function sectionExhibits(section: Section, maps: SectionMaps): readonly Exhibit[] {
@@ -54,6 +66,18 @@ export function sectionExhibits(section: Section, maps: SectionMaps): readonly E
     case "alignment": {
       const layers = layerScoresFigure(section);
       return [scoresFigure(section), ...(layers ? [layers] : [])];
+    }
+    case "similarity": {
+      const drawn = similarityFigure(section);
+      return [...(drawn ? [drawn] : []), similarityTable(section)];
+    }
+    case "matrix":
+      return maps && "values" in maps ? matrixFigures(section, maps) : [];
+    case "rdms":
+      return maps && "values" in maps ? rdmFigures(section, maps) : [];
+    case "model-comparison": {
+      const differences = differencesFigure(section);
+      return [modelsFigure(section), ...(differences ? [differences] : [])];
     }
     case "units":
     case "note":
@@ -81,6 +105,14 @@ function sectionBody(section: Section, maps: SectionMaps, base: string): Part {
       return dissociationBody(section, exhibits, base);
     case "alignment":
       return alignmentBody(section, exhibits, base);
+    case "similarity":
+      return similarityBody(section, exhibits, base);
+    case "matrix":
+      return matrixBody(section, exhibits, maps, base);
+    case "rdms":
+      return rdmsBody(section, exhibits, maps, base);
+    case "model-comparison":
+      return modelComparisonBody(section, exhibits, base);
     case "units":
       return unitsBody(section, base);
     case "note":
@@ -338,6 +370,156 @@ function alignmentBody(
       ];
     }),
   )}`;
+}
+
+const measureTraits = ({ larger, metric }: MatrixSection["measure"]): string =>
+  `larger is ${larger}${metric ? ", a metric" : ""}`;
+
+function similarityTable(section: SimilaritySection): Exhibit {
+  return {
+    id: `${section.id}-table`,
+    title: "Every measure of every pair",
+    description: "",
+    caption: "",
+    drawing: null,
+    numbers: similarityNumbers(section),
+  };
+}
+
+/** The page shows so many values; the .csv has all. */
+const MAX_VALUES = 200;
+
+function similarityBody(
+  section: SimilaritySection,
+  exhibits: readonly Exhibit[],
+  base: string,
+): Html {
+  const { items, measures, values } = section;
+  const title = (i: number): string => items[i]!.title;
+  const rows = values.slice(0, MAX_VALUES);
+  return html`${dataTable(
+    "Representations",
+    [
+      { title: "Representation" },
+      { title: "Stimuli", numeric: true },
+      { title: "Units", numeric: true },
+      { title: "Repeats", numeric: true },
+    ],
+    items.map(({ title: name, nStimuli, nUnits, nRepeats }) => [
+      name,
+      whole(nStimuli),
+      whole(nUnits),
+      whole(nRepeats),
+    ]),
+  )}${figures(exhibits, base)}<h3>Values</h3>${dataTable(
+    "Every measure of every pair",
+    [
+      { title: "Measure" },
+      { title: "Of" },
+      { title: "Value", numeric: true },
+      { title: html`Stimuli shuffled <small>mean, smallest to largest</small>`, numeric: true },
+    ],
+    rows.map(({ measure, a, b, value, floor }) => {
+      const info = measures.find(({ name }) => name === measure)!;
+      return [
+        html`${info.title}<small>${info.name}: ${measureTraits(info)}</small>`,
+        `${title(a)}, ${title(b)}`,
+        html`<strong>${fixed(value)}</strong>`,
+        floor === null
+          ? ""
+          : stacked(
+              fixed(floor.mean),
+              floor.low === null ? "" : `${fixed(floor.low)} to ${fixed(floor.high)}`,
+            ),
+      ];
+    }),
+  )}${values.length > MAX_VALUES && html`<p>The first ${MAX_VALUES} of ${values.length} values; the .csv has all.</p>`}${csvLink(exhibits.at(-1)!, base)}`;
+}
+
+const unreadable = (what: string, maps: SectionMaps): Part =>
+  maps &&
+  "problem" in maps &&
+  html`<p class="message">${what} cannot be drawn: ${maps.problem}</p>`;
+
+function matrixBody(
+  section: MatrixSection,
+  exhibits: readonly Exhibit[],
+  maps: SectionMaps,
+  base: string,
+): Html {
+  const { measure, nStimuli, floor, triangle } = section;
+  return html`<p>${measure.title} (<code>${measure.name}</code>: ${measureTraits(measure)}), ${whole(nStimuli)} stimuli.${
+    floor === null && " Not measured with stimuli shuffled: there is no floor to hold it against."
+  }${
+    triangle !== null &&
+    ` The triangle inequality fails in ${whole(triangle.nViolations)} of ${whole(triangle.nInequalities)} cases.`
+  }</p>${unreadable("The matrix", maps)}${figures(exhibits, base)}`;
+}
+
+function rdmsBody(
+  section: RdmsSection,
+  exhibits: readonly Exhibit[],
+  maps: SectionMaps,
+  base: string,
+): Html {
+  const { rdms, conditions, method } = section;
+  const count = (role: "data" | "model"): number => rdms.filter((rdm) => rdm.role === role).length;
+  const drawn = exhibits.length - (section.map ? 1 : 0);
+  return html`<p>${count("data")} data and ${count("model")} model RDMs of ${whole(conditions.length)} conditions; dissimilarity: ${method}.${
+    drawn > 0 &&
+    drawn < rdms.length &&
+    ` The first ${drawn} of ${rdms.length} are drawn; the array has all.`
+  }</p>${unreadable("The RDMs", maps)}${figures(exhibits, base)}`;
+}
+
+function modelComparisonBody(
+  section: ModelComparisonSection,
+  exhibits: readonly Exhibit[],
+  base: string,
+): Html {
+  const { comparison, design, generalizesTo, nSubjects, nRdms, nConditions, test } = section;
+  const { ceiling, fdr, models, pairs, nUndefined } = section;
+  return html`<p>${nRdms} data RDMs of ${nSubjects} ${nSubjects === 1 ? "subject" : "subjects"}, ${whole(nConditions)} conditions; ${comparison.title} (<code>${comparison.name}</code>). ${design}: it speaks about ${generalizesTo}. ${
+    ceiling === null
+      ? "No noise ceiling could be estimated."
+      : `Noise ceiling ${fixed(ceiling.lower)} to ${fixed(ceiling.upper)}.`
+  }${nUndefined > 0 && ` ${whole(nUndefined)} draws could not be scored.`}</p>${
+    test === null &&
+    html`<p class="notice">Nothing was tested: there is one RDM, and nothing was drawn.</p>`
+  }${figures(exhibits, base)}<h3>Models</h3>${dataTable(
+    "Models",
+    [
+      { title: "Model" },
+      { title: comparison.title, numeric: true },
+      { title: html`Above zero <small>p, q</small>`, numeric: true },
+      { title: html`Against the lower ceiling <small>p, q</small>`, numeric: true },
+    ],
+    models.map(({ title, score, zero, ceiling: at }) => [
+      title,
+      stacked(fixed(score.value), interval(score)),
+      stacked(probability(zero.p), `q ${probability(zero.q)}`),
+      stacked(probability(at.p), `q ${probability(at.q)}`),
+    ]),
+  )}${
+    pairs.length > 0 &&
+    html`<h3>Differences</h3>${dataTable(
+      "Differences of models",
+      [
+        { title: "Models" },
+        { title: "Difference", numeric: true },
+        { title: "p", numeric: true },
+        { title: `q (rate ${short(fdr)})`, numeric: true },
+      ],
+      pairs
+        .slice(0, MAX_VALUES)
+        .map(({ a, b, difference: by, p, q }) => [
+          `${models[a]!.title} minus ${models[b]!.title}`,
+          signed(by),
+          probability(p),
+          probability(q),
+        ]),
+    )}`
+  }`;
 }
 
 /** The page shows so many units; the table file has all. */

@@ -1,0 +1,48 @@
+import type { MatrixSection } from "@penfield/report";
+import type { Surroundings } from "../surroundings.ts";
+import { columns, shown } from "./record.ts";
+
+/** More files than this, and the terminal shows pairs in place of a square. */
+const MOST_COLUMNS = 10;
+
+/** Where the report is, and how to look at it. */
+export function printFolder(folder: string, io: Surroundings): void {
+  io.out.write(
+    `\nThe report is in ${folder}\nLook at it: npm run -s penfield -- view ${JSON.stringify(folder)}\n`,
+  );
+}
+
+/** A matrix with its labels; places on the map beside it. */
+export function printMatrix(
+  { measure, rows, columns: across, map, triangle }: MatrixSection,
+  matrix: Float64Array,
+  io: Surroundings,
+): void {
+  const n = across.labels.length;
+  io.out.write(`\n${measure.title} (${measure.name}; larger is ${measure.larger})\n`);
+  if (n <= MOST_COLUMNS) {
+    io.out.write(
+      columns([
+        ["", ...across.labels.map((text) => text.slice(0, 12)), ...(map ? ["map x", "map y"] : [])],
+        ...rows.labels.map((text, i) => [
+          text,
+          ...Array.from(matrix.subarray(i * n, (i + 1) * n), shown),
+          ...(map ? map.points[i]!.map(shown) : []),
+        ]),
+      ]),
+    );
+  } else {
+    const finite = matrix.filter((v) => !Number.isNaN(v));
+    const [least, most] = [Math.min(...finite), Math.max(...finite)];
+    io.out.write(
+      `  ${rows.labels.length} x ${n} values from ${shown(least)} to ${shown(most)}; --json or --out DIR has them all\n`,
+    );
+  }
+  if (map)
+    io.out.write(`Map: ${map.distance}; it shows ${shown(map.explained)} of what there is\n`);
+  if (triangle) {
+    io.out.write(
+      `Triangle inequality: ${triangle.nViolations} of ${triangle.nInequalities} fail\n`,
+    );
+  }
+}
