@@ -130,6 +130,14 @@ describe("fitPowerLaw", () => {
     );
   });
 
+  test("exponents of hundreds, which q^-alpha would underflow at", () => {
+    const values = [...new Array(9999).fill(50), 51];
+    const { alpha, ks } = fitPowerLaw(values, { xMin: 50 });
+    // All but (50 / 51)^alpha lie at 50: that is about 1 in 10 000.
+    expect(Math.abs((50 / 51) ** alpha * 1e4 - 1)).toBeLessThan(0.01);
+    expect(ks).toBeLessThan(1e-4);
+  });
+
   test.each([
     [
       [1, 0, 2],

@@ -1,7 +1,10 @@
 import { ArgumentError, activations, createRng, DataError, ShapeError } from "@penfield/core";
+import { matrix } from "@penfield/linalg";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { subspaceOverlap } from "./checkpoints.ts";
 import { chooseFactors, factorAnalysis, participationRatio } from "./dimensionality.ts";
+import { ornsteinUhlenbeck, poissonSample } from "./generate.ts";
 
 /** Samples of a few factors with loadings of size 1 and noise of units. */
 function sampled(nSamples: number, nUnits: number, nFactors: number, noise: number, seed: number) {
@@ -180,6 +183,33 @@ describe("factorAnalysis", () => {
       [1, 2],
     ]);
     expect(() => factorAnalysis(constant, { nFactors: 1 })).toThrow(DataError);
+  });
+});
+
+describe("spikes driven by three factors", () => {
+  test("the factors' subspace is found within 15 degrees, the participation ratio is near 3", () => {
+    const rng = createRng(5);
+    const nUnits = 40;
+    const loadings = Array.from({ length: nUnits }, () => [0, 1, 2].map(() => rng.normal()));
+    const factors = [0, 1, 2].map(() => ornsteinUhlenbeck({ tauSteps: 10, nSteps: 1500 }, rng));
+    const counts = Array.from({ length: 1500 }, (_, t) =>
+      loadings.map((w) =>
+        poissonSample(
+          Math.max(0, 40 + w.reduce((sum, v, i) => sum + 8 * v * factors[i]![t]!, 0)),
+          rng,
+        ),
+      ),
+    );
+    const { nFactors, fit } = chooseFactors(activations(counts), { maxFactors: 4, nFolds: 2 });
+    expect(nFactors).toBe(3);
+    const truth = matrix(Float64Array.from(loadings.flat()), nUnits, 3);
+    const { angles } = subspaceOverlap(fit.loadings, truth, { nDirections: 3, side: "output" });
+    for (const angle of angles) expect((angle * 180) / Math.PI).toBeLessThan(15);
+    const shared = activations(
+      counts.map((_, t) => loadings.map((w) => w.reduce((s, v, i) => s + v * factors[i]![t]!, 0))),
+    );
+    expect(participationRatio(shared)).toBeGreaterThan(2.3);
+    expect(participationRatio(shared)).toBeLessThan(3);
   });
 });
 

@@ -10,7 +10,11 @@ const train = (...times: number[]): SpikeTrain => spikeTrain(times, { tStop: 1 }
 
 describe("stdpChange", () => {
   /** By pairs. */
-  const naive = (pre: SpikeTrain, post: SpikeTrain, rule: Required<StdpRule>): number => {
+  const naive = (
+    pre: SpikeTrain,
+    post: SpikeTrain,
+    rule: { [K in keyof StdpRule]-?: NonNullable<StdpRule[K]> },
+  ): number => {
     const sum = (from: Float64Array, to: Float64Array, tau: number): number => {
       let total = 0;
       for (const t of to) {

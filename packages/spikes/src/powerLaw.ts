@@ -113,9 +113,9 @@ function moments(
 ): { logZ: (alpha: number) => number; meanLog: (alpha: number) => number } {
   if (xMax === Number.POSITIVE_INFINITY) {
     return {
-      logZ: (alpha) => Math.log(hurwitzZeta(alpha, xMin).value),
+      logZ: (alpha) => Math.log(hurwitzZeta(alpha, xMin, xMin).value) - alpha * Math.log(xMin),
       meanLog: (alpha) => {
-        const { value, derivative } = hurwitzZeta(alpha, xMin);
+        const { value, derivative } = hurwitzZeta(alpha, xMin, xMin);
         return -derivative / value;
       },
     };
@@ -159,8 +159,8 @@ function root(f: (x: number) => number, from: number, to: number): number {
 /** P(X <= x) for whole x, to be asked in ascending order where there is an upper bound. */
 function cumulative(alpha: number, xMin: number, xMax: number): (x: number) => number {
   if (xMax === Number.POSITIVE_INFINITY) {
-    const { value } = hurwitzZeta(alpha, xMin);
-    return (x) => 1 - hurwitzZeta(alpha, x + 1).value / value;
+    const { value } = hurwitzZeta(alpha, xMin, xMin);
+    return (x) => 1 - hurwitzZeta(alpha, x + 1, xMin).value / value;
   }
   const sums = new Float64Array(xMax - xMin + 1);
   let sum = 0;
@@ -316,7 +316,7 @@ export function powerLawAgainstExponential(
   const meanExcess = tail.reduce((sum, x) => sum + x - xMin, 0) / n;
   // The discrete exponential of the highest likelihood: p(x) = (1 - decay) decay^(x - xMin).
   const decay = meanExcess / (1 + meanExcess);
-  const logZ = Math.log(hurwitzZeta(alpha, xMin).value);
+  const logZ = Math.log(hurwitzZeta(alpha, xMin, xMin).value) - alpha * Math.log(xMin);
   const ratios = tail.map(
     (x) => -alpha * Math.log(x) - logZ - Math.log(1 - decay) - (x - xMin) * Math.log(decay),
   );

@@ -15,21 +15,24 @@ const BERNOULLI = [
  *
  *   zeta(s, q) = sum over k >= 0 of (k + q)^-s,  s > 1, q > 0
  *
- * Euler-Maclaurin summation from a term on at which the remainder is below rounding.
+ * Euler-Maclaurin summation from a term on at which the remainder is below rounding. Both are multiplied by unit^s, which keeps
+ * them from underflow where q^-s would.
  */
-export function hurwitzZeta(s: number, q: number): { value: number; derivative: number } {
-  const nDirect = q < 24 ? Math.ceil(24 - q) : 0;
+export function hurwitzZeta(s: number, q: number, unit = 1): { value: number; derivative: number } {
+  const logUnit = Math.log(unit);
+  // The expansion needs arguments well above s / (2 pi).
+  const nDirect = Math.max(0, Math.ceil(Math.max(24, 2 * s) - q));
   let value = 0;
   let derivative = 0;
   for (let k = 0; k < nDirect; k++) {
     const log = Math.log(q + k);
-    const term = Math.exp(-s * log);
+    const term = Math.exp(-s * (log - logUnit));
     value += term;
     derivative -= log * term;
   }
   const a = q + nDirect;
   const log = Math.log(a);
-  const power = Math.exp(-s * log);
+  const power = Math.exp(-s * (log - logUnit));
   const integral = (power * a) / (s - 1);
   value += integral + power / 2;
   derivative -= integral * (log + 1 / (s - 1)) + (log * power) / 2;
