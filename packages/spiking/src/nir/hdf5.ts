@@ -1,126 +1,101 @@
+import { createRequire } from "node:module";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 import { FormatError } from "@penfield/core";
-
-/** A typed array, text, or a list of texts, with its sizes; a scalar has none. */
-export interface H5Array {
-  readonly kind: "array";
-  readonly data: ArrayLike<number> | readonly string[];
-  readonly shape: readonly number[];
-}
-
-export interface H5Group {
-  readonly kind: "group";
-  readonly children: ReadonlyMap<string, H5Array | H5Group>;
-}
-
-/** What is written: groups with attributes, and arrays. */
-export interface H5Draft {
-  readonly attributes?: Readonly<Record<string, string | number>>;
-  readonly groups?: Readonly<Record<string, H5Draft>>;
-  readonly arrays?: Readonly<
-    Record<
-      string,
-      {
-        readonly data:
-          | Float32Array
-          | Float64Array
-          | Int32Array
-          | BigInt64Array
-          | Uint8Array
-          | string
-          | readonly string[];
-        readonly shape?: readonly number[];
-        readonly gzip?: boolean;
-      }
-    >
-  >;
-}
+import type { H5Draft, H5Group } from "./hdf5Tree.ts";
+import type { Answer, Request } from "./hdf5Worker.ts";
 
 const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
-const MAX_DEPTH = 24;
-const MAX_VALUES = 2 ** 28;
-const MAX_ENTRIES = 200_000;
-
-const INTEGER = 0;
-const FLOAT = 1;
-const TEXT = 3;
-const ENUM = 8;
-
-interface Library {
-  readonly File: typeof import("h5wasm").File;
-  readonly fs: {
-    writeFile(path: string, bytes: Uint8Array): void;
-    readFile(path: string): Uint8Array;
-    unlink(path: string): void;
-  };
-}
-
-/** Loaded when the first file is opened: 15 MB of WebAssembly that nobody else should wait for. */
-async function library(): Promise<Library> {
-  const h5 = await import("h5wasm");
-  const module = await h5.ready;
-  // Without it the HDF5 library prints its complaints itself.
-  module.activate_throwing_error_handler();
-  return { File: h5.File, fs: module.FS as unknown as Library["fs"] };
-}
+const TIMEOUT = 30_000;
 
 /**
- * Reads everything under one group of an HDF5 file. The file is read from memory: links out of it
- * lead nowhere.
+ * Reads everything in an HDF5 file.
+ *
+ * The HDF5 library runs in a thread of its own: a damaged file can leave it broken, or without end. Then
+ * the thread is ended, and the next file gets another.
  *
  * @throws {FormatError} if the bytes are no HDF5 file, or a damaged one.
  */
 export async function readHdf5(bytes: Uint8Array, name: string): Promise<H5Group> {
   checkSuperblock(bytes, name);
-  const { File, fs } = await library();
-  const path = `/${fileName()}`;
-  fs.writeFile(path, bytes);
-  let file: InstanceType<Library["File"]> | undefined;
-  try {
-    file = new File(path, "r");
-    return readGroup(file, name, "", { entries: 0, values: 0 }, 0);
-  } catch (cause) {
-    if (cause instanceof FormatError) throw cause;
-    throw new FormatError(
-      `readNir: ${name}: expected a whole HDF5 file, got one that cannot be read: ${wordsOf(cause)}`,
-      { hint: "The file is damaged; write or fetch it again.", cause },
-    );
-  } finally {
-    quietly(() => file?.close());
-    quietly(() => fs.unlink(path));
-  }
+  const answer = await ask({ kind: "read", bytes, name });
+  if (answer.kind === "tree") return answer.tree;
+  if (answer.kind === "format") throw new FormatError(answer.message, { hint: answer.hint });
+  const words = answer.kind === "failed" ? answer.message : "no tree";
+  throw new FormatError(
+    `readNir: ${name}: expected a whole HDF5 file, got one that cannot be read: ${words}`,
+    { hint: "The file is damaged; write or fetch it again." },
+  );
 }
 
 /** The bytes of an HDF5 file with these groups and arrays. */
 export async function writeHdf5(draft: H5Draft): Promise<Uint8Array> {
-  const { File, fs } = await library();
-  const path = `/${fileName()}`;
-  try {
-    const file = new File(path, "w");
-    try {
-      writeGroup(file, draft);
-    } finally {
-      file.close();
-    }
-    return new Uint8Array(fs.readFile(path));
-  } finally {
-    quietly(() => fs.unlink(path));
-  }
+  const answer = await ask({ kind: "write", draft });
+  if (answer.kind === "bytes") return answer.bytes;
+  throw new FormatError(
+    `writeHdf5: expected values that HDF5 can hold: ${answer.kind === "tree" ? "" : answer.message}`,
+  );
 }
 
-const fileName = (): string => `${globalThis.crypto.randomUUID()}.h5`;
+/** The loaded library, as a module would be: 15 MB that are loaded once, when first wanted. */
+const held: { worker: Worker | undefined; turn: Promise<unknown> } = {
+  worker: undefined,
+  turn: Promise.resolve(),
+};
 
-function quietly(close: () => void): void {
-  try {
-    close();
-  } catch {
-    // What went wrong has been said.
-  }
+/** One request after the other. */
+function ask(request: Request): Promise<Answer> {
+  const answer = held.turn.then(() => exchange(request));
+  held.turn = answer;
+  return answer;
 }
 
-const wordsOf = (cause: unknown): string =>
-  String((cause as Error)?.message ?? cause)
-    .split("\n")[0]!
-    .slice(0, 200);
+function exchange(request: Request): Promise<Answer> {
+  const worker = held.worker ?? startWorker();
+  held.worker = worker;
+  worker.ref();
+  return new Promise((resolve) => {
+    const finish = (answer: Answer, broken: boolean): void => {
+      clearTimeout(timer);
+      for (const [event, listener] of listeners) worker.off(event, listener);
+      if (broken) {
+        held.worker = undefined;
+        worker.on("error", () => undefined);
+        void worker.terminate();
+      } else worker.unref();
+      resolve(answer);
+    };
+    const fail = (message: string): void => finish({ kind: "failed", message }, true);
+    const timer = setTimeout(() => fail("reading it does not end"), TIMEOUT);
+    const listeners = [
+      ["message", (answer: Answer) => finish(answer, answer.kind === "failed")],
+      ["error", (error: Error) => fail(error.message)],
+      ["exit", (code: number) => fail(`the reader ended with code ${code}`)],
+    ] as const;
+    for (const [event, listener] of listeners) worker.on(event, listener);
+    worker.postMessage(request);
+  });
+}
+
+/** From sources the thread needs tsx, as whoever runs them does; a thread must register it itself. */
+function startWorker(): Worker {
+  const source = new URL("./hdf5Worker.ts", import.meta.url);
+  const resourceLimits = { maxOldGenerationSizeMb: 4096 };
+  if (import.meta.url.endsWith(".js")) {
+    const path = fileURLToPath(source).replace(/ts$/, "js");
+    return new Worker(path, { execArgv: [], resourceLimits });
+  }
+  const tsxPath = createRequire(import.meta.url)
+    .resolve("tsx/esm/api")
+    .replace(/cjs$/, "mjs");
+  const tsx = pathToFileURL(tsxPath).href;
+  const [loader, program] = [tsx, source.href].map((url) => JSON.stringify(url));
+  return new Worker(`import(${loader}).then((tsx) => (tsx.register(), import(${program})))`, {
+    eval: true,
+    execArgv: ["--conditions=@penfield/source"],
+    resourceLimits,
+  });
+}
 
 function checkSuperblock(bytes: Uint8Array, name: string): void {
   if (bytes.length < 48 || MAGIC.some((byte, i) => bytes[i] !== byte)) {
@@ -141,90 +116,4 @@ function checkSuperblock(bytes: Uint8Array, name: string): void {
       { hint: "The file is cut short; write or fetch it again." },
     );
   }
-}
-
-interface Count {
-  entries: number;
-  values: number;
-}
-
-type Group = InstanceType<typeof import("h5wasm").Group>;
-type Dataset = InstanceType<typeof import("h5wasm").Dataset>;
-
-function readGroup(group: Group, name: string, path: string, count: Count, depth: number): H5Group {
-  if (depth > MAX_DEPTH) {
-    throw new FormatError(
-      `readNir: ${name}: ${path}: expected groups at most ${MAX_DEPTH} deep, got deeper ones`,
-    );
-  }
-  const children = new Map<string, H5Array | H5Group>();
-  for (const key of group.keys()) {
-    if (++count.entries > MAX_ENTRIES) {
-      throw new FormatError(`readNir: ${name}: expected at most ${MAX_ENTRIES} entries, got more`);
-    }
-    const entry = group.get(key) as { type?: string } | null;
-    const here = `${path}/${key}`;
-    if (entry?.type === "Group") {
-      children.set(key, readGroup(entry as unknown as Group, name, here, count, depth + 1));
-    } else if (entry?.type === "Dataset") {
-      children.set(key, readArray(entry as unknown as Dataset, name, here, count));
-    } else {
-      throw new FormatError(
-        `readNir: ${name}: ${here}: expected a group or an array, got ${entry?.type ?? "a link that leads nowhere"}`,
-      );
-    }
-  }
-  return { kind: "group", children };
-}
-
-function readArray(dataset: Dataset, name: string, path: string, count: Count): H5Array {
-  const { type, shape: sizes } = dataset.metadata;
-  const shape = (sizes ?? []).map(Number);
-  const length = shape.reduce((a, b) => a * b, 1);
-  count.values += length;
-  if (!Number.isSafeInteger(length) || count.values > MAX_VALUES) {
-    throw new FormatError(
-      `readNir: ${name}: ${path}: expected at most ${MAX_VALUES} values in all, got [${shape.join(", ")}]`,
-    );
-  }
-  if (![INTEGER, FLOAT, TEXT, ENUM].includes(type)) {
-    throw new FormatError(
-      `readNir: ${name}: ${path}: expected numbers or text, got HDF5 type class ${type}`,
-    );
-  }
-  const value = dataset.value as unknown;
-  const list =
-    value !== null && typeof value === "object" ? (value as ArrayLike<unknown>) : [value];
-  if (list.length !== length) {
-    throw new FormatError(
-      `readNir: ${name}: ${path}: expected ${length} values, got ${list.length}`,
-    );
-  }
-  if (type === TEXT) {
-    const data = Array.from(list as ArrayLike<unknown>, String);
-    return { kind: "array", data, shape };
-  }
-  const data =
-    list instanceof Float32Array || list instanceof Float64Array
-      ? list
-      : Float64Array.from(list as ArrayLike<unknown>, Number);
-  return { kind: "array", data, shape };
-}
-
-function writeGroup(group: Group, { attributes = {}, groups = {}, arrays = {} }: H5Draft): void {
-  for (const [name, value] of Object.entries(attributes)) group.create_attribute(name, value);
-  for (const [name, { data, shape, gzip = false }] of Object.entries(arrays)) {
-    const sizes = shape ?? (typeof data === "string" ? [] : [data.length]);
-    const compressed = gzip && sizes.length > 0 && !sizes.includes(0);
-    group.create_dataset({
-      name,
-      data: data as Parameters<Group["create_dataset"]>[0]["data"],
-      shape: [...sizes],
-      ...(compressed
-        ? { chunks: [...sizes], compression: "gzip" as const, compression_opts: 4 }
-        : {}),
-      ...(typeof data === "string" || Array.isArray(data) ? { dtype: "S" } : {}),
-    });
-  }
-  for (const [name, draft] of Object.entries(groups)) writeGroup(group.create_group(name), draft);
 }

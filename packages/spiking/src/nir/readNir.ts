@@ -1,5 +1,6 @@
 import { FormatError } from "@penfield/core";
-import { type H5Array, type H5Group, readHdf5 } from "./hdf5.ts";
+import { readHdf5 } from "./hdf5.ts";
+import type { H5Array, H5Group } from "./hdf5Tree.ts";
 import type { GraphNode, NirArray, NirGraph, NirNode, Pair } from "./nodes.ts";
 
 /**

@@ -126,10 +126,10 @@ export function makePopulation(
       `SpikingModel: ${name}: expected thresholds above 0 with multiSpike, got ${theta.find((t) => t <= 0)}`,
     );
   }
-  const target = spiking && reset === "v_reset" ? expand(node.vReset, n) : new Float64Array(n);
   // What a spike takes off: down to v_reset from the threshold.
-  const drop =
-    spiking && reset === "subtract" ? theta.map((t, j) => t - expand(node.vReset, n)[j]!) : theta;
+  const vReset = spiking ? expand(node.vReset, n) : theta;
+  const target = reset === "v_reset" ? vReset : new Float64Array(n);
+  const drop = reset === "subtract" ? theta.map((t, j) => t - vReset[j]!) : theta;
   const subtracts = reset === "subtract" || reset === "subtract_snntorch";
   const newCurrent = options.cuba === "new";
   const floor = options.floor === "-threshold" && spiking && !ai;
