@@ -39,7 +39,8 @@ export type SpikeCounts = Tensor<readonly ["unit", "time"]>;
  *
  * @example
  * spikeTrain([0.1, 0.35, 0.4], { tStop: 1 }).times.length // => 3
- * spikeTrain([120, 340], { tStop: 1000, tStart: 0 }).warnings.length // => 0
+ * const milliseconds = Array.from({ length: 20 }, (_, i) => 40 * i);
+ * spikeTrain(milliseconds, { tStop: 800 }).warnings[0].slice(0, 24) // => "median interval 40.0 s b"
  */
 export function spikeTrain(
   times: ArrayLike<number>,
@@ -84,7 +85,7 @@ function unlikelySeconds(times: Float64Array, duration: number): string[] {
   const rate = n / duration;
   if (n >= 2 && rate > 1000) {
     return [
-      `mean rate ${rate.toPrecision(3)} Hz: are the times in seconds? Of a time in minutes, or steps multiplied by a wrong dt, this is typical.`,
+      `mean rate ${rate.toPrecision(3)} Hz: are the times in seconds, and was the right dt used?`,
     ];
   }
   if (n < 10) return [];
