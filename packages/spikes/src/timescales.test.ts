@@ -105,6 +105,24 @@ describe("estimateTimescale", () => {
     expect(warnings.join(" ")).toContain("take a larger one");
   });
 
+  test("white noise has no timescale, a drift none that trials could tell, an alternation one below a step", () => {
+    const rng = createRng(1);
+    const white = Array.from({ length: 10 }, () =>
+      Float64Array.from({ length: 100 }, () => rng.normal()),
+    );
+    const none = estimateTimescale(white, { maxLag: 20, nDraws: 5 }, rng);
+    expect(none.corrected.tauSeconds).toBeNaN();
+    expect(none.interval).toBeUndefined();
+    expect(none.warnings.join(" ")).toContain("All is white noise");
+    const drift = Float64Array.from({ length: 100 }, (_, t) => t);
+    const slow = estimateTimescale([drift], { maxLag: 20, nDraws: 5 }, rng);
+    expect(slow.warnings.join(" ")).toContain("they may drift");
+    expect(slow.interval).toBeUndefined();
+    const alternating = Float64Array.from({ length: 100 }, (_, t) => t % 2);
+    const fast = estimateTimescale([alternating], { maxLag: 20 });
+    expect(fast.warnings.join(" ")).toContain("shorter than a step");
+  });
+
   test("refuses draws without a source, few lags, levels out of range", () => {
     const trials = processes(2, 5, 50, 1);
     expect(() => estimateTimescale(trials, { maxLag: 10, nDraws: 5 })).toThrow(

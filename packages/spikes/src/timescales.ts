@@ -72,7 +72,7 @@ export interface Timescale {
   readonly naive: ExponentialFit;
   /** tau of the process whose autocorrelation in trials of this length would look as the observed one, in seconds. */
   readonly corrected: TimescalePart;
-  /** Interval of the corrected tau, in seconds, from processes simulated with it; undefined without draws. */
+  /** Interval of the corrected tau, in seconds, from processes simulated with it; undefined without draws or a tau to simulate. */
   readonly interval:
     | { readonly low: number; readonly high: number; readonly level: number }
     | undefined;
@@ -114,7 +114,7 @@ export interface TimescaleOptions {
  * @param options.level - Default 0.95.
  * @param rng - Needed if nDraws is above 0.
  * @returns Both estimates; report both. In a single trial chance alone can move tau by sqrt(2 tau / T) of itself and more: the
- *   correction is right on average, not for each.
+ *   correction is right on average, not for each. White noise has no timescale: tauSeconds is then NaN.
  * @throws {ShapeError} if there is no trial or one is too short.
  * @throws {DataError} if a value is not finite or nothing varies.
  * @throws {ArgumentError} if an option is out of range, or draws are asked for without rng.
@@ -151,17 +151,29 @@ export function estimateTimescale(
   const part = fit.parts[0]!;
   const warnings: string[] = [];
   if (naive.atBound) warnings.push("The autocorrelation does not decay as an exponential.");
-  if (part.tau > 4 * maxLag) {
+  // Without a share there is no tau; at the end of what is searched it is only a bound.
+  const longest = Math.max(...lengths);
+  const none = part.share < 1e-3;
+  const atBound = part.tau <= SHORTEST_TAU * 1.001 || part.tau >= longest * 99;
+  if (none) warnings.push("All is white noise: there is no timescale to be found.");
+  else if (atBound) {
+    warnings.push(
+      part.tau < 1
+        ? "tau is far shorter than a step: take shorter steps."
+        : "tau is far longer than the trials: they may drift.",
+    );
+  }
+  if (!none && part.tau > 4 * maxLag) {
     warnings.push(
       `tau (${part.tau.toPrecision(3)} steps) is longer than four maxLag (${maxLag}): take a larger one.`,
     );
   }
-  if (part.tau > Math.min(...lengths) / 4) {
+  if (!none && part.tau > Math.min(...lengths) / 4) {
     warnings.push("Trials last less than four tau: they hardly tell tau from a longer one.");
   }
   const scaled = (tau: number): number => tau * dtSeconds;
   let interval: Timescale["interval"];
-  if (nDraws > 0) {
+  if (nDraws > 0 && !none && !atBound) {
     const draws = drawsOf(name, fit.parts, lengths, nDraws, rng).map((drawn) => {
       const again = fitMixture(autocorrelation(drawn, { maxLag }), lengths, 1);
       return Math.log(again.parts[0]!.tau);
@@ -176,7 +188,7 @@ export function estimateTimescale(
   }
   return {
     naive: { ...naive, tau: scaled(naive.tau) },
-    corrected: { tauSeconds: scaled(part.tau), share: part.share },
+    corrected: { tauSeconds: none ? Number.NaN : scaled(part.tau), share: part.share },
     interval,
     autocorrelation: observed,
     expected: fit.expected,
@@ -348,8 +360,11 @@ function precisions({ tau, share }: Part, maxLag: number, longest: number): Floa
   return raw.map((v) => 1 / Math.max(floor, v));
 }
 
+/** In steps: exp(-1 / tau) is then 2e-9. */
+const SHORTEST_TAU = 0.05;
+
 const clampTau = (logTau: number, longest: number): number =>
-  Math.min(longest * 100, Math.max(0.05, Math.exp(logTau)));
+  Math.min(longest * 100, Math.max(SHORTEST_TAU, Math.exp(logTau)));
 
 /**
  * E[r_k], k = 1..maxLag, for trials of these lengths whose own means are taken off, as the ratio of expected covariances.
