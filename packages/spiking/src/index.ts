@@ -1,3 +1,4 @@
+export { encodeCaptureNpy, encodeNirData, writeNirData } from "./exportData.ts";
 export type { SpikingIntervention, SpikingOp } from "./interventions.ts";
 export {
   type OpenSpikingOptions,
@@ -12,6 +13,14 @@ export {
 export { type Network, type NetworkNode, planNetwork } from "./network.ts";
 export type { GraphNode, NirArray, NirGraph, NirNode } from "./nir/nodes.ts";
 export { readNir } from "./nir/readNir.ts";
+export {
+  type OpenStepOptions,
+  StepModel,
+  type StepRequest,
+  type StepResult,
+  type StepState,
+} from "./onnx/stepModel.ts";
+export { meanOverTime } from "./rates.ts";
 export type { CapturePlace, SpikeEvents, SpikingValues } from "./simulate/capture.ts";
 export {
   type PresetName,
