@@ -6,6 +6,8 @@ export interface TextTokenizer {
   readonly vocabularySize: number;
   /** The token that marks the beginning of a text, if the model has one. */
   readonly bosId: number | undefined;
+  /** The token that ends a text, if the tokenizer's files name one. */
+  readonly eosId?: number | undefined;
   readonly padId: number;
   /**
    * @param options.prependBos - Put the beginning-of-text token first; by default the tokenizer's
@@ -59,10 +61,12 @@ export function createTokenizer(tokenizerJson: object, tokenizerConfig: object):
   const decode = (ids: readonly number[]): string =>
     ids.length === 0 ? "" : tokenizer.decode([...ids], { clean_up_tokenization_spaces: false });
   const bosId = special("bos_token") ?? special("cls_token");
+  const eosId = special("eos_token");
   return {
     vocabularySize: largest + 1,
     bosId,
-    padId: special("pad_token") ?? special("eos_token") ?? bosId ?? 0,
+    ...(eosId === undefined ? {} : { eosId }),
+    padId: special("pad_token") ?? eosId ?? bosId ?? 0,
     encode(text, { prependBos, maxTokens } = {}) {
       let ids: number[];
       if (prependBos === undefined) ids = tokenizer.encode(text).ids;

@@ -128,9 +128,7 @@ const END_NAMES = [
 ];
 
 /** The tokens that end a text, as far as the tokenizer has some. */
-export function endsOfText(
-  tokenizer: TextTokenizer & { readonly eosId?: number | undefined },
-): number[] {
+export function endsOfText(tokenizer: TextTokenizer): number[] {
   const named = END_NAMES.flatMap((name) => {
     try {
       const ids = tokenizer.encode(name, { prependBos: false });

@@ -86,7 +86,11 @@ export function describeModel(
   };
   const nHeads = headsOf(main.name);
   const z = width("attn.hook_z", main.name);
-  const nCtx = number(config, "max_position_embeddings", "n_positions", "n_ctx");
+  const nCtx = number(
+    config,
+    ...(main.name === "decoder" || located.logits ? ["max_target_positions"] : []),
+    ...["max_position_embeddings", "n_positions", "n_ctx"],
+  );
   return {
     modelName: name,
     modelType: typeof config?.["model_type"] === "string" ? config["model_type"] : undefined,

@@ -254,6 +254,10 @@ describe("functions at hooks", () => {
       fwdHooks: [[hook, () => ({ data: new Float32Array(3), shape: [1, 1, 3] })]],
     });
     await expect(short).rejects.toThrow(ShapeError);
+    const heads = model.runWithHooks(ROWS, {
+      fwdHooks: [["blocks.0.attn.hook_q", (values) => values]],
+    });
+    await expect(heads).rejects.toThrow(/with axes batch, pos and units, got blocks.0.attn.hook_q/);
   });
 });
 

@@ -240,12 +240,7 @@ export class HookedModel {
       hook: this.hookPoint(request.from.hook).name,
       values: request.from.values,
     };
-    if (from && this.hookPoint(from.hook).axes.length !== 3) {
-      throw new HookPointError(
-        `run: expected to start at a hook point with axes batch, pos and units, got ${from.hook}`,
-        { hint: "Start at a hook_resid_* of the same block." },
-      );
-    }
+    if (from) this.#withPlainAxes(from.hook, "run");
     const wired = (request.wired ?? []).flatMap((wanted) => this.#captureNames(wanted));
     const neutral = new Map(wired.map((name) => [this.#writable(name), ["set"] as const]));
     return this.#core.run({ ...request, capture, interventions, from, neutral });
@@ -302,6 +297,7 @@ export class HookedModel {
     { fwdHooks, ...rest }: { fwdHooks: readonly FwdHook[] } & Pick<RunRequest, "capture" | "head">,
   ): Promise<RunResult> {
     const order = new Map(this.hookPoints.map((h, i) => [h.name, [h.layer ?? -1, i] as const]));
+    for (const [name] of fwdHooks) this.#withPlainAxes(name, "runWithHooks");
     const hooks = fwdHooks
       .map(([name, change]) => ({ name: this.#writable(name), change }))
       .sort((a, b) => {
@@ -345,6 +341,16 @@ export class HookedModel {
   /** Frees the compiled sessions. The model cannot be used afterwards. */
   async dispose(): Promise<void> {
     await this.#core.dispose();
+  }
+
+  /** @throws {HookPointError} if a hook point has other axes than batch, pos and units. */
+  #withPlainAxes(name: string, caller: string): void {
+    const { axes } = this.hookPoint(name);
+    if (axes.length === 3 && axes[1] === "pos") return;
+    throw new HookPointError(
+      `${caller}: expected a hook point with axes batch, pos and units, got ${name} with ${axes.join(", ")}`,
+      { hint: "Take a hook_resid_*, hook_z or mlp.hook_post of the same block." },
+    );
   }
 
   #layerNumber(layer: number | undefined): number | undefined {

@@ -353,7 +353,7 @@ export class ModelCore {
       [...wanted].map(([name, hook]) => {
         const values = toHookValues(result[captureOutput(name, hook)]!);
         // A fused operator leaves whatever was in memory where padding is attended to.
-        if (isFusedRead(hook.tensor)) clearPadding(values, batch.lengths);
+        if (isFusedRead(hook.tensor)) clearPadding(values, batch, request);
         return [name, values];
       }),
     );
@@ -382,7 +382,7 @@ export class ModelCore {
     const { kind, stack, layout } = this.#hook(name);
     return (
       tokens !== undefined &&
-      !inputs &&
+      Object.keys(inputs ?? {}).every((input) => CONTINUES.test(input)) &&
       !decoderTokens &&
       stack === undefined &&
       kind !== "tensor" &&
@@ -432,7 +432,9 @@ export class ModelCore {
     }
     // The sources of a pattern are as many as this batch is long, whatever was read before.
     const heads = shape[axes.indexOf("head_index")]!;
-    const perHead = axes.at(-1) === "src_pos" && simple ? batch.length : last;
+    // Before them may come those of a past that the run continues.
+    const sources = request.inputs?.["attention_mask"]?.shape[1] ?? batch.length;
+    const perHead = axes.at(-1) === "src_pos" && simple ? sources : last;
     return { nRows, length, nUnits: heads * perHead, nHeads: heads, unitsWithinHeads: true };
   }
 
@@ -583,13 +585,21 @@ function toHookValues(output: Tensor): HookValues {
   throw new ModelError(`run: expected numbers, got a tensor of ${output.type}`);
 }
 
-/** Sets to 0 what a row's queries have of keys beyond its length. */
-function clearPadding({ data, shape }: HookValues, lengths: readonly number[]): void {
+/** Inputs of a run that goes on from a past: the positions of its hooks are still its tokens. */
+const CONTINUES = /^(past_key_values\.|past_|attention_mask$|position_ids$|cache_position$)/;
+
+/** Sets to 0 what a row's queries have of keys beyond its length, the past included. */
+function clearPadding(
+  { data, shape }: HookValues,
+  { lengths, length }: PaddedBatch,
+  { inputs }: ModelInputs,
+): void {
   const [, nHeads = 0, nDest = 0, nSource = 0] = shape;
-  lengths.forEach((length, row) => {
+  const past = (inputs?.["attention_mask"]?.shape[1] ?? length) - length;
+  lengths.forEach((tokens, row) => {
     for (let i = 0; i < nHeads * nDest; i++) {
       const start = (row * nHeads * nDest + i) * nSource;
-      data.fill(0, start + Math.min(length, nSource), start + nSource);
+      data.fill(0, start + Math.min(past + tokens, nSource), start + nSource);
     }
   });
 }
