@@ -1,5 +1,5 @@
 import { type Activations, ArgumentError, DataError } from "@penfield/core";
-import { type Linalg, type Matrix, matrix } from "@penfield/linalg";
+import { type Linalg, type Matrix, matrix, matrixOf } from "@penfield/linalg";
 import {
   centreColumns,
   centreRows,
@@ -9,9 +9,10 @@ import {
   checkPrior,
   groupMeans,
   groupsOf,
+  isUngrouped,
 } from "./observations.ts";
 import { type UsesLinalg, withLinalg } from "./products.ts";
-import { type Label, makeRdms, pairsOf, type Rdms } from "./rdms.ts";
+import { type Label, makeRdms, pairIndex, pairsOf, type Rdms } from "./rdms.ts";
 
 /** Dissimilarities that need no repetitions. */
 export type RdmMethod = "euclidean" | "correlation" | "cosine" | "mahalanobis" | "poisson";
@@ -54,7 +55,7 @@ const METHODS: readonly string[] = ["euclidean", "correlation", "cosine", "mahal
  *   its prior is not above 0.
  * @throws {ArgumentError} if an option is out of range.
  *
- * Cost: one product, 2 n^2 P operations (plus 2 n P^2 for mahalanobis); memory one float64 copy of the mean
+ * Cost: one product, 2 n^2 P operations (half for correlation and cosine; plus 2 n P^2 for mahalanobis); memory: one float64 copy of the mean
  * patterns and one n x n matrix.
  * Source: Kriegeskorte, Mur & Bandettini (2008), Front Syst Neurosci 2:4; Walther et al. (2016), NeuroImage
  * 137:188-200; poisson: Schütt et al. (2023), eLife 12:e82566. Matches rsatoolbox.rdm.calc_rdm.
@@ -73,17 +74,23 @@ export function calcRdm(x: Activations, options: RdmOptions = {}): Promise<Rdms>
   checkObservations("calcRdm", x);
   const groups = groupsOf("calcRdm", "conditions", conditions, x.shape[0]);
   checkConditions("calcRdm", groups.labels.length);
-  const patterns = groupMeans(x, groups);
-  if (options.removeMean) centreRows(patterns);
   const labels = { conditions: groups.labels, names: [name] };
-  return withLinalg(options.linalg, async (linalg) =>
-    makeRdms(await dissimilarities(linalg, method, patterns, options), 1, labels),
-  );
+  return withLinalg(options.linalg, async (linalg) => {
+    const make = (data: Float64Array) => makeRdms(data, 1, labels);
+    if (method === "correlation" || method === "cosine") {
+      const patterns = isUngrouped(groups) ? matrixOf(x) : groupMeans(x, groups);
+      const centred = method === "correlation" || options.removeMean === true;
+      return make(await oneMinusCosine(linalg, patterns, centred));
+    }
+    const patterns = groupMeans(x, groups);
+    if (options.removeMean) centreRows(patterns);
+    return make(await dissimilarities(linalg, method, patterns, options));
+  });
 }
 
 async function dissimilarities(
   linalg: Linalg,
-  method: RdmMethod,
+  method: Exclude<RdmMethod, "correlation" | "cosine">,
   patterns: Matrix<Float64Array>,
   { precision, priorLambda = 1, priorWeight = 0.1 }: RdmOptions,
 ): Promise<Float64Array> {
@@ -93,11 +100,6 @@ async function dissimilarities(
     case "mahalanobis":
       if (precision) checkChannels("calcRdm", "a precision", precision, patterns.nColumns);
       return squaredDistances(linalg, patterns, precision);
-    case "correlation":
-      centreRows(patterns);
-      return oneMinusCosine(linalg, patterns);
-    case "cosine":
-      return oneMinusCosine(linalg, patterns);
     case "poisson": {
       const rates = poissonRates("calcRdm", patterns, priorLambda, priorWeight);
       const logs = matrix(rates.data.map(Math.log), rates.nRows, rates.nColumns);
@@ -134,25 +136,80 @@ export function kernelDistances(
   return out;
 }
 
+/** Patterns are scaled and multiplied so many at a time: half of the products are never made, and no copy of all is. */
+const TILE = 144;
+
 async function oneMinusCosine(
   linalg: Linalg,
-  patterns: Matrix<Float64Array>,
+  patterns: Matrix,
+  centred: boolean,
 ): Promise<Float64Array> {
-  const { data, nRows: n, nColumns: p } = patterns;
-  for (let i = 0; i < n; i++) {
-    const row = data.subarray(i * p, (i + 1) * p);
-    let square = 0;
-    for (let j = 0; j < p; j++) square += row[j]! * row[j]!;
-    const norm = square > 0 ? Math.sqrt(square) : Number.NaN;
-    for (let j = 0; j < p; j++) row[j]! /= norm;
-  }
-  const kernel = (await linalg.matmul(patterns, patterns, { transposeB: true })).data;
+  const n = patterns.nRows;
+  const moments = momentsOf(patterns, centred);
   const out = new Float64Array(pairsOf(n));
-  let at = 0;
-  for (let i = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++) out[at++] = 1 - kernel[i * n + j]!;
+  const size = Math.min(n, TILE) * patterns.nColumns;
+  // Used again for every tile: fresh memory costs as much as what is written to it.
+  const [first, second] = [new Float64Array(size), new Float64Array(n > TILE ? size : 0)];
+  for (let top = 0; top < n; top += TILE) {
+    const above = unitRows(patterns, moments, top, first);
+    for (let left = top; left < n; left += TILE) {
+      const beside = left === top ? above : unitRows(patterns, moments, left, second);
+      const { data, nColumns } = await linalg.matmul(above, beside, { transposeB: true });
+      for (let i = 0; i < above.nRows; i++) {
+        const row = top + i;
+        let at = pairIndex(n, row, Math.max(left, row + 1));
+        for (let j = Math.max(0, row + 1 - left); j < nColumns; j++) {
+          out[at++] = 1 - data[i * nColumns + j]!;
+        }
+      }
+    }
   }
   return out;
+}
+
+/** What is taken off each pattern, and what it is then multiplied with to have the length 1. */
+interface Moments {
+  readonly means: Float64Array;
+  /** NaN for a pattern without length. */
+  readonly scales: Float64Array;
+}
+
+function momentsOf({ data, nRows, nColumns: p }: Matrix, centred: boolean): Moments {
+  const means = new Float64Array(nRows);
+  const scales = new Float64Array(nRows);
+  for (let i = 0; i < nRows; i++) {
+    const from = i * p;
+    const to = from + p;
+    if (centred) {
+      // From the first value on: a pattern that does not vary is nothing, exactly.
+      const first = data[from]!;
+      let rest = 0;
+      for (let at = from; at < to; at++) rest += data[at]! - first;
+      means[i] = first + rest / p;
+    }
+    const mean = means[i]!;
+    let square = 0;
+    for (let at = from; at < to; at++) square += (data[at]! - mean) * (data[at]! - mean);
+    scales[i] = square > 0 ? 1 / Math.sqrt(square) : Number.NaN;
+  }
+  return { means, scales };
+}
+
+function unitRows(
+  { data, nRows, nColumns: p }: Matrix,
+  { means, scales }: Moments,
+  top: number,
+  to: Float64Array,
+): Matrix<Float64Array> {
+  const rows = Math.min(TILE, nRows - top);
+  const out = to.subarray(0, rows * p);
+  for (let i = 0; i < rows; i++) {
+    const mean = means[top + i]!;
+    const scale = scales[top + i]!;
+    const from = (top + i) * p;
+    for (let j = 0; j < p; j++) out[i * p + j] = (data[from + j]! - mean) * scale;
+  }
+  return matrix(out, rows, p);
 }
 
 /** Rates with their prior: (x + lambda w) / (1 + w), all above 0. */

@@ -1,4 +1,10 @@
-import { type Activations, ArgumentError, DataError, ShapeError } from "@penfield/core";
+import {
+  type Activations,
+  ArgumentError,
+  DataError,
+  type FloatArray,
+  ShapeError,
+} from "@penfield/core";
 import { type Matrix, matrix } from "@penfield/linalg";
 import type { Label } from "./rdms.ts";
 
@@ -54,6 +60,10 @@ function groupSums(x: Activations, groups: Groups): Float64Array {
   return sums;
 }
 
+/** Is every observation the one of its group, in their order? */
+export const isUngrouped = ({ labels, index }: Groups): boolean =>
+  labels.length === index.length && index.every((label, i) => label === i);
+
 /** The mean of each group, `[nGroups, nChannels]`, in float64. */
 export function groupMeans(x: Activations, groups: Groups): Matrix<Float64Array> {
   const p = x.shape[1];
@@ -95,13 +105,28 @@ export function checkObservations(name: string, x: Activations, finite = true): 
     throw new ShapeError(`${name}: expected observations and channels, got ${n} x ${p}`);
   }
   if (!finite) return;
-  const at = x.data.findIndex((v) => !Number.isFinite(v));
+  const at = firstNotFinite(x.data);
   if (at >= 0) {
     throw new DataError(
       `${name}: expected finite values, got ${x.data[at]} at observation ${Math.floor(at / p)}, channel ${at % p}`,
       { hint: "unbalancedRdm leaves missing values out, pair by pair." },
     );
   }
+}
+
+/** A plain loop: a call per value would take as long as some of the work. */
+function firstNotFinite(data: FloatArray): number {
+  // What is not finite leaves NaN of its difference with itself, and sums keep it.
+  const size = 4096;
+  for (let from = 0; from < data.length; from += size) {
+    const to = Math.min(data.length, from + size);
+    let sum = 0;
+    for (let i = from; i < to; i++) sum += data[i]! - data[i]!;
+    if (sum !== 0) {
+      for (let i = from; i < to; i++) if (!Number.isFinite(data[i])) return i;
+    }
+  }
+  return -1;
 }
 
 /** Throws unless there are at least `least` conditions. */
