@@ -7,6 +7,7 @@
  * Without a Python that has torch and transformers, the peer's rows are left out, and it says so.
  *
  * `npm run bench -- hooks` measures hooks beside TransformerLens and nnsight instead: hooks.ts.
+ * `npm run bench -- similarity` measures comparisons beside rsatoolbox, netrep and numpy: similarity.ts.
  */
 import { spawn } from "node:child_process";
 import { cpus } from "node:os";
@@ -21,6 +22,10 @@ import { quantile } from "@penfield/stats";
 
 if (process.argv[2] === "hooks") {
   await import("./hooks.ts");
+  process.exit();
+}
+if (process.argv[2] === "similarity") {
+  await import("./similarity.ts");
   process.exit();
 }
 
