@@ -120,7 +120,8 @@ export function makeRecorder(
         for (let b = 0; b < nRows; b++) {
           const start = (t * nRows + b) * nUnits;
           const into = (b * count + at) * nChosen;
-          if (!units) data.set(values.subarray(start, start + nUnits), into);
+          if (!units && nUnits > 64) data.set(values.subarray(start, start + nUnits), into);
+          else if (!units) for (let k = 0; k < nUnits; k++) data[into + k] = values[start + k]!;
           else for (let k = 0; k < nChosen; k++) data[into + k] = values[start + units[k]!]!;
         }
       }

@@ -154,27 +154,38 @@ export function makePopulation(
     for (let b = 0; b < nRows; b++) {
       const from = b * n;
       if (events && events.index.length < count + n) events.index = grown(events.index, count + n);
-      const index = events?.index;
-      for (let j = 0; j < n; j++) {
-        const at = from + j;
-        let drive = x[xFrom + at]!;
-        if (i) {
-          const next = ai![j]! * i[at]! + ci![j]! * drive;
-          drive = newCurrent ? next : i[at]!;
-          i[at] = next;
-        }
-        const p = a[j]! * v[at]! + k[j]! + c[j]! * drive;
-        const t = theta[j]!;
-        if (strict ? p > t : p >= t) {
-          v[at] = subtracts ? p - drop[j]! : target[j]!;
-          out[outFrom + at] = 1;
-          if (index) index[count++] = j;
-        } else {
-          v[at] = p;
-          out[outFrom + at] = 0;
-        }
+      let drive = x;
+      let driveFrom = xFrom + from;
+      if (i) {
+        // The drive in double precision, as in stages.
+        current ??= new Float64Array(size);
+        synapseRow(ai!, ci!, i, from, x, xFrom + from, current, n, newCurrent);
+        drive = current;
+        driveFrom = 0;
       }
-      if (events) events.start[eventRow + b + 1] = count;
+      const index = events?.index ?? none;
+      const row = strict ? fireRow : fireRowOrEqual;
+      const after = row(
+        a,
+        k,
+        c,
+        theta,
+        subtracts ? drop : target,
+        subtracts,
+        v,
+        from,
+        drive,
+        driveFrom,
+        out,
+        outFrom + from,
+        n,
+        index,
+        events ? count : -1,
+      );
+      if (events) {
+        count = after;
+        events.start[eventRow + b + 1] = count;
+      }
     }
   }
 
@@ -290,6 +301,97 @@ export function makePopulation(
       taps?.v?.set(v, tapFrom);
     },
   };
+}
+
+const none = new Int32Array(0);
+
+/** i' = ai i + ci x; what drives the membrane (the new or the old i) goes to `drive`. */
+function synapseRow(
+  ai: Float64Array,
+  ci: Float64Array,
+  i: FloatArray,
+  from: number,
+  x: FloatArray,
+  xFrom: number,
+  drive: Float64Array,
+  n: number,
+  newCurrent: boolean,
+): void {
+  for (let j = 0; j < n; j++) {
+    const old = i[from + j]!;
+    const next = ai[j]! * old + ci[j]! * x[xFrom + j]!;
+    drive[j] = newCurrent ? next : old;
+    i[from + j] = next;
+  }
+}
+
+/**
+ * One row of units with a threshold. Units that spike are listed in `index` from `count` on, unless `count` is
+ * negative. All it needs are its arguments: the innermost loop of most networks.
+ *
+ * @returns The new count.
+ */
+function fireRow(
+  a: Float64Array,
+  k: Float64Array,
+  c: Float64Array,
+  theta: Float64Array,
+  reset: Float64Array,
+  subtracts: boolean,
+  v: FloatArray,
+  vFrom: number,
+  x: FloatArray,
+  xFrom: number,
+  out: FloatArray,
+  outFrom: number,
+  n: number,
+  index: Int32Array,
+  count: number,
+): number {
+  for (let j = 0; j < n; j++) {
+    const p = a[j]! * v[vFrom + j]! + k[j]! + c[j]! * x[xFrom + j]!;
+    if (p > theta[j]!) {
+      v[vFrom + j] = subtracts ? p - reset[j]! : reset[j]!;
+      out[outFrom + j] = 1;
+      if (count >= 0) index[count++] = j;
+    } else {
+      v[vFrom + j] = p;
+      out[outFrom + j] = 0;
+    }
+  }
+  return count;
+}
+
+/** The same with spikes at the threshold. */
+function fireRowOrEqual(
+  a: Float64Array,
+  k: Float64Array,
+  c: Float64Array,
+  theta: Float64Array,
+  reset: Float64Array,
+  subtracts: boolean,
+  v: FloatArray,
+  vFrom: number,
+  x: FloatArray,
+  xFrom: number,
+  out: FloatArray,
+  outFrom: number,
+  n: number,
+  index: Int32Array,
+  count: number,
+): number {
+  for (let j = 0; j < n; j++) {
+    const p = a[j]! * v[vFrom + j]! + k[j]! + c[j]! * x[xFrom + j]!;
+    if (p >= theta[j]!) {
+      v[vFrom + j] = subtracts ? p - reset[j]! : reset[j]!;
+      out[outFrom + j] = 1;
+      if (count >= 0) index[count++] = j;
+    } else {
+      v[vFrom + j] = p;
+      out[outFrom + j] = 0;
+    }
+  }
+  return count;
 }
 
 export function grown(index: Int32Array, least: number): Int32Array<ArrayBuffer> {

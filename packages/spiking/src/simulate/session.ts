@@ -628,10 +628,11 @@ function accumulate(
   }
 }
 
+/** How many of the values are not 0, judged by every seventh. */
 function share(values: FloatArray): number {
   let active = 0;
-  for (let k = 0; k < values.length; k++) if (values[k] !== 0) active++;
-  return active / Math.max(1, values.length);
+  for (let k = 0; k < values.length; k += 7) if (values[k] !== 0) active++;
+  return (7 * active) / Math.max(1, values.length);
 }
 
 /** Output units, input units and kernel size of a node's weights. */
@@ -697,23 +698,38 @@ function makeFeed({ name, shape, nUnits }: NetworkNode, input: SpikingInput, nRo
   return {
     nSteps,
     fill(into, from, n) {
+      let odd = 0;
       for (let row = 0; row < nRows; row++) {
         for (let t = 0; t < n; t++) {
           const start = (row * nSteps + from + t) * nUnits;
-          const to = (t * nRows + row) * nUnits;
-          for (let j = 0; j < nUnits; j++) {
-            const value = data[start + j]!;
-            if (!Number.isFinite(value)) {
-              throw new DataError(
-                `run: ${name}: expected finite values, got ${value} in row ${row} at step ${from + t}`,
-              );
-            }
-            into[to + j] = value;
-          }
+          odd += copyRow(data, start, into, (t * nRows + row) * nUnits, nUnits);
         }
       }
+      // 0 times what is not finite is not a number.
+      if (odd === 0) return;
+      const wrong = Array.prototype.findIndex.call(data, (value) => !Number.isFinite(value));
+      const step = Math.floor(wrong / nUnits);
+      throw new DataError(
+        `run: ${name}: expected finite values, got ${data[wrong]} in row ${Math.floor(step / nSteps)} at step ${step % nSteps}`,
+      );
     },
   };
+}
+
+function copyRow(
+  from: ArrayLike<number>,
+  start: number,
+  into: FloatArray,
+  to: number,
+  n: number,
+): number {
+  let odd = 0;
+  for (let j = 0; j < n; j++) {
+    const value = from[start + j]!;
+    odd += value * 0;
+    into[to + j] = value;
+  }
+  return odd;
 }
 
 function eventFeed(
