@@ -363,7 +363,7 @@ describe("what cannot be scored", () => {
     const scorer = createScorer(model, [pairs]);
     const lesion: Intervention = {
       hook: "blocks.1.hook_resid_post",
-      op: { type: "constant", value: Number.NaN },
+      op: { type: "constant", value: Number.POSITIVE_INFINITY },
     };
     await expect(scorer.score([lesion])).rejects.toThrow(ModelError);
     await expect(scorer.score([lesion])).rejects.toThrow(/got NaN for "/);
