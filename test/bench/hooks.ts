@@ -24,6 +24,7 @@ import {
   CAPTURED,
   type Peer,
   type Resident,
+  resident,
   runWorker,
   startPeer,
   summary,
@@ -77,8 +78,8 @@ interface Side {
   capture(ids: number[][]): Promise<number>;
   patch(prompts: Prompts): Promise<number>;
   ablate(prompts: Prompts): Promise<number>;
-  /** The values of what was done last. */
-  values(): Promise<Float32Array>;
+  /** Does it once, untimed, and returns the values. */
+  values(work: (side: Side) => Promise<number>): Promise<Float32Array>;
 }
 
 interface Prompts {
@@ -100,7 +101,7 @@ function ourSide(name: string, model: HookedModel): Side {
   };
   const metric = ({ right, wrong }: Prompts) =>
     logitDiff({ tokens: right, incorrectTokens: wrong });
-  return {
+  const side: Side = {
     name: `Penfield, ${name}`,
     ours: true,
     capture: (ids) =>
@@ -131,18 +132,20 @@ function ourSide(name: string, model: HookedModel): Side {
           }),
         ({ effects, baseline }) => Float32Array.from(effects, (effect) => effect + baseline[0]!),
       ),
-    values: async () => Float32Array.from(last()),
+    async values(work) {
+      await work(side);
+      return Float32Array.from(last());
+    },
   };
+  return side;
 }
 
 function peerSide(name: string, peer: Peer, batch?: number): Side {
   const dump = join(scratch, name.replaceAll(/\W+/g, "-"));
-  let last: Record<string, unknown> = {};
-  const run = async (job: Record<string, unknown>): Promise<number> => {
-    last = batch === undefined ? job : { ...job, batch };
-    return (await peer.do(last)).seconds;
-  };
-  return {
+  let extra: Record<string, unknown> = batch === undefined ? {} : { batch };
+  const run = async (job: Record<string, unknown>): Promise<number> =>
+    (await peer.do({ ...job, ...extra })).seconds;
+  const side: Side = {
     name,
     ours: false,
     capture: (ids) => run({ do: "capture", ids }),
@@ -150,12 +153,16 @@ function peerSide(name: string, peer: Peer, batch?: number): Side {
       run({ do: "patch", clean, corrupted, tokens: [right, wrong] }),
     ablate: ({ clean, right, wrong, layer }) =>
       run({ do: "ablate", ids: clean, layer, tokens: [right, wrong] }),
-    async values() {
-      await peer.do({ ...last, dump });
+    async values(work) {
+      const { ...plain } = extra;
+      extra = { ...plain, dump };
+      await work(side);
+      extra = plain;
       const bytes = await readFile(dump);
       return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
     },
   };
+  return side;
 }
 
 function concatenate(parts: readonly Float32Array[]): Float32Array {
@@ -222,29 +229,48 @@ function table(
   }
 }
 
+/** Also the warm-up of every side. All are set against plain PyTorch, where it is there. */
 async function compare(
   what: string,
   sides: readonly Side[],
-  work: (s: Side) => Promise<number>,
+  work: (side: Side) => Promise<number>,
+  nLogits?: number,
 ): Promise<void> {
-  // Also the warm-up of every side. All are set against plain PyTorch, where it is there.
-  const all: Float32Array[] = [];
-  for (const side of sides) {
-    await work(side);
-    all.push(await side.values());
-  }
   const base = Math.max(
     0,
     sides.findIndex((side) => !side.ours),
   );
+  const expected = await sides[base]!.values(work);
   console.log(`\n${what}: largest differences from ${sides[base]!.name}`);
   for (const [i, side] of sides.entries()) {
-    if (i !== base) console.log(`  ${side.name.padEnd(44)}${difference(all[i]!, all[base]!)}`);
+    if (i === base) continue;
+    const got = await side.values(work);
+    const last = (x: Float32Array) => x.subarray(x.length - (nLogits ?? 0));
+    const logits = nLogits ? `; logits ${difference(last(got), last(expected))}` : "";
+    console.log(`  ${side.name.padEnd(44)}${difference(got, expected)}${logits}`);
   }
 }
 
 const ids = (rows: number, length: number, dVocab: number): number[][] =>
   Array.from({ length: rows }, () => Array.from({ length }, () => 1 + rng.below(dVocab - 1)));
+
+/** Every library of the first Python; further ones are there for other versions of TransformerLens. */
+const peersWanted = (): [python: string, kind: string][] =>
+  values.python.flatMap((python, p) =>
+    values.peers
+      .split(",")
+      .filter((kind) => p === 0 || kind === "tl")
+      .map((kind): [string, string] => [python, kind]),
+  );
+
+function nameOf(kind: string, { about }: Peer): string {
+  if (kind === "torch") return `PyTorch ${about["torch"]} hooks`;
+  if (kind === "nnsight") return `nnsight ${about["nnsight"]}`;
+  return `TransformerLens ${about["transformer_lens"]} (${about["class"]})`;
+}
+
+const lastBatch = (): [rows: number, length: number] =>
+  values.batches.split(",").at(-1)!.split("x").map(Number) as [number, number];
 
 async function besidePeers(threads: number): Promise<void> {
   const models: HookedModel[] = [];
@@ -258,24 +284,17 @@ async function besidePeers(threads: number): Promise<void> {
     capturing.push(ourSide(way, model));
     sweeping.push(ourSide(way, model));
   }
-  for (const [p, python] of values.python.entries()) {
-    for (const kind of values.peers.split(",")) {
-      // More Pythons are there for other versions of TransformerLens.
-      if (p > 0 && kind !== "tl") continue;
-      const peer = await startPeer(python, kind, folder, threads);
-      if (typeof peer === "string") {
-        console.log(`${kind} of ${python} is left out: ${peer}`);
-        continue;
-      }
-      peers.push(peer);
-      const { about } = peer;
-      const lens = `TransformerLens ${about["transformer_lens"]} (${about["class"]})`;
-      const hooks = `PyTorch ${about["torch"]} hooks`;
-      const name = { torch: hooks, nnsight: `nnsight ${about["nnsight"]}`, tl: lens }[kind]!;
-      capturing.push(peerSide(name, peer));
-      sweeping.push(peerSide(name, peer));
-      if (kind === "torch") sweeping.push(peerSide("PyTorch, batched by hand", peer, 128));
+  for (const [python, kind] of peersWanted()) {
+    const peer = await startPeer(python, kind, folder, threads);
+    if (typeof peer === "string") {
+      console.log(`${kind} of ${python} is left out: ${peer}`);
+      continue;
     }
+    peers.push(peer);
+    const name = nameOf(kind, peer);
+    capturing.push(peerSide(name, peer));
+    sweeping.push(peerSide(name, peer));
+    if (kind === "torch") sweeping.push(peerSide("PyTorch, batched by hand", peer, 128));
   }
   const { dVocab = 100, nLayers, dMlp, modelName } = models[0]!.cfg;
   console.log(
@@ -286,7 +305,7 @@ async function besidePeers(threads: number): Promise<void> {
       const [rows, length] = size.split("x").map(Number) as [number, number];
       const batch = ids(rows, length, dVocab);
       const work = (side: Side) => side.capture(batch);
-      await compare(`capture of ${size} tokens`, capturing, work);
+      await compare(`capture of ${size} tokens`, capturing, work, rows * length * dVocab);
       const times = await rounds(capturing, runs, work);
       const rate = { per: rows * length, unit: "tokens/s" };
       table(`capture of ${CAPTURED.join(" and ")}, ${size} tokens`, capturing, times, rate);
@@ -339,10 +358,7 @@ async function opening(): Promise<void> {
 async function memory(): Promise<void> {
   console.log("\n===== resident memory of a process that captures");
   const weights = (await stat(join(folder, "onnx", "model.onnx"))).size / 2 ** 20;
-  const [rows, length] = values.batches.split(",").at(-1)!.split("x").map(Number) as [
-    number,
-    number,
-  ];
+  const [rows, length] = lastBatch();
   for (const way of ways) {
     const options = { threads: cpus().length, verify: "none", ...WAYS[way] } as const;
     const { peaks, said } = await runWorker({ do: "memory", folder, options, rows, length, runs });
@@ -358,6 +374,30 @@ async function memory(): Promise<void> {
         `    ${phase.padEnd(12)} peak ${mib(peak)}; less the batch ${share.toFixed(2)} x weights`,
       );
     }
+  }
+}
+
+/** The same of the peers, which hold the weights in memory of their own. */
+async function peerMemory(): Promise<void> {
+  const [rows, length] = lastBatch();
+  const model = await HookedModel.fromPretrained(folder, { verify: "none" });
+  const batch = ids(rows, length, model.cfg.dVocab ?? 100);
+  await model.dispose();
+  for (const [python, kind] of peersWanted()) {
+    const peer = await startPeer(python, kind, folder, cpus().length);
+    if (typeof peer === "string") continue;
+    const before = resident(peer.pid)!;
+    let peak = before;
+    const timer = setInterval(() => {
+      const now = resident(peer.pid);
+      if (now && now.rss > peak.rss) peak = now;
+    }, 5);
+    for (let i = 0; i < runs; i++) await peer.do({ do: "capture", ids: batch });
+    clearInterval(timer);
+    console.log(
+      `  ${nameOf(kind, peer)}: before ${mib(before)}; while capturing at most ${mib(peak)}`,
+    );
+    peer.close();
   }
 }
 
@@ -392,7 +432,10 @@ try {
     for (const threads of values.threads.split(",")) await besidePeers(Number(threads));
   }
   if (figures.includes("open")) await opening();
-  if (figures.includes("memory")) await memory();
+  if (figures.includes("memory")) {
+    await memory();
+    await peerMemory();
+  }
   if (figures.includes("store")) await store();
   if (values.json) await writeFile(values.json, JSON.stringify(recorded, null, 1));
 } finally {

@@ -95,6 +95,7 @@ export interface PeerAnswer {
 /** A library in a Python process. */
 export interface Peer {
   readonly about: Record<string, unknown>;
+  readonly pid: number;
   do(job: Record<string, unknown>): Promise<PeerAnswer>;
   close(): void;
 }
@@ -123,6 +124,7 @@ export async function startPeer(
   if (first === undefined) return errors.trim().split("\n").at(-1) || "it does not start";
   return {
     about: JSON.parse(first),
+    pid: child.pid!,
     async do(job) {
       child.stdin.write(`${JSON.stringify(job)}\n`);
       const line = await answer();
