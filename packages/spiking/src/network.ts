@@ -71,8 +71,15 @@ export function planNetwork(
   for (const list of successors) list.sort((a, b) => a - b);
 
   refuseLoops(nodes, successors, names, dt, name);
-  // What comes out of a Delay now went in before: its inputs put nothing in order.
-  const waits = nodes.map((node) => node.type === "Delay" && leastSteps(node.delay, dt) >= 1);
+  // What comes out of a Delay now went in before: within a cycle its inputs put nothing in order.
+  const inCycle = new Set(
+    groupsOf(successors, new Map(names.map((_, i) => [i, i])))
+      .filter((group) => group.cyclic)
+      .flatMap((group) => group.members),
+  );
+  const waits = nodes.map(
+    (node, i) => node.type === "Delay" && inCycle.has(i) && leastSteps(node.delay, dt) >= 1,
+  );
   const immediate = successors.map((list) => list.filter((target) => !waits[target]));
   const roots = nodes.flatMap((node, i) => (node.type === "Input" ? [i] : []));
   const cut = delayedEdges
@@ -401,7 +408,7 @@ function inferShapes({
         `${at}: expected sources of one shape, got ${show(first!)} and ${show(other)}`,
       );
     }
-    if (first === undefined && node.type !== "Input") {
+    if (sourcesOf[i]!.length === 0 && node.type !== "Input") {
       warnings.push(`${names[i]}: nothing leads to it; it gets zeros`);
     }
     shapes[i] = shapesOf(node, first, at, warnings, names[i]!);

@@ -26,8 +26,8 @@ describe("files", () => {
   });
 
   test("of old writers have no v_reset: it is 0", async () => {
-    const { v_reset: _, ...old } = lif(1) as Record<string, never>;
-    const { root } = await readNir(await makeNir(chain([1], { lif: old as TestNode }, [1])));
+    const old: TestNode = { type: "LIF", tau: [1], r: [1], v_leak: [0], v_threshold: [1] };
+    const { root } = await readNir(await makeNir(chain([1], { lif: old }, [1])));
     expect(root.nodes.get("lif")).toMatchObject({ vReset: { data: Float64Array.of(0) } });
   });
 

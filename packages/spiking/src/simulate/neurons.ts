@@ -394,7 +394,7 @@ function fireRowOrEqual(
   return count;
 }
 
-export function grown(index: Int32Array, least: number): Int32Array<ArrayBuffer> {
+function grown(index: Int32Array, least: number): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(Math.max(least, 2 * index.length));
   larger.set(index);
   return larger;

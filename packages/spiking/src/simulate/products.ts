@@ -29,7 +29,7 @@ export interface DenseWeights {
 /** Fewer weights than this share of a matrix are kept as lists. */
 const SPARSE_WEIGHTS = 0.3;
 
-export function denseWeights(
+function denseWeights(
   weight: ArrayLike<number>,
   nOut: number,
   nIn: number,
@@ -83,7 +83,7 @@ function allOnes(x: FloatArray, from: number, active: Int32Array, first: number,
  * `out = W x + b` for rows of x, adding up the weights of active inputs. What a row gets does not depend on
  * the other rows.
  */
-export function eventProduct(
+function eventProduct(
   weights: DenseWeights,
   x: FloatArray,
   xFrom: number,

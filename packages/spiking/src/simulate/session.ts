@@ -60,7 +60,7 @@ const PIECE_VALUES = 2 ** 22;
  * From this share of active inputs on, one product of whole matrices beats adding up rows: measured on
  * 784 x 1000 weights with 2 560 rows (see packages/spiking/README.md).
  */
-export const CROSSOVER = 0.05;
+const CROSSOVER = 0.05;
 /** Smaller products are not worth a call into the runtime. */
 const LEAST_PRODUCT = 2 ** 22;
 
@@ -636,7 +636,7 @@ function share(values: FloatArray): number {
 }
 
 /** Output units, input units and kernel size of a node's weights. */
-export function weightLayout({ node }: NetworkNode): { nOut: number; nIn: number; kernel: number } {
+function weightLayout({ node }: NetworkNode): { nOut: number; nIn: number; kernel: number } {
   if (!("weight" in node)) throw new HookPointError("run: the node has no weights");
   const { shape } = node.weight;
   if (node.type === "Affine" || node.type === "Linear") {
