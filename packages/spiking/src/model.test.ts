@@ -562,7 +562,9 @@ describe("inputs and captures", () => {
     expect(at("nodes", "a", "observables", "vPre", "data")).toMatchObject({ shape: [1, 3, 2] });
     const time = at("nodes", "a", "observables", "spikes", "time");
     expect(rounded(time.data as Float64Array)).toEqual([0.001, 0.002, 0.002, 0.003]);
-    expect(Array.from(at("nodes", "a", "observables", "spikes", "idx").data)).toEqual([0, 0, 1, 1]);
+    expect(
+      Array.from(at("nodes", "a", "observables", "spikes", "idx").data as ArrayLike<number>),
+    ).toEqual([0, 0, 1, 1]);
     expect(readNpy(encodeCaptureNpy(cache.get("a.vPre")!)).shape).toEqual([1, 3, 2]);
   });
 });
