@@ -20,6 +20,7 @@ import { compare } from "./compare/compare.ts";
 import { helpText } from "./help.ts";
 import { readSettings, readWords, refuseWords, runOptions, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
+import { rsa } from "./rsa/rsa.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 type Command = (args: readonly string[], surroundings: Surroundings) => Promise<void>;
@@ -260,6 +261,7 @@ export const commands: Readonly<Record<string, Command>> = {
   hooks,
   capture,
   compare,
+  rsa,
   corpora,
   view,
   start,

@@ -42,12 +42,38 @@ capture                 write the activations of a corpus to a folder that numpy
   --split               cut texts longer than the model's context into pieces
   --resume              go on with an interrupted capture
   --inspect DIR         instead: print what is in a store
+compare A B [C ...]     how alike representations are: .npy, .npz or .safetensors files [stimuli x units]
+                        or [trials x stimuli x units]; NAME.npz:KEY names one of several arrays
+  --metric N[,N]        measures (default linear-cka-unbiased; of models linear-cka); --all takes all
+  --list                instead: every measure, with its invariances, needs and cost
+  --shuffles N          floors from so many random orders of stimuli (default 5; more files: 0)
+  --rdm METHOD          RDMs of measures that go through them: correlation (default), euclidean, cosine
+  --models              A and B are models: every layer of one with every layer of the other
+  --stimuli SET|PATH    with --models: texts (default language-localizer); --condition C takes some
+  --pooling HOW         with --models: mean (default) or last token
+  --file, --units, --max-tokens, --bos, --no-bos, --threads, --seed
+                        as of run
+  --out DIR, --replace  write a report; --resume goes on with an interrupted comparison
+rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files or folders of RDMs
+                        ([n x n], [rdms x n x n], a condensed one) or patterns [conditions x channels],
+                        [runs x conditions x channels]
+  --models P[,P]        RDMs or patterns of models
+  --kind KIND           auto (default), rdms or patterns: what the files hold
+  --rdm METHOD          correlation (default), euclidean, cosine, mahalanobis, poisson, crossnobis,
+                        poisson-cv; --model-rdm METHOD for patterns of models
+  --comparison NAME     pearson (default), cosine, spearman, tau-a, tau-b, rho-a, whitened-cosine, ...
+  --over WHAT           draw both (default), subjects, conditions or none; --draws N (default 1000)
+  --test NAME           t (default), bootstrap or signed-rank; --fdr Q (default 0.05)
+  --by-file             the RDMs of one file are of one subject
+  --labels FILE         names of the conditions, one a line
+  --seed, --threads, --out, --replace
+                        as of compare
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports in a folder (default reports) [--port N]
 help                    this text
 start                   what npm start runs [--no-serve] [--port N] [--out DIR]
 --version               the version
 
-run, hooks, capture, corpora and view take --json. Errors go to the error stream as message, hint and code.
+run, hooks, capture, compare, rsa, corpora and view take --json. Errors go to the error stream as message, hint and code.
 Exit codes: 0 done, 1 failed, 2 the command could not be understood.
 `;

@@ -433,7 +433,9 @@ function filesReport(
     id: "similarity",
     title: "How alike the representations are",
     reading:
-      "No measure is on the scale of another. Beside each value stands what it gives when the stimuli of one representation are in random order: a value means something as far as it differs from that.",
+      shuffles > 0
+        ? "No measure is on the scale of another. Beside each value stands what it gives when the stimuli of one representation are in random order: a value means something as far as it differs from that."
+        : "No measure is on the scale of another, and none was measured with stimuli in random order: compare a value with others of the same measure only.",
     items: items.map(({ title, matrix, trials }) => ({
       title,
       nStimuli: matrix.shape[0],

@@ -81,9 +81,17 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
         compute: async (linalg, x, y) => {
           const method = info.name.replace(/^rdm-/, "") as RdmComparison;
           const [a, b] = [await rdmOf(linalg, x), await rdmOf(linalg, y)];
-          const [value = Number.NaN] = (await compareRdms(a, b, { method, linalg })).data;
+          const undefinedPairs = [
+            ...undefinedOf(info.name, x.title, a),
+            ...undefinedOf(info.name, y.title, b),
+          ];
+          const common = a.data.some((v, i) => !Number.isNaN(v) && !Number.isNaN(b.data[i]!));
+          const [value = Number.NaN] = common
+            ? (await compareRdms(a, b, { method, linalg })).data
+            : [];
           const nUnits = Math.max(x.matrix.shape[1], y.matrix.shape[1]);
-          return { value, warnings: noted(info, value, x.matrix.shape[0], nUnits) };
+          const notes = noted(info, value, x.matrix.shape[0], nUnits);
+          return { value, warnings: [...notes, ...undefinedPairs] };
         },
       }),
     ),
@@ -118,6 +126,15 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
       }),
     ),
   ];
+}
+
+function undefinedOf(name: string, title: string, { data }: Rdms): string[] {
+  const absent = data.filter(Number.isNaN).length;
+  return absent === 0
+    ? []
+    : [
+        `${name}: ${absent} of ${data.length} dissimilarities of ${title} are undefined (constant or all-zero patterns) and left out`,
+      ];
 }
 
 function noted(info: MeasureInfo, value: number, nSamples: number, nUnits: number): string[] {

@@ -376,13 +376,18 @@ function modelsReport(
   folder: string,
 ): Report {
   const { units, pooling, maxTokens, prependBos, seed, rdmMethod, condition } = settings;
+  const same = a === b;
   return {
     ...emptyReport("compare-models", folder),
-    title: `Layers of ${a.record.name} and ${b.record.name}`,
-    question: `Which layers of ${a.record.name} represent the stimuli as which layers of ${b.record.name} do?`,
+    title: same
+      ? `Layers of ${a.record.name} with each other`
+      : `Layers of ${a.record.name} and ${b.record.name}`,
+    question: same
+      ? `Which layers of ${a.record.name} represent the stimuli alike?`
+      : `Which layers of ${a.record.name} represent the stimuli as which layers of ${b.record.name} do?`,
     intervals: { level: 0.95, method: "none: values are of these stimuli" },
     model: a.record,
-    comparedWith: [b.record],
+    ...(same ? {} : { comparedWith: [b.record] }),
     seed,
     settings: {
       units,

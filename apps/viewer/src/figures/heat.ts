@@ -22,7 +22,7 @@ export interface Heat {
 /** Drawings show at most so many rows and columns; more are averaged in blocks. */
 export const MOST_CELLS = 96;
 /** Up to so many rows and columns, every cell is a mark of its own that says what it is. */
-const MOST_MARKS = 26;
+const MOST_MARKS = 16;
 /** Colours that the eye tells apart. */
 const STEPS = 40;
 const TOP = 34;
@@ -96,7 +96,8 @@ export function heatDrawing(heat: Heat): {
   const height = Math.min(width, LONGEST_HEIGHT / nRows);
   const bottom = TOP + nRows * height;
   const rowY = (i: number): number => (upwards ? bottom - (i + 1) * height : TOP + i * height);
-  const every = (size: number, room: number): number => Math.max(1, Math.ceil(room / size));
+  const every = (size: number, room: number): number =>
+    [1, 2, 5, 10, 20, 50].find((step) => step * size >= room) ?? 100;
   const rowStep = every(height, 11);
   const columnStep = every(width, counted ? 18 : 20);
   const rowNames = Array.from({ length: nRows }, (_, i) => i)
@@ -161,23 +162,26 @@ interface Grid {
 function marks(grid: Grid & { rows: readonly string[]; columns: readonly string[] }): Html {
   const { values, nRows, nColumns, ends, left, width, height, rowY, rows, columns } = grid;
   const written = width >= 27 && height >= 14;
-  return html`${Array.from({ length: nRows * nColumns }, (_, at) => {
-    const [i, j] = [Math.floor(at / nColumns), at % nColumns];
-    const value = values[at]!;
-    const step = stepOf(value, ends);
-    const [x, y] = [left + j * width, rowY(i)];
-    const told = `${rows[i]}, ${columns[j]}: ${Number.isFinite(value) ? fixed(value) : "not defined"}`;
-    const look = step < 0 ? html`class="none"` : html`fill="${colour(step)}"`;
-    return html`<rect x="${px(x)}" y="${px(y)}" width="${px(width)}" height="${px(height)}" ${look}><title>${told}</title></rect>${
-      written &&
-      step >= 0 &&
-      Math.abs(value) < 1000 &&
-      label(x + width / 2, y + height / 2 + 3.5, fixed(value, 2), {
-        anchor: "middle",
-        kind: `tick ${step < STEPS * 0.55 ? "on-dark" : "on-light"}`,
-      })
-    }`;
-  })}`;
+  return html`<g shape-rendering="crispEdges">${Array.from(
+    { length: nRows * nColumns },
+    (_, at) => {
+      const [i, j] = [Math.floor(at / nColumns), at % nColumns];
+      const value = values[at]!;
+      const step = stepOf(value, ends);
+      const [x, y] = [left + j * width, rowY(i)];
+      const told = `${rows[i]}, ${columns[j]}: ${Number.isFinite(value) ? fixed(value) : "not defined"}`;
+      const look = step < 0 ? html`class="none"` : html`fill="${colour(step)}"`;
+      return html`<rect x="${px(x)}" y="${px(y)}" width="${px(width)}" height="${px(height)}" ${look}><title>${told}</title></rect>${
+        written &&
+        step >= 0 &&
+        Math.abs(value) < 1000 &&
+        label(x + width / 2, y + height / 2 + 3.5, fixed(value, 2), {
+          anchor: "middle",
+          kind: `tick ${step < STEPS * 0.55 ? "on-dark" : "on-light"}`,
+        })
+      }`;
+    },
+  )}</g>`;
 }
 
 /** One path for each colour: a large matrix stays a small page. */

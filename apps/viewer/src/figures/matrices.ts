@@ -22,8 +22,7 @@ const SHOWN = 24;
 export function matrixFigures(section: MatrixSection, maps: MatrixMaps): readonly Exhibit[] {
   const { measure, rows, columns, floor, map } = section;
   const upwards = isCounted(rows.labels) && isCounted(columns.labels);
-  const both = [...Array.from(maps.values), ...(maps.floor ? Array.from(maps.floor) : [])];
-  const ends = endsOf(both);
+  const ends = endsOf(maps.values);
   const one = (values: ArrayLike<number>, kind: "values" | "floor"): Exhibit => {
     const { drawing, block } = heatDrawing({
       values,
@@ -41,7 +40,7 @@ export function matrixFigures(section: MatrixSection, maps: MatrixMaps): readonl
       id: `${section.id}-${kind}`,
       title: shuffled ? `${measure.title}, stimuli shuffled` : measure.title,
       description: `${rows.labels.length} rows (${rows.title}) and ${columns.labels.length} columns (${columns.title}); values from ${fixed(low)} to ${fixed(high)}${peak(section, values)}.`,
-      caption: `${shuffled ? `Mean of ${floor?.nDraws ?? 0} random orders of stimuli, on the colours of the other picture. ` : ""}Rows: ${rows.title}; columns: ${columns.title}. Larger is ${measure.larger}.${block > 1 ? ` Cells are means of ${block} × ${block} values.` : ""}`,
+      caption: `${shuffled ? `${floor?.nDraws === 1 ? "One random order" : `Mean of ${floor?.nDraws} random orders`} of stimuli, on the colours of the other picture. ` : ""}Rows: ${rows.title}; columns: ${columns.title}. Larger is ${measure.larger}.${block > 1 ? ` Cells are means of ${block} × ${block} values.` : ""}`,
       drawing,
       numbers: {
         columns: [rows.title || "row", ...distinctNames(columns.labels, rows.title || "row")],

@@ -25,7 +25,7 @@ const atCeiling = ({ ceiling }: ModelComparisonSection["models"][0], fdr: number
 export function modelsFigure(section: ModelComparisonSection): Exhibit {
   const { models, ceiling, comparison, fdr } = section;
   const left = 112;
-  const right = WIDTH - 30;
+  const right = WIDTH - 56;
   const top = 26;
   const step = 34;
   const bottom = top + models.length * step;
@@ -34,7 +34,7 @@ export function modelsFigure(section: ModelComparisonSection): Exhibit {
   const x = scaleLinear(span([0, 0.05, ...values, ...bounds]), [left, right]).nice(5);
   const marks = models.map(({ title, score, zero, draws, ...model }, i) => {
     const y = top + (i + 0.5) * step;
-    const above = isBelow(zero.q, fdr);
+    const above = isBelow(zero.q, fdr) && (score.value ?? 0) > 0;
     const lines = wrap(title, 15).slice(0, 2);
     const told = `${title}: ${withInterval(score)}${above ? ", above zero" : ""}`;
     const { value } = score;
@@ -54,10 +54,10 @@ export function modelsFigure(section: ModelComparisonSection): Exhibit {
       .map(
         (draw, j) => draw !== null && dot(x(draw), y + ((j * 7) % 9) - 4, 1.8, "draw"),
       )}${score.interval && rule(x(score.interval[0]), y, x(score.interval[1]), y, "whisker intact")}${
-      value !== null && label(right + 26, y + 4, fixed(value, 2), { anchor: "end", kind: "tick" })
-    }${above && label(right - 2, y - 5, "∗", { anchor: "end", kind: "cell" })}${
+      value !== null && label(WIDTH - 2, y + 4, fixed(value, 2), { anchor: "end", kind: "tick" })
+    }${above && label(right + 10, y + 8, "∗", { anchor: "middle", kind: "cell" })}${
       atCeiling({ title, score, zero, draws, ...model }, fdr) &&
-      label(right - 2, y + 13, "◆", { anchor: "end", kind: "tick" })
+      label(right + 21, y + 4, "◆", { anchor: "middle", kind: "tick" })
     }</g>`;
   });
   const [lower, upper] = bounds as [number | null, number | null];
@@ -73,7 +73,9 @@ export function modelsFigure(section: ModelComparisonSection): Exhibit {
         lower !== null &&
         upper !== null && [
           box(x(lower), top - 6, Math.max(1.5, x(upper) - x(lower)), bottom - top + 6, "band"),
-          label(Math.min(x(upper), right + 14), top - 12, "noise ceiling", { anchor: "end" }),
+          label(Math.min(Math.max(x(upper), left + 80), right + 14), top - 12, "noise ceiling", {
+            anchor: "end",
+          }),
         ]
       }${x.ticks(5).map((tick) => rule(x(tick), top, x(tick), bottom, tick === 0 ? "zero" : "grid"))}${marks}${axisBelow(
         x,

@@ -57,7 +57,11 @@ function verdicts({ verdicts: all, intervals }: Report): Html {
           ({ expectation, outcome, text }) =>
             html`<li>${outcomeMark(outcome)}<div><p class="expectation">${expectation}</p><p>${text}</p></div></li>`,
         )}</ul>`
-  }<p class="fine">Brackets hold ${intervals.level * 100} % intervals: ${intervals.method}.</p></section>`;
+  }<p class="fine">${
+    intervals.method.startsWith("none: ")
+      ? `No intervals were computed: ${intervals.method.slice("none: ".length)}.`
+      : `Brackets hold ${intervals.level * 100} % intervals: ${intervals.method}.`
+  }</p></section>`;
 }
 
 function provenance(report: Report, base: string): Html {

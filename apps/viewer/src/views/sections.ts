@@ -397,6 +397,7 @@ function similarityBody(
   const { items, measures, values } = section;
   const title = (i: number): string => items[i]!.title;
   const rows = values.slice(0, MAX_VALUES);
+  const floors = values.some(({ floor }) => floor !== null);
   return html`${dataTable(
     "Representations",
     [
@@ -417,7 +418,14 @@ function similarityBody(
       { title: "Measure" },
       { title: "Of" },
       { title: "Value", numeric: true },
-      { title: html`Stimuli shuffled <small>mean, smallest to largest</small>`, numeric: true },
+      ...(floors
+        ? [
+            {
+              title: html`Stimuli shuffled <small>mean, smallest to largest</small>`,
+              numeric: true,
+            },
+          ]
+        : []),
     ],
     rows.map(({ measure, a, b, value, floor }) => {
       const info = measures.find(({ name }) => name === measure)!;
@@ -425,12 +433,16 @@ function similarityBody(
         html`${info.title}<small>${info.name}: ${measureTraits(info)}</small>`,
         `${title(a)}, ${title(b)}`,
         html`<strong>${fixed(value)}</strong>`,
-        floor === null
-          ? ""
-          : stacked(
-              fixed(floor.mean),
-              floor.low === null ? "" : `${fixed(floor.low)} to ${fixed(floor.high)}`,
-            ),
+        ...(floors
+          ? [
+              floor === null
+                ? ""
+                : stacked(
+                    fixed(floor.mean),
+                    floor.low === null ? "" : `${fixed(floor.low)} to ${fixed(floor.high)}`,
+                  ),
+            ]
+          : []),
       ];
     }),
   )}${values.length > MAX_VALUES && html`<p>The first ${MAX_VALUES} of ${values.length} values; the .csv has all.</p>`}${csvLink(exhibits.at(-1)!, base)}`;

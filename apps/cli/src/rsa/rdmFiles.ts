@@ -1,0 +1,219 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import {
+  calcRdm,
+  condensedRdm,
+  crossnobisRdm,
+  poissonCvRdm,
+  type RdmMethod,
+  type Rdms,
+  rdms,
+} from "@penfield/compare";
+import { DataError, FormatError, fileError, ShapeError, tensor } from "@penfield/core";
+import type { Linalg } from "@penfield/linalg";
+import { type NumberFile, readNumbers } from "../compare/arrayFile.ts";
+
+/** Dissimilarities that `--rdm` names; the last two hold runs against each other. */
+export const rdmMethodNames = [
+  "correlation",
+  "euclidean",
+  "cosine",
+  "mahalanobis",
+  "poisson",
+  "crossnobis",
+  "poisson-cv",
+] as const;
+export type RdmMethodName = (typeof rdmMethodNames)[number];
+
+/** What a file of numbers is taken for. */
+export const fileKinds = ["auto", "rdms", "patterns"] as const;
+export type FileKind = (typeof fileKinds)[number];
+
+/** One file with its RDMs. */
+export interface RdmFile {
+  readonly file: NumberFile;
+  readonly rdms: Rdms;
+  /** Whether the RDMs were computed from patterns. */
+  readonly computed: boolean;
+}
+
+const ENDS = /\.(npy|npz|safetensors)$/i;
+
+/** Paths of files; of a folder, those of its files that hold numbers, by name. */
+export async function listFiles(paths: readonly string[]): Promise<readonly string[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    const state = await stat(path).catch(() => undefined);
+    if (!state?.isDirectory()) {
+      files.push(path);
+      continue;
+    }
+    const names = await readdir(path).catch((cause) => {
+      throw fileError("rsa", path, cause);
+    });
+    const found = names.filter((name) => ENDS.test(name) && !name.startsWith(".")).sort();
+    if (found.length === 0) {
+      const mat = names.some((name) => /\.mat$/i.test(name));
+      throw new DataError(
+        `rsa: ${path}: expected .npy files, got none among ${names.length} files`,
+        {
+          hint: mat
+            ? "MATLAB files are not read here; in Python: numpy.save(file, scipy.io.loadmat(mat)[name])."
+            : undefined,
+        },
+      );
+    }
+    files.push(...found.map((name) => join(path, name)));
+  }
+  return files;
+}
+
+/** Reads a file of RDMs, or of patterns that RDMs are computed from. */
+export async function readRdmFile(
+  path: string,
+  {
+    kind,
+    method,
+    linalg,
+  }: { readonly kind: FileKind; readonly method: RdmMethodName; readonly linalg: Linalg },
+): Promise<RdmFile> {
+  const file = await readNumbers("rsa", path, { allowNaN: true });
+  const is = kind === "auto" ? seen(file) : kind;
+  if (is === "rdms") return { file, rdms: givenRdms(file), computed: false };
+  const bad = file.data.findIndex(Number.isNaN);
+  if (bad >= 0) {
+    throw new DataError(`rsa: ${file.name}: expected finite patterns, got NaN among them`, {
+      hint: "Leave out those channels. NaN may stand in RDMs alone, for pairs that were not measured.",
+    });
+  }
+  return { file, rdms: await computedRdms(file, method, linalg), computed: true };
+}
+
+/** Whether every matrix of [k, n, n] is symmetric with a diagonal of zeros (or NaN). */
+function areSquareRdms(data: Float64Array, k: number, n: number): boolean {
+  for (let m = 0; m < k; m++) {
+    const at = m * n * n;
+    let largest = 0;
+    for (let i = 0; i < n * n; i++) largest = Math.max(largest, Math.abs(data[at + i]!) || 0);
+    for (let i = 0; i < n; i++) {
+      const own = data[at + i * n + i]!;
+      if (Math.abs(own) > 1e-8 * largest) return false;
+      for (let j = i + 1; j < n; j++) {
+        const [a, b] = [data[at + i * n + j]!, data[at + j * n + i]!];
+        if (Number.isNaN(a) !== Number.isNaN(b) || Math.abs(a - b) > 1e-8 * largest) return false;
+      }
+    }
+  }
+  return true;
+}
+
+/** One list of dissimilarities, and square symmetric matrices without a diagonal, are RDMs; all else is patterns. */
+function seen({ data, shape }: NumberFile): "rdms" | "patterns" {
+  if (shape.length === 1) return "rdms";
+  const [n, m] = shape.slice(-2) as [number, number];
+  if (shape.length > 3 || n !== m) return "patterns";
+  return areSquareRdms(data, shape.length === 3 ? shape[0]! : 1, n) ? "rdms" : "patterns";
+}
+
+function givenRdms({ name, data, shape }: NumberFile): Rdms {
+  const stem = name.replace(ENDS, "");
+  const namesOf = (k: number): readonly string[] =>
+    k === 1 ? [stem] : Array.from({ length: k }, (_, i) => `${stem} ${i + 1}`);
+  const [k, n] = shape.length === 3 ? [shape[0]!, shape[1]!] : [1, shape[0]!];
+  const square = shape.length >= 2 && shape.at(-1) === shape.at(-2);
+  if (shape.length === 3 || (shape.length === 2 && square)) {
+    if (!square) {
+      throw new ShapeError(
+        `rsa: ${name}: expected [nRdms, nConditions, nConditions], got [${shape.join(", ")}]`,
+      );
+    }
+    const size = n * n;
+    const rows = Array.from({ length: k }, (_, i) => {
+      const part = data.subarray(i * size, (i + 1) * size);
+      try {
+        return condensedRdm({ data: part, nRows: n, nColumns: n });
+      } catch (cause) {
+        if (!(cause instanceof DataError)) throw cause;
+        throw new DataError(`rsa: ${name}: ${cause.message}`, { cause });
+      }
+    });
+    return rdms(rows, { names: namesOf(k) });
+  }
+  if (shape.length > 2) {
+    throw new ShapeError(`rsa: ${name}: expected at most 3 axes, got [${shape.join(", ")}]`);
+  }
+  const nRdms = shape.length === 2 ? shape[0]! : 1;
+  const nPairs = shape.at(-1)!;
+  try {
+    return rdms(
+      Array.from({ length: nRdms }, (_, i) => data.subarray(i * nPairs, (i + 1) * nPairs)),
+      { names: namesOf(nRdms) },
+    );
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    throw new ShapeError(
+      `rsa: ${name}: expected n (n - 1) / 2 dissimilarities of an RDM, got ${nPairs}`,
+      {
+        hint: "Patterns of conditions are [nConditions, nChannels]; --kind patterns says so.",
+        cause,
+      },
+    );
+  }
+}
+
+/** From [nConditions, nChannels], or [nRuns, nConditions, nChannels]. */
+async function computedRdms(
+  { name, data, shape }: NumberFile,
+  method: RdmMethodName,
+  linalg: Linalg,
+): Promise<Rdms> {
+  const stem = name.replace(ENDS, "");
+  if (shape.length < 2 || shape.length > 3) {
+    throw new ShapeError(
+      `rsa: ${name}: expected patterns [nConditions, nChannels] or [nRuns, nConditions, nChannels], got [${shape.join(", ")}]`,
+    );
+  }
+  const [nRuns, nConditions, nChannels] =
+    shape.length === 3
+      ? (shape as [number, number, number])
+      : ([1, ...shape] as [number, number, number]);
+  if (nConditions < 3) {
+    throw new DataError(`rsa: ${name}: expected at least 3 conditions, got ${nConditions}`, {
+      hint: "Rows are conditions, columns are channels.",
+    });
+  }
+  const nRows = nRuns * nConditions;
+  const x = tensor(data, ["stimulus", "unit"], [nRows, nChannels]);
+  const conditions = Int32Array.from({ length: nRows }, (_, i) => i % nConditions);
+  const options = { conditions, linalg, name: stem };
+  if (method !== "crossnobis" && method !== "poisson-cv") {
+    return calcRdm(x, { ...options, method: method as RdmMethod });
+  }
+  if (nRuns < 2) {
+    throw new DataError(
+      `rsa: ${name}: expected [nRuns, nConditions, nChannels] with at least 2 runs for ${method}, got [${shape.join(", ")}]`,
+      {
+        hint: "It holds runs against each other; without runs use --rdm euclidean or correlation.",
+      },
+    );
+  }
+  const runs = Int32Array.from({ length: nRows }, (_, i) => Math.floor(i / nConditions));
+  return method === "crossnobis"
+    ? crossnobisRdm(x, { ...options, runs })
+    : poissonCvRdm(x, { ...options, runs });
+}
+
+/** Names of conditions, one a line. */
+export async function readLabels(path: string, n: number): Promise<readonly string[]> {
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw fileError("rsa", path, cause);
+  });
+  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
+  while (lines.at(-1) === "") lines.pop();
+  if (lines.length !== n) {
+    throw new FormatError(
+      `rsa: ${basename(path)}: expected ${n} lines, one for each condition, got ${lines.length}`,
+    );
+  }
+  return lines.map((line) => line.slice(0, 200));
+}

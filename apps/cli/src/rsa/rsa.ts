@@ -1,0 +1,680 @@
+import {
+  bootstrapModels,
+  classicalMds,
+  compareRdms,
+  concatRdms,
+  dualBootstrap,
+  type Evaluation,
+  evaluateModels,
+  fixedModels,
+  type ModelTest,
+  meanRdm,
+  noiseCeiling,
+  RDM_COMPARISONS,
+  type RdmComparison,
+  type Rdms,
+  rdmComparisonMeasures,
+  sampleWarning,
+  scoreIntervals,
+  squareRdm,
+  testModels,
+} from "@penfield/compare";
+import { DataError, ShapeError, UsageError } from "@penfield/core";
+import { createLinalg, type Linalg } from "@penfield/linalg";
+import {
+  type MatrixSection,
+  type ModelComparisonSection,
+  type PointMap,
+  type RdmsSection,
+  type Report,
+  type ReportArray,
+  writeReport,
+} from "@penfield/report";
+import { benjaminiHochberg } from "@penfield/stats";
+import { printFolder, printMatrix } from "../compare/print.ts";
+import {
+  columns,
+  distinct,
+  emptyReport,
+  inputOf,
+  measureRecord,
+  shown,
+} from "../compare/record.ts";
+import { readDestination } from "../compare/work.ts";
+import { choiceOption, numberOption, type Options, readWords, type Values } from "../options.ts";
+import { createProgressBar, type ProgressBar } from "../progressBar.ts";
+import type { Surroundings } from "../surroundings.ts";
+import {
+  fileKinds,
+  listFiles,
+  type RdmFile,
+  type RdmMethodName,
+  rdmMethodNames,
+  readLabels,
+  readRdmFile,
+} from "./rdmFiles.ts";
+
+const string = { type: "string" } as const;
+const flag = { type: "boolean" } as const;
+
+/** What `penfield rsa` understands. */
+export const rsaOptions: Options = {
+  models: { type: "string", multiple: true },
+  kind: string,
+  rdm: string,
+  "model-rdm": string,
+  comparison: string,
+  over: string,
+  draws: string,
+  test: string,
+  fdr: string,
+  labels: string,
+  "by-file": flag,
+  seed: string,
+  threads: string,
+  out: string,
+  replace: flag,
+  json: flag,
+};
+
+/** What is drawn, by the names of the docs and by those that people say. */
+const overs = {
+  none: "none",
+  rdms: "rdms",
+  subjects: "rdms",
+  conditions: "conditions",
+  patterns: "conditions",
+  both: "both",
+} as const;
+type Over = (typeof overs)[keyof typeof overs];
+
+/** Comparisons that need every pair, which drawn conditions do not leave. */
+const WHOLE: readonly RdmComparison[] = ["bures", "bures-metric", "neg-riemannian"];
+const MOST_SECOND_ORDER = 60;
+
+interface RsaSettings {
+  readonly method: RdmMethodName;
+  readonly modelMethod: RdmMethodName;
+  readonly comparison: RdmComparison;
+  readonly over: Over | undefined;
+  readonly draws: number;
+  readonly test: ModelTest;
+  readonly fdr: number;
+  readonly seed: number;
+  readonly byFile: boolean;
+}
+
+interface Result {
+  readonly data: Rdms;
+  readonly models: Rdms | undefined;
+  readonly computed: boolean;
+  readonly comparison: ModelComparisonSection | undefined;
+  readonly ceiling: { readonly lower: number | null; readonly upper: number | null } | null;
+  readonly among: { readonly section: MatrixSection; readonly values: Float64Array } | undefined;
+  readonly over: Over;
+  readonly warnings: readonly string[];
+}
+
+/** Computes RDMs or reads them, compares data with models, and tests the models. */
+export async function rsa(args: readonly string[], io: Surroundings): Promise<void> {
+  const { values, positionals } = readWords(args, rsaOptions);
+  if (positionals.length === 0) {
+    throw new UsageError("rsa: expected files or folders with data, got none", {
+      hint: "penfield rsa subjects/ --models models/ --rdm correlation --comparison rho-a",
+    });
+  }
+  const settings = readRsaSettings(values);
+  const kind = choiceOption(values, "kind", fileKinds) ?? "auto";
+  const threads = numberOption(values, "threads", { whole: true, min: 1, max: 256 });
+  const modelPaths = ((values["models"] as string[] | undefined) ?? []).flatMap((list) =>
+    list.split(","),
+  );
+  const labelFile = values["labels"] as string | undefined;
+  const destination = await readDestination(values);
+  const [dataFiles, modelFiles] = [await listFiles(positionals), await listFiles(modelPaths)];
+  const bar = createProgressBar(io.err);
+  const linalg = createLinalg({ threads });
+  let read: { data: readonly RdmFile[]; models: readonly RdmFile[] };
+  let result: Result;
+  try {
+    const total = dataFiles.length + modelFiles.length;
+    let done = 0;
+    const readAll = async (paths: readonly string[], method: RdmMethodName) => {
+      const out: RdmFile[] = [];
+      for (const path of paths) {
+        bar.onProgress({ stage: "reading RDMs", done: done++, total, unit: "files" });
+        out.push(await readRdmFile(path, { kind, method, linalg }));
+      }
+      return out;
+    };
+    read = {
+      data: await readAll(dataFiles, settings.method),
+      models: await readAll(modelFiles, settings.modelMethod),
+    };
+    checkConditions([...read.data, ...read.models]);
+    const n = read.data[0]!.rdms.nConditions;
+    const names = labelFile === undefined ? undefined : await readLabels(labelFile, n);
+    result = await analyse(read.data, read.models, names, settings, linalg, bar, io.signal);
+  } finally {
+    bar.finish();
+    await linalg.dispose();
+  }
+  if (destination) {
+    const { report, arrays } = rsaReport(read, result, settings, destination.folder);
+    await writeReport(destination.folder, { report, arrays }, { replace: destination.replace });
+  }
+  if (values["json"]) {
+    io.out.write(`${JSON.stringify(asJson(result, destination?.folder))}\n`);
+  } else print(result, destination?.folder, io);
+}
+
+function readRsaSettings(values: Values): RsaSettings {
+  const method = choiceOption(values, "rdm", rdmMethodNames) ?? "correlation";
+  // Models come without runs as a rule: what the cross-validated distance estimates is computed from them plainly.
+  const plain =
+    method === "crossnobis" ? "euclidean" : method === "poisson-cv" ? "poisson" : method;
+  const overName = choiceOption(values, "over", Object.keys(overs) as (keyof typeof overs)[]);
+  const comparisonText = values["comparison"] as string | undefined;
+  // The registry calls them rdm-pearson, ...; both are understood.
+  const comparison =
+    choiceOption(
+      { comparison: comparisonText?.replace(/^rdm-/, "") },
+      "comparison",
+      RDM_COMPARISONS,
+    ) ?? "pearson";
+  const over = overName === undefined ? undefined : overs[overName];
+  const test = choiceOption(values, "test", ["t", "bootstrap", "signed-rank"] as const) ?? "t";
+  if (WHOLE.includes(comparison) && (over === "conditions" || over === "both")) {
+    throw new UsageError(
+      `--over: expected none or subjects with --comparison ${comparison}, got ${overName}: a condition drawn twice has no distance to itself`,
+    );
+  }
+  if (test === "signed-rank" && over !== undefined && over !== "none") {
+    throw new UsageError(`--test signed-rank: expected --over none, got ${overName}`, {
+      hint: "It ranks the scores of the RDMs themselves.",
+    });
+  }
+  if (test === "bootstrap" && over === "none") {
+    throw new UsageError(
+      "--test bootstrap: expected --over subjects, conditions or both, got none",
+    );
+  }
+  return {
+    method,
+    modelMethod: choiceOption(values, "model-rdm", rdmMethodNames) ?? plain,
+    comparison,
+    over: test === "signed-rank" ? "none" : over,
+    draws: numberOption(values, "draws", { whole: true, min: 10, max: 1_000_000 }) ?? 1000,
+    test,
+    fdr: numberOption(values, "fdr", { min: 0.000001, max: 1 }) ?? 0.05,
+    seed: numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42,
+    byFile: Boolean(values["by-file"]),
+  };
+}
+
+function checkConditions(files: readonly RdmFile[]): void {
+  const [first] = files;
+  for (const { file, rdms } of files) {
+    const [n, m] = [first!.rdms.nConditions, rdms.nConditions];
+    if (n !== m) {
+      throw new ShapeError(
+        `rsa: expected the same conditions in every file, got ${n} in ${first!.file.name} and ${m} in ${file.name}`,
+        { hint: "Conditions are matched by position." },
+      );
+    }
+    if (m < 3) {
+      throw new DataError(`rsa: ${file.name}: expected at least 3 conditions, got ${m}`);
+    }
+  }
+}
+
+/** RDMs of several files as one, with distinct names and the conditions' labels. */
+function joined(files: readonly RdmFile[], labels: readonly string[] | undefined): Rdms {
+  const all = concatRdms(files.map(({ rdms }) => rdms));
+  return {
+    ...all,
+    names: distinct(all.names.map(String)),
+    conditions: labels ?? Array.from({ length: all.nConditions }, (_, i) => i),
+  };
+}
+
+async function analyse(
+  dataFiles: readonly RdmFile[],
+  modelFiles: readonly RdmFile[],
+  labels: readonly string[] | undefined,
+  settings: RsaSettings,
+  linalg: Linalg,
+  bar: ProgressBar,
+  signal: AbortSignal,
+): Promise<Result> {
+  const { comparison: method, byFile } = settings;
+  const data = joined(dataFiles, labels);
+  const models = modelFiles.length === 0 ? undefined : joined(modelFiles, labels);
+  const subjects = dataFiles.flatMap(({ rdms }, file) =>
+    Array.from({ length: rdms.nRdms }, (_, i) => (byFile ? `${file}` : `${file} ${i}`)),
+  );
+  const nSubjects = new Set(subjects).size;
+  const warnings = warningsOf(data, models, method);
+  const options = { method, subjects, linalg };
+  const ceiling = nSubjects < 2 ? null : finite(await noiseCeiling(data, options));
+  if (nSubjects < 2) {
+    warnings.push("There is one subject: no noise ceiling says how well a model could do.");
+  }
+  const over = settings.over ?? usualOver(method, nSubjects);
+  let comparison: ModelComparisonSection | undefined;
+  if (models) {
+    const fixed = fixedModels(models);
+    const single = await evaluateModels(fixed, data, options);
+    const { draws: nDraws, seed } = settings;
+    const drawn = { ...options, nDraws, seed, onProgress: bar.onProgress, signal };
+    const evaluation =
+      over === "none"
+        ? single
+        : over === "both"
+          ? await dualBootstrap(fixed, data, drawn)
+          : await bootstrapModels(fixed, data, { ...drawn, over });
+    comparison = comparisonSection(evaluation, single, data, nSubjects, over, ceiling, settings);
+    if (over === "none" && byFile && nSubjects < data.nRdms) {
+      warnings.push(
+        "Without draws every RDM counts by itself in intervals and tests, though several are of one subject: use --over subjects.",
+      );
+    }
+  }
+  const all = models ? concatRdms([data, models]) : data;
+  const among =
+    all.nRdms < 2 || all.nRdms > MOST_SECOND_ORDER
+      ? undefined
+      : await amongRdms(all, settings, linalg);
+  const computed = dataFiles.some((file) => file.computed);
+  return { data, models, computed, comparison, ceiling, among, over, warnings };
+}
+
+const usualOver = (method: RdmComparison, nSubjects: number): Over =>
+  WHOLE.includes(method)
+    ? nSubjects < 2
+      ? "none"
+      : "rdms"
+    : nSubjects < 2
+      ? "conditions"
+      : "both";
+
+const statistic = (value: number | undefined): number | null =>
+  value !== undefined && Number.isFinite(value) ? value : null;
+
+const finite = ({ lower, upper }: { readonly lower: number; readonly upper: number }) => ({
+  lower: statistic(lower),
+  upper: statistic(upper),
+});
+
+function warningsOf(data: Rdms, models: Rdms | undefined, method: RdmComparison): string[] {
+  const warnings: string[] = [];
+  const info = rdmComparisonMeasures.find(({ name }) => name === `rdm-${method}`)!;
+  const few = sampleWarning(info, data.nConditions, 1);
+  if (info.larger === "less alike") {
+    warnings.push(`${method}: larger is less alike; the best model has the lowest score.`);
+  }
+  if (few) warnings.push(few);
+  else if (data.nConditions < 10) {
+    warnings.push(
+      `${data.nConditions} conditions make ${data.nPairs} pairs: with fewer than about 10 conditions chance is too close to everything.`,
+    );
+  }
+  for (const set of models ? [data, models] : [data]) {
+    for (let k = 0; k < set.nRdms; k++) {
+      const row = set.data.subarray(k * set.nPairs, (k + 1) * set.nPairs);
+      const absent = row.filter(Number.isNaN).length;
+      if (absent > 0) {
+        warnings.push(
+          `${set.names[k]}: ${absent} of ${set.nPairs} dissimilarities are undefined (pairs not measured, or constant or all-zero patterns); these pairs are left out of all comparisons.`,
+        );
+      }
+      const present = row.filter((v) => !Number.isNaN(v));
+      if (present.length > 0 && present.every((v) => v === present[0])) {
+        warnings.push(
+          `${set.names[k]}: all dissimilarities are ${present[0]}: it says nothing, and correlations with it are undefined.`,
+        );
+      }
+    }
+  }
+  return warnings;
+}
+
+/** q of p, over those that are defined. */
+function adjusted(p: ArrayLike<number>): (number | null)[] {
+  const all = Array.from(p);
+  const defined = all.filter((v) => !Number.isNaN(v));
+  const q = defined.length === 0 ? [] : benjaminiHochberg(defined);
+  let at = 0;
+  return all.map((v) => (Number.isNaN(v) ? null : statistic(q[at++])));
+}
+
+const generalizes: Readonly<Record<Over, string>> = {
+  none: "new subjects, for these conditions",
+  rdms: "new subjects, for these conditions",
+  conditions: "new conditions, for these subjects",
+  both: "new subjects and new conditions",
+};
+
+function comparisonSection(
+  evaluation: Evaluation,
+  single: Evaluation,
+  data: Rdms,
+  nSubjects: number,
+  over: Over,
+  ceiling: Result["ceiling"],
+  { comparison, test, fdr, draws }: RsaSettings,
+): ModelComparisonSection {
+  const { names, means, variances, degreesOfFreedom, nUndefined } = evaluation;
+  const testable = test === "bootstrap" || (variances !== undefined && degreesOfFreedom > 0);
+  const tested = testable ? testModels(evaluation, { test }) : undefined;
+  const intervals =
+    testable && test !== "signed-rank"
+      ? scoreIntervals(evaluation, { kind: test === "bootstrap" ? "bootstrap" : "t" })
+      : undefined;
+  const n = names.length;
+  const order = pairsOf(n);
+  const pairP = order.map(([a, b]) => tested?.pairwise[a * n + b] ?? Number.NaN);
+  const q = {
+    zero: adjusted(tested?.zero ?? []),
+    ceiling: adjusted(tested?.ceiling ?? []),
+    pairs: adjusted(pairP),
+  };
+  const nRdms = data.nRdms;
+  const title = rdmComparisonMeasures.find(({ name }) => name === `rdm-${comparison}`)!.title;
+  return {
+    kind: "model-comparison",
+    id: "models",
+    title: "Which model predicts the data best",
+    reading:
+      "A model between both bounds of the noise ceiling explains what subjects share; below the lower one structure is left that it misses. Scores of other comparisons are not on this scale.",
+    comparison: { name: comparison, title },
+    design: designOf(over, draws),
+    generalizesTo: generalizes[over],
+    nSubjects,
+    nRdms,
+    nConditions: data.nConditions,
+    nDraws: over === "none" ? 0 : draws,
+    nUndefined,
+    test: tested ? test : null,
+    fdr,
+    ceiling,
+    models: names.map((name, m) => {
+      const [low, high] = [intervals?.low[m], intervals?.high[m]];
+      return {
+        title: String(name),
+        score: {
+          value: statistic(means[m]),
+          interval:
+            low !== undefined && high !== undefined && Number.isFinite(low) && Number.isFinite(high)
+              ? [low, high]
+              : null,
+        },
+        zero: { p: statistic(tested?.zero[m]), q: q.zero[m] ?? null },
+        // With one subject the ceiling is the data themselves.
+        ceiling: ceiling
+          ? { p: statistic(tested?.ceiling[m]), q: q.ceiling[m] ?? null }
+          : { p: null, q: null },
+        draws: Array.from(single.evaluations.subarray(m * nRdms, (m + 1) * nRdms), statistic),
+      };
+    }),
+    pairs: order.map(([a, b], i) => ({
+      a,
+      b,
+      difference: statistic(means[a]! - means[b]!),
+      p: statistic(pairP[i]),
+      q: q.pairs[i] ?? null,
+    })),
+  };
+}
+
+const pairsOf = (n: number): (readonly [number, number])[] =>
+  Array.from({ length: n }, (_, a) => a).flatMap((a) =>
+    Array.from({ length: n - a - 1 }, (_, i) => [a, a + 1 + i] as const),
+  );
+
+function designOf(over: Over, draws: number): string {
+  switch (over) {
+    case "none":
+      return "Scores of each RDM, nothing drawn";
+    case "rdms":
+      return `Bootstrap over subjects, ${draws} draws`;
+    case "conditions":
+      return `Bootstrap over conditions, ${draws} draws`;
+    case "both":
+      return `Bootstrap over subjects and conditions, variances corrected, ${draws} draws`;
+  }
+}
+
+/** Every RDM with every other. */
+async function amongRdms(
+  all: Rdms,
+  { comparison }: RsaSettings,
+  linalg: Linalg,
+): Promise<NonNullable<Result["among"]>> {
+  const { data } = await compareRdms(all, all, { method: comparison, linalg });
+  const n = all.nRdms;
+  const info = rdmComparisonMeasures.find(({ name }) => name === `rdm-${comparison}`)!;
+  const labels = all.names.map(String);
+  const axis = { title: "RDM", labels };
+  const d = data.map((_, at) => {
+    const [i, j] = [Math.floor(at / n), at % n];
+    const both = (data[at]! + data[j * n + i]!) / 2;
+    return i === j ? 0 : info.larger === "more alike" ? Math.max(0, 1 - both) : both;
+  });
+  const distance = info.larger === "more alike" ? "1 - comparison" : "the comparison";
+  return {
+    values: data,
+    section: {
+      kind: "matrix",
+      id: "among",
+      title: "RDMs with each other",
+      reading: `How alike every RDM is to every other; larger is ${info.larger}.`,
+      measure: measureRecord(info),
+      rows: axis,
+      columns: axis,
+      nStimuli: all.nConditions,
+      array: "among.npy",
+      floor: null,
+      map: n < 3 || comparison === "neg-riemannian" ? null : placed(d, n, distance),
+      triangle: null,
+    },
+  };
+}
+
+function placed(d: Float64Array, n: number, distance: string): PointMap | null {
+  if (d.some((v) => !(v >= 0 && Number.isFinite(v)))) return null;
+  const { points, explained } = classicalMds({ data: d, nRows: n, nColumns: n });
+  return {
+    distance,
+    points: Array.from({ length: n }, (_, i) => [
+      points.data[2 * i]! + 0,
+      points.data[2 * i + 1]! + 0,
+    ]),
+    explained: statistic(explained),
+  };
+}
+
+/** Conditions on a plane, from the mean of the data RDMs. */
+function conditionMap(data: Rdms, computed: boolean): PointMap | null {
+  const n = data.nConditions;
+  const mean = meanRdm(data).data;
+  // What is computed here is squared, and may be negative where it is cross-validated.
+  const d = squareRdm(mean.map((v) => (computed ? Math.sqrt(Math.max(0, v)) : Math.max(0, v))));
+  const what = computed ? "square root of the mean dissimilarity" : "mean dissimilarity";
+  return placed(
+    d.data,
+    n,
+    `${what}${mean.some((v) => v < 0) ? ", negative ones taken for 0" : ""}`,
+  );
+}
+
+function rsaReport(
+  read: { readonly data: readonly RdmFile[]; readonly models: readonly RdmFile[] },
+  { data, models, computed, comparison, among, over, warnings }: Result,
+  settings: RsaSettings,
+  folder: string,
+): { report: Report; arrays: Record<string, ReportArray> } {
+  const all = models ? concatRdms([data, models]) : data;
+  const allComputed = read.data.every((file) => file.computed);
+  const method = !computed
+    ? "as given in the files"
+    : allComputed
+      ? settings.method
+      : `${settings.method}, or as given in the files`;
+  const section: RdmsSection = {
+    kind: "rdms",
+    id: "rdms",
+    title: "The RDMs",
+    reading:
+      "Each picture shows how dissimilar every condition is from every other, on colours of its own; its diagonal says nothing.",
+    method,
+    conditions: data.conditions.map(String),
+    rdms: all.names.map((name, i) => ({
+      title: String(name),
+      role: i < data.nRdms ? "data" : "model",
+    })),
+    array: "rdms.npy",
+    map: conditionMap(data, allComputed),
+  };
+  const { comparison: name, draws, test, fdr, byFile, modelMethod, seed } = settings;
+  const shape = [all.nRdms, all.nRdms];
+  return {
+    arrays: {
+      "rdms.npy": { data: all.data, shape: [all.nRdms, all.nPairs] },
+      ...(among ? { "among.npy": { data: among.values, shape } } : {}),
+    },
+    report: {
+      ...emptyReport("rsa", folder),
+      title: models
+        ? `${models.nRdms} ${models.nRdms === 1 ? "model" : "models"} of ${data.nRdms} data RDMs`
+        : `${data.nRdms} data RDMs`,
+      question: models
+        ? "Which model predicts the geometry of the data best, and how well could any model do?"
+        : "How dissimilar are the conditions, and do the RDMs agree?",
+      intervals: { level: 0.95, method: intervalMethod(over, test, comparison) },
+      inputs: [
+        ...read.data.map(({ file }) => inputOf("data", file)),
+        ...read.models.map(({ file }) => inputOf("model", file)),
+      ],
+      seed,
+      settings: {
+        rdm: settings.method,
+        modelRdm: modelMethod,
+        comparison: name,
+        over,
+        draws,
+        test,
+        fdr,
+        byFile,
+      },
+      warnings,
+      sections: [...(comparison ? [comparison] : []), section, ...(among ? [among.section] : [])],
+    },
+  };
+}
+
+function intervalMethod(
+  over: Over,
+  test: ModelTest,
+  comparison: ModelComparisonSection | undefined,
+): string {
+  if (!comparison || comparison.test === null || test === "signed-rank")
+    return "none: nothing was drawn, or ranks alone were tested";
+  if (test === "bootstrap") return `quantiles of draws (${comparison.design.toLowerCase()})`;
+  return over === "none"
+    ? "t over RDMs"
+    : `t with the spread of draws (${comparison.design.toLowerCase()})`;
+}
+
+function asJson(result: Result, folder: string | undefined): object {
+  const { data, models, comparison, ceiling, among, warnings } = result;
+  const listed = (set: Rdms | undefined): object[] =>
+    set
+      ? set.names.map((name, k) => ({
+          name: String(name),
+          dissimilarities: Array.from(
+            set.data.subarray(k * set.nPairs, (k + 1) * set.nPairs),
+            statistic,
+          ),
+        }))
+      : [];
+  return {
+    conditions: data.conditions.map(String),
+    data: listed(data),
+    models: listed(models),
+    ceiling,
+    comparison: comparison ?? null,
+    among: among
+      ? {
+          names: among.section.rows.labels,
+          measure: among.section.measure.name,
+          values: Array.from(among.values, statistic),
+        }
+      : null,
+    warnings,
+    folder: folder ?? null,
+  };
+}
+
+function print(result: Result, folder: string | undefined, io: Surroundings): void {
+  const { data, models, comparison, ceiling, among, warnings } = result;
+  io.out.write(
+    `${data.nRdms} data ${data.nRdms === 1 ? "RDM" : "RDMs"}${models ? `, ${models.nRdms} model ${models.nRdms === 1 ? "RDM" : "RDMs"}` : ""} of ${data.nConditions} conditions\n`,
+  );
+  if (comparison) printComparison(comparison, io);
+  if (ceiling) {
+    io.out.write(`\nNoise ceiling: ${shown(ceiling.lower)} to ${shown(ceiling.upper)}\n`);
+  }
+  if (!comparison && among) printMatrix(among.section, among.values, io);
+  for (const warning of warnings) io.out.write(`\nNote: ${warning}\n`);
+  if (folder) printFolder(folder, io);
+}
+
+const pShown = (p: number | null): string =>
+  p === null ? "undefined" : p < 0.0001 ? "<0.0001" : p.toFixed(4);
+
+function printComparison(section: ModelComparisonSection, io: Surroundings): void {
+  const { models, pairs, comparison, design, generalizesTo, test, fdr } = section;
+  io.out.write(
+    `${comparison.title}\n${design}: ${generalizesTo}${test ? `; ${test} tests, q by Benjamini-Hochberg` : ""}\n\n`,
+  );
+  const withCeiling = section.ceiling !== null;
+  io.out.write(
+    columns([
+      [
+        "model",
+        "score",
+        "95 % interval",
+        "p above 0",
+        "q",
+        ...(withCeiling ? ["p at ceiling", "q"] : []),
+      ],
+      ...models.map(({ title, score, zero, ceiling }) => [
+        title,
+        shown(score.value),
+        score.interval ? `${shown(score.interval[0])} to ${shown(score.interval[1])}` : "",
+        pShown(zero.p),
+        pShown(zero.q),
+        ...(withCeiling ? [pShown(ceiling.p), pShown(ceiling.q)] : []),
+      ]),
+    ]),
+  );
+  if (pairs.length === 0 || test === null) return;
+  const most = 45;
+  io.out.write(
+    `\n${columns([
+      ["difference", "score", "p", "q"],
+      ...pairs
+        .slice(0, most)
+        .map(({ a, b, difference, p, q }) => [
+          `${models[a]!.title} - ${models[b]!.title}`,
+          shown(difference),
+          pShown(p),
+          `${pShown(q)}${q !== null && q < fdr ? " *" : ""}`,
+        ]),
+    ])}`,
+  );
+  if (pairs.length > most) {
+    io.out.write(`... and ${pairs.length - most} more; --json or --out DIR has them all\n`);
+  }
+}
