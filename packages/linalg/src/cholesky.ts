@@ -22,6 +22,7 @@ const BLOCK = 64;
  */
 export async function cholesky(a: Matrix, linalg: Linalg): Promise<Matrix<Float64Array>> {
   checkSquareFinite("cholesky", a);
+  if (linalg.lapack) return linalg.lapack.cholesky(a);
   const n = a.nRows;
   const l = Float64Array.from(a.data);
   const diagonal = Float64Array.from({ length: n }, (_, i) => l[i * n + i]!);

@@ -32,6 +32,10 @@ export async function eigenSymmetric(
   linalg: Linalg,
   { vectors: wanted = true }: { vectors?: boolean } = {},
 ): Promise<SymmetricEigen> {
+  if (linalg.lapack) {
+    checkSquareFinite("eigenSymmetric", a);
+    return linalg.lapack.eigenSymmetric(a, wanted);
+  }
   if (a.nRows < SMALL || a.nRows !== a.nColumns) return symmetricEigen(a, { vectors: wanted });
   checkSquareFinite("eigenSymmetric", a);
   const n = a.nRows;

@@ -5,11 +5,13 @@ export { type Eigenvalues, eigenvalues } from "./eigenvalues.ts";
 export {
   createLinalg,
   type GraphArray,
+  type LapackChoice,
   type Linalg,
   type MatmulOptions,
   type MatrixBatch,
 } from "./linalg.ts";
 export { type Matrix, matrix, matrixOf, transpose } from "./matrix.ts";
+export type { Lapack } from "./openblas.ts";
 export { type AlignedCross, alignedCross, polarFactor, polarFactors } from "./polarFactor.ts";
 export { type Qr, qr } from "./qr.ts";
 export { nuclearNorm, singularValues, svd } from "./svd.ts";

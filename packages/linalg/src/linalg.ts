@@ -1,7 +1,8 @@
-import { type FloatArray, ModelError, ShapeError } from "@penfield/core";
+import { ArgumentError, type FloatArray, ModelError, ShapeError } from "@penfield/core";
 import * as ort from "onnxruntime-node";
 import { gemmModel, graphModel } from "./graphModel.ts";
 import { asFloat64, type Matrix } from "./matrix.ts";
+import { type Lapack, openOpenblas } from "./openblas.ts";
 
 /** Which factors to take transposed; nothing is copied for it. */
 export interface MatmulOptions {
@@ -23,8 +24,18 @@ export interface GraphArray {
   readonly shape: readonly number[];
 }
 
+/**
+ * Who decomposes matrices: `"none"` this package alone; `"openblas"` the system's OpenBLAS through koffi, an error
+ * where it is missing; `"auto"` OpenBLAS where it is there.
+ */
+export type LapackChoice = "none" | "auto" | "openblas";
+
 /** Matrix products on onnxruntime. Holds native memory until disposed. */
 export interface Linalg {
+  /** Who decomposes matrices, for the record: `"built-in"`, or the library as in `"OpenBLAS 0.3.21 (Haswell)"`. */
+  readonly backend: string;
+  /** The library behind `eigenSymmetric`, `svd`, `singularValues` and `cholesky`, if one was asked for. */
+  readonly lapack?: Lapack | undefined;
   /**
    * The matrix product a b, or with either factor transposed.
    *
@@ -79,6 +90,9 @@ export interface Linalg {
  * kilobyte) are made when first needed and kept.
  *
  * @param options.threads - How many threads a product uses. Default: one per core.
+ * @param options.lapack - Default: what the environment variable PENFIELD_OPENBLAS says (`1`: `"openblas"`, `auto`:
+ *   `"auto"`, `0` or nothing: `"none"`). A library that happens to be installed is never used unasked, as it changes last digits.
+ * @throws {ArgumentError} if lapack or the variable has another value, or OpenBLAS is asked for and not there.
  *
  * Source: the ONNX operator Gemm on onnxruntime's CPU kernels (MLAS).
  *
@@ -88,7 +102,14 @@ export interface Linalg {
  * (await linalg.matmul(a, a)).data.join(" ") // => "7 10 15 22"
  * (await linalg.matmul(a, a, { transposeA: true })).data.join(" ") // => "10 14 14 20"
  */
-export function createLinalg({ threads }: { threads?: number | undefined } = {}): Linalg {
+export function createLinalg({
+  threads,
+  lapack: choice = fromEnvironment(),
+}: {
+  threads?: number | undefined;
+  lapack?: LapackChoice | undefined;
+} = {}): Linalg {
+  const lapack = chosen(choice, threads);
   const sessions = new Map<string, Promise<ort.InferenceSession>>();
   let disposed = false;
 
@@ -191,6 +212,8 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
   };
 
   return {
+    backend: lapack?.name ?? "built-in",
+    lapack,
     matmul: matmul as Linalg["matmul"],
     batchMatmul,
     runGraph,
@@ -201,6 +224,32 @@ export function createLinalg({ threads }: { threads?: number | undefined } = {})
       await Promise.all(open.map((s) => s.release()));
     },
   };
+}
+
+function fromEnvironment(): LapackChoice {
+  const value = process.env["PENFIELD_OPENBLAS"] ?? "";
+  if (value === "" || value === "0") return "none";
+  if (value === "1") return "openblas";
+  if (value === "auto") return "auto";
+  throw new ArgumentError(
+    `createLinalg: expected PENFIELD_OPENBLAS to be 1, auto or 0, got ${JSON.stringify(value)}`,
+  );
+}
+
+function chosen(choice: LapackChoice, threads: number | undefined): Lapack | undefined {
+  if (choice === "none") return undefined;
+  if (choice === "openblas") return openOpenblas(threads);
+  if (choice !== "auto") {
+    throw new ArgumentError(
+      `createLinalg: expected lapack "none", "auto" or "openblas", got ${JSON.stringify(choice)}`,
+    );
+  }
+  try {
+    return openOpenblas(threads);
+  } catch (error) {
+    if (error instanceof ArgumentError) return undefined;
+    throw error;
+  }
 }
 
 function batchModel(transposeA: boolean, transposeB: boolean): Uint8Array {

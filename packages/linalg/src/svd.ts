@@ -28,6 +28,7 @@ const SMALL = 24;
  */
 export async function svd(a: Matrix, linalg: Linalg): Promise<ThinSvd> {
   checkNotEmpty("svd", a);
+  if (linalg.lapack) return linalg.lapack.svd(a);
   if (Math.min(a.nRows, a.nColumns) <= SMALL) return thinSvd(a);
   if (a.nRows < a.nColumns) {
     const { u, s, v } = await svd(transpose(a), linalg);
@@ -62,6 +63,7 @@ export async function svd(a: Matrix, linalg: Linalg): Promise<ThinSvd> {
  */
 export async function singularValues(a: Matrix, linalg: Linalg): Promise<Float64Array> {
   checkNotEmpty("singularValues", a);
+  if (linalg.lapack) return linalg.lapack.singularValues(a);
   if (Math.min(a.nRows, a.nColumns) <= SMALL) return thinSvd(a).s;
   const tall = a.nRows >= a.nColumns ? a : transpose(a);
   const { h } = await polarAndSquare(tall, linalg);
