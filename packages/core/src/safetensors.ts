@@ -98,7 +98,7 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): Safete
  * The bytes of a safetensors file with float32 arrays, in the order given.
  *
  * @example
- * readSafetensors(writeSafetensors({ w: { data: new Float32Array([1, 2]), shape: [2] } })).tensors.get("w")!.shape // => [2]
+ * readSafetensors(writeSafetensors({ w: { data: new Float32Array([1, 2]), shape: [2] } })).tensors.get("w").shape // => [2]
  */
 export function writeSafetensors(
   tensors: Readonly<Record<string, { data: Float32Array; shape: readonly number[] }>>,

@@ -167,7 +167,7 @@ export {
   HookedModel,
   type OpenOptions,
 } from "./transformer/model.ts";
-export type { HookValues, RunRequest, RunResult } from "./transformer/modelCore.ts";
+export type { RunRequest, RunResult } from "./transformer/modelCore.ts";
 export type { RuntimeOptions } from "./transformer/runtime.ts";
 export {
   cacheFolder,
@@ -175,4 +175,5 @@ export {
   type ModelFiles,
   type SourceOptions,
 } from "./transformer/source.ts";
+export type { HookValues } from "./transformer/values.ts";
 export type { IdentityCheck } from "./transformer/verify.ts";

@@ -3,7 +3,7 @@ import { getActName } from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import type { PaddedBatch, TokenRows } from "../transformer/inputs.ts";
 import type { HookedModel } from "../transformer/model.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import { FrozenPath } from "./path.ts";
 
 /** Vectors of the residual stream, one per component: `values` is `[component, batch, pos, d_model]`. */

@@ -2,7 +2,7 @@ import { ArgumentError, ModelError } from "@penfield/core";
 import { getActName } from "../hookPoint.ts";
 import type { TokenRows } from "../transformer/inputs.ts";
 import type { HookedModel } from "../transformer/model.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import {
   type ActivationCache,
   type ResidualStack,

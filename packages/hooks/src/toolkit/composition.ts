@@ -1,6 +1,6 @@
 import { ArgumentError } from "@penfield/core";
 import { createLinalg, type Matrix, matrix, symmetricEigen } from "@penfield/linalg";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import { FactoredMatrix, transpose } from "./factored.ts";
 
 /** By which input a later head reads what an earlier one has written. */

@@ -3,7 +3,7 @@ import type { HookPoint } from "../hookPoint.ts";
 import type { Intervention } from "../interventions.ts";
 import type { TokenRows } from "../transformer/inputs.ts";
 import type { HookedModel } from "../transformer/model.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import type { Metric } from "./metrics.ts";
 import { writableHook } from "./patching.ts";
 import {

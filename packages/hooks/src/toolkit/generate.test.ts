@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openIsolated } from "../isolation/isolatedModel.ts";
 import type { ModelInput, ModelInputs } from "../transformer/inputs.ts";
 import { HookedModel } from "../transformer/model.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import {
   type GeneratedRow,
   type GeneratedToken,

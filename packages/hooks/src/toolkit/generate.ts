@@ -9,7 +9,7 @@ import {
 import type { RunnableModel } from "../isolation/runnableModel.ts";
 import type { TextTokenizer } from "../tokenizer.ts";
 import type { TokenRows } from "../transformer/inputs.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import {
   capturedNames,
   checkPast,

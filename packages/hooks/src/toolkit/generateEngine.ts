@@ -3,7 +3,8 @@ import type { Intervention } from "../interventions.ts";
 import type { RunnableModel } from "../isolation/runnableModel.ts";
 import { isFusedRead } from "../transformer/branchHooks.ts";
 import type { ModelInput, ModelInputs, TokenRows } from "../transformer/inputs.ts";
-import type { HookValues, RunResult } from "../transformer/modelCore.ts";
+import type { RunResult } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import {
   type GenerationIntervention,
   hookPointOf,

@@ -1,5 +1,5 @@
 import { ArgumentError, ShapeError } from "@penfield/core";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 
 /** A row of a run, and the prompt that it carries: sweeps run each prompt many times in one batch. */
 export interface MetricRow {

@@ -13,7 +13,7 @@ import {
 import { createLinalg, type Linalg, type Matrix, matrix } from "@penfield/linalg";
 import type { TokenRows } from "../transformer/inputs.ts";
 import type { HookedModel } from "../transformer/model.ts";
-import type { HookValues } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import { runWithActivationCache } from "./activationCache.ts";
 
 /** How features come from the encoder's product; SAELens' names. */

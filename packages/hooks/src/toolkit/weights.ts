@@ -15,7 +15,8 @@ import {
 } from "@penfield/onnx";
 import { type HookKind, hookName } from "../hookPoint.ts";
 import type { ModelConfig } from "../transformer/config.ts";
-import type { HookValues, ModelCore } from "../transformer/modelCore.ts";
+import type { ModelCore } from "../transformer/modelCore.ts";
+import type { HookValues } from "../transformer/values.ts";
 import { type CompositionMode, scoreComposition, scoreCopying } from "./composition.ts";
 import { FactoredMatrix, transpose as turned } from "./factored.ts";
 import { type Affine, type Linear, type PathStep, readPath, type Step } from "./path.ts";

@@ -29,10 +29,11 @@ import { ModelWeights } from "../toolkit/weights.ts";
 import { describeModel, type ModelConfig } from "./config.ts";
 import type { ModelInputs, TokenRows } from "./inputs.ts";
 import { locate } from "./locate.ts";
-import { type HookValues, ModelCore, type RunRequest, type RunResult } from "./modelCore.ts";
+import { ModelCore, type RunRequest, type RunResult } from "./modelCore.ts";
 import { normalizeGraph } from "./normalizeGraph.ts";
 import type { RuntimeOptions, Weights } from "./runtime.ts";
 import { findModelFiles, readModelJson, type SourceOptions } from "./source.ts";
+import type { HookValues } from "./values.ts";
 import { type IdentityCheck, verify } from "./verify.ts";
 
 export interface OpenOptions extends SourceOptions, RuntimeOptions {

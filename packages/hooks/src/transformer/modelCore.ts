@@ -1,11 +1,5 @@
 import { freemem } from "node:os";
-import {
-  ArgumentError,
-  DataError,
-  float16ToNumber,
-  HookPointError,
-  ModelError,
-} from "@penfield/core";
+import { DataError, HookPointError, ModelError } from "@penfield/core";
 import {
   copyModel,
   elementType,
@@ -33,22 +27,22 @@ import {
   buildSessionModel,
   captureOutput,
   LAST_POSITION,
-  LAST_TOKEN,
   OUTPUT,
-  POSITIONS,
   type SessionPlan,
   TARGETS,
-  TOKEN_COUNT,
   TOKEN_LOG_PROBS,
-  TOKEN_MASK,
 } from "./plan.ts";
 import { createSession, type RuntimeOptions, type Weights } from "./runtime.ts";
-
-/** Values at one hook point, `[row, pos, unit]` (or what the hook's axes say), row-major. */
-export interface HookValues {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
-}
+import { SessionPool } from "./sessionPool.ts";
+import {
+  addPositionFeeds,
+  clearPadding,
+  type HookValues,
+  nextTokens,
+  runSession,
+  shiftLogProbs,
+  toHookValues,
+} from "./values.ts";
 
 export interface RunRequest extends ModelInputs {
   /** Hook points to return: names, aliases, patterns with `*`, or raw tensor names. */
@@ -88,10 +82,6 @@ export interface RunResult {
   readonly batch: PaddedBatch;
 }
 
-/** Sessions kept compiled. Weights lie in the model's file, mapped once; with `prepack` each session holds a copy. */
-const MAX_SESSIONS = 8;
-const MAX_SESSION_BYTES = 2 * 2 ** 30;
-
 /** A run whose hook names are already resolved. */
 export interface CoreRequest extends Omit<RunRequest, "capture" | "interventions"> {
   readonly capture: readonly string[];
@@ -100,11 +90,6 @@ export interface CoreRequest extends Omit<RunRequest, "capture" | "interventions
   readonly neutral?: ReadonlyMap<string, readonly Slot[]>;
   /** Hooks that the session can return, if more than this run asks for. */
   readonly readable?: readonly string[];
-}
-
-interface HeldSession {
-  readonly session: Promise<InferenceSession>;
-  users: number;
 }
 
 /** The sizes of inputs, rows left out: what the sizes of hook points follow from. */
@@ -128,12 +113,10 @@ export class ModelCore {
   padId = 0;
   readonly #graph: ModelProto;
   readonly #weights: Weights;
-  readonly #weightBytes: number;
   readonly #options: RuntimeOptions;
   readonly #config: Record<string, unknown> | undefined;
   readonly #byName: ReadonlyMap<string, LocatedHook>;
-  /** Compiled sessions by plan, oldest first; those in use are not given up. */
-  readonly #sessions = new Map<string, HeldSession>();
+  readonly #pool: SessionPool;
 
   constructor(
     original: ModelProto,
@@ -147,10 +130,11 @@ export class ModelCore {
     this.#graph = graph;
     this.located = located;
     this.#weights = weights;
-    this.#weightBytes = graph.graph!.initializer.reduce(
+    const weightBytes = graph.graph!.initializer.reduce(
       (sum, t) => sum + (externalWeight(t)?.length ?? t.rawData.length),
-      1,
+      0,
     );
+    this.#pool = new SessionPool(options.prepack ? weightBytes : 0);
     this.#options = options;
     this.#config = config;
     this.#byName = new Map(located.hooks.map((h) => [hookName(h.kind, h.layer, h.stack), h]));
@@ -259,21 +243,30 @@ export class ModelCore {
   }
 
   async run(request: CoreRequest): Promise<RunResult> {
+    const source = this.#source(request);
+    this.#check(request, source);
     // Sizes that are not known yet are looked up first, with a run of their own.
-    for (const { hook } of request.interventions) {
-      if (!this.#knownShape(hook, request)) await this.#lookAtSizes(request);
+    if (request.interventions.some(({ hook }) => !this.#knownShape(hook, request))) {
+      await this.#lookAtSizes(request);
     }
-    const held: HeldSession[] = [];
+    const plan = this.#plan(request);
+    const { session, release } = await this.#pool.hold(planKey(plan), () =>
+      createSession(
+        buildSessionModel(this.#graph, this.located, plan),
+        this.#weights,
+        this.#options,
+      ),
+    );
     try {
-      return await this.#runOnce(request, held);
+      const feeds = this.#feeds(request, source, plan, session.inputNames);
+      return await this.#runPlanned(request, source.batch, plan, { session, feeds });
     } finally {
-      for (const session of held) session.users--;
+      release();
     }
   }
 
-  async #runOnce(request: CoreRequest, held: HeldSession[]): Promise<RunResult> {
-    const { capture, interventions, from, head = "logits", neutral, posSlice } = request;
-    const source = this.#source(request);
+  /** What can be known to fail before anything is compiled or run. */
+  #check(request: CoreRequest, source: FeedSource): void {
     const { batch } = source;
     this.#checkMemory(source, request);
     const vocabulary = this.dVocab;
@@ -291,27 +284,22 @@ export class ModelCore {
         { hint: "Shorten the text, or set a token limit." },
       );
     }
-    if (head === "tokenLogProbs" && !this.located.logits) {
+    if (request.head === "tokenLogProbs" && !this.located.logits) {
       throw new ModelError("run: expected a language model with logits, got a model without them", {
         hint: "Tasks that score text need a causal language model.",
       });
     }
-    const byHook = new Map<string, Intervention[]>();
-    for (const i of interventions) byHook.set(i.hook, [...(byHook.get(i.hook) ?? []), i]);
+  }
+
+  #plan(request: CoreRequest): SessionPlan {
+    const { capture, interventions, from, head = "logits", neutral, posSlice } = request;
     const slots = new Map<string, readonly Slot[]>(neutral);
-    for (const [name, list] of byHook) {
-      slots.set(
-        name,
-        [...new Set([...(slots.get(name) ?? []), ...list.map((i) => slotOf[i.op.type])])].sort(),
-      );
+    for (const { hook, op } of interventions) {
+      slots.set(hook, [...new Set([...(slots.get(hook) ?? []), slotOf[op.type]])].sort());
     }
-    const plan: SessionPlan = {
-      capture: new Map(
-        [...new Set([...(request.readable ?? []), ...capture])].map((name) => [
-          name,
-          this.#hook(name),
-        ]),
-      ),
+    const readable = [...new Set([...(request.readable ?? []), ...capture])];
+    return {
+      capture: new Map(readable.map((name) => [name, this.#hook(name)])),
       intervene: new Map(
         [...slots].map(([name, s]) => [name, { hook: this.#hook(name), slots: s }]),
       ),
@@ -319,53 +307,72 @@ export class ModelCore {
       head,
       from: from && { name: `from.${from.hook}`, hook: this.#hook(from.hook) },
     };
-    const session = await this.#session(plan, held);
-    const feeds = modelFeeds(this.#graph, session.inputNames, source);
+  }
+
+  #feeds(
+    request: CoreRequest,
+    source: FeedSource,
+    plan: SessionPlan,
+    names: readonly string[],
+  ): Record<string, Tensor> {
+    const { interventions, from, posSlice } = request;
+    const { batch } = source;
+    const feeds = modelFeeds(this.#graph, names, source);
     if (from) {
       feeds[`from.${from.hook}`] = new Tensor("float32", from.values.data, [...from.values.shape]);
     }
-    if (session.inputNames.includes(TARGETS)) feeds[TARGETS] = nextTokens(batch);
-    if (session.inputNames.includes(LAST_POSITION)) {
+    if (names.includes(TARGETS)) feeds[TARGETS] = nextTokens(batch);
+    if (names.includes(LAST_POSITION)) {
       const last = BigInt64Array.from(batch.lengths, (length) => BigInt(length - 1));
       feeds[LAST_POSITION] = new Tensor("int64", last, [batch.nRows, 1, 1]);
     }
-    if (plan.reduce) addPositionFeeds(feeds, session.inputNames, batch, posSlice);
-    for (const [name, needed] of slots) {
+    if (plan.reduce) addPositionFeeds(feeds, names, batch, posSlice);
+    const byHook = new Map<string, Intervention[]>();
+    for (const intervention of interventions) {
+      const list = byHook.get(intervention.hook);
+      if (list) list.push(intervention);
+      else byHook.set(intervention.hook, [intervention]);
+    }
+    for (const [name, { slots }] of plan.intervene) {
       const list = byHook.get(name);
-      const basis = needed.includes("project");
+      const basis = slots.includes("project");
       const sizes = list || basis ? this.#sizesAt(name, request, source) : undefined;
-      for (const slot of needed) {
+      for (const slot of slots) {
         Object.assign(feeds, neutralFeeds(name, slot, batch.nRows, sizes?.nUnits));
       }
       if (list) Object.assign(feeds, compileFeeds(name, list, sizes!));
     }
-    const wanted = new Map([...plan.capture].filter(([name]) => capture.includes(name)));
-    const fetches = [...wanted].map(([name, hook]) => captureOutput(name, hook));
-    const output = {
-      logits: OUTPUT,
-      lastLogits: OUTPUT,
-      tokenLogProbs: TOKEN_LOG_PROBS,
-      none: "",
-    }[head];
+    return feeds;
+  }
+
+  async #runPlanned(
+    request: CoreRequest,
+    batch: PaddedBatch,
+    plan: SessionPlan,
+    { session, feeds }: { session: InferenceSession; feeds: Record<string, Tensor> },
+  ): Promise<RunResult> {
+    const asked = new Set(request.capture);
+    const wanted = [...plan.capture].filter(([name]) => asked.has(name));
+    const fetches = wanted.map(([name, hook]) => captureOutput(name, hook));
+    const output = OUTPUT_OF[plan.head];
     if (session.outputNames.includes(output)) fetches.push(output);
     const result = await runSession(session, feeds, fetches);
     const cache = new Map(
-      [...wanted].map(([name, hook]) => {
+      wanted.map(([name, hook]) => {
         const values = toHookValues(result[captureOutput(name, hook)]!);
         // A fused operator leaves whatever was in memory where padding is attended to.
         if (isFusedRead(hook.tensor)) clearPadding(values, batch, request);
         return [name, values];
       }),
     );
-    for (const [name, values] of cache) {
-      if (plan.reduce !== undefined) continue;
-      this.#shapes.set(name, values.shape);
-      this.#shapesBySizes.set(`${name} ${sizesOf(request)}`, values.shape);
+    for (const [name, { shape }] of plan.reduce === undefined ? cache : []) {
+      this.#shapes.set(name, shape);
+      this.#shapesBySizes.set(`${name} ${sizesOf(request)}`, shape);
     }
+    const scored = plan.head === "tokenLogProbs";
     return {
       logits: output === OUTPUT && result[OUTPUT] ? toHookValues(result[OUTPUT]) : undefined,
-      tokenLogProbs:
-        head === "tokenLogProbs" ? shiftLogProbs(result[TOKEN_LOG_PROBS]!, batch) : undefined,
+      tokenLogProbs: scored ? shiftLogProbs(result[TOKEN_LOG_PROBS]!, batch) : undefined,
       cache,
       batch,
     };
@@ -470,48 +477,22 @@ export class ModelCore {
     );
   }
 
-  async #session(plan: SessionPlan, held: HeldSession[]): Promise<InferenceSession> {
-    const key = JSON.stringify([
-      [...plan.capture.keys()].sort(),
-      [...plan.intervene].map(([name, { slots }]) => [name, slots]).sort(),
-      plan.head,
-      plan.reduce,
-      plan.from?.name,
-    ]);
-    let found = this.#sessions.get(key);
-    if (found) this.#sessions.delete(key);
-    else {
-      const bytes = this.#options.prepack ? this.#weightBytes : 1;
-      const fits = Math.max(1, Math.min(MAX_SESSIONS, Math.floor(MAX_SESSION_BYTES / bytes)));
-      const idle = [...this.#sessions].filter(([, { users }]) => users === 0);
-      for (const [oldest, { session }] of idle.slice(0, this.#sessions.size + 1 - fits)) {
-        this.#sessions.delete(oldest);
-        await (await session).release();
-      }
-      const session = createSession(
-        buildSessionModel(this.#graph, this.located, plan),
-        this.#weights,
-        this.#options,
-      );
-      found = { session, users: 0 };
-    }
-    found.users++;
-    held.push(found);
-    // Put back at the end: the order is that of last use. A failure is not kept.
-    this.#sessions.set(key, found);
-    return found.session.catch((error) => {
-      this.#sessions.delete(key);
-      throw error;
-    });
+  dispose(): Promise<void> {
+    return this.#pool.dispose();
   }
+}
 
-  async dispose(): Promise<void> {
-    const sessions = [...this.#sessions.values()];
-    this.#sessions.clear();
-    for (const { session } of sessions) {
-      await session.then((s) => s.release()).catch(() => undefined);
-    }
-  }
+const OUTPUT_OF = {
+  logits: OUTPUT,
+  lastLogits: OUTPUT,
+  tokenLogProbs: TOKEN_LOG_PROBS,
+  none: "",
+} as const;
+
+/** Runs whose plans have the same key share a session. */
+function planKey({ capture, intervene, head, reduce, from }: SessionPlan): string {
+  const slots = [...intervene].map(([name, { slots }]) => [name, slots]).sort();
+  return JSON.stringify([[...capture.keys()].sort(), slots, head, reduce, from?.name]);
 }
 
 const FLOATS = new Set<number>([elementType.float32, elementType.float16, elementType.float64]);
@@ -523,104 +504,5 @@ function availableMemory(): number {
   return 0.9 * free;
 }
 
-function addPositionFeeds(
-  feeds: Record<string, Tensor>,
-  names: readonly string[],
-  { nRows, length, lengths }: PaddedBatch,
-  posSlice: readonly number[] | undefined,
-): void {
-  if (names.includes(POSITIONS)) {
-    const wrong = posSlice!.find((p) => !Number.isInteger(p) || p < -length || p >= length);
-    if (wrong !== undefined) {
-      throw new ArgumentError(
-        `run: expected posSlice within ${-length}..${length - 1}, got ${wrong}`,
-      );
-    }
-    const positions = BigInt64Array.from(posSlice!, (p) => BigInt(p < 0 ? length + p : p));
-    feeds[POSITIONS] = new Tensor("int64", positions, [positions.length]);
-  }
-  for (const rank of [3, 4]) {
-    const rest = Array.from({ length: rank - 2 }, () => 1);
-    if (names.includes(`${TOKEN_MASK}${rank}`)) {
-      const mask = new Uint8Array(nRows * length);
-      lengths.forEach((n, row) => {
-        mask.fill(1, row * length, row * length + n);
-      });
-      feeds[`${TOKEN_MASK}${rank}`] = new Tensor("bool", mask, [nRows, length, ...rest]);
-    }
-    if (names.includes(`${TOKEN_COUNT}${rank}`)) {
-      const counts = Float32Array.from(lengths);
-      feeds[`${TOKEN_COUNT}${rank}`] = new Tensor("float32", counts, [nRows, 1, ...rest]);
-    }
-    if (names.includes(`${LAST_TOKEN}${rank}`)) {
-      const last = BigInt64Array.from(lengths, (n) => BigInt(n - 1));
-      feeds[`${LAST_TOKEN}${rank}`] = new Tensor("int64", last, [nRows, 1, ...rest]);
-    }
-  }
-}
-
-async function runSession(
-  session: InferenceSession,
-  feeds: Record<string, Tensor>,
-  fetches: readonly string[],
-): Promise<Record<string, Tensor>> {
-  try {
-    return (await session.run(feeds, fetches)) as Record<string, Tensor>;
-  } catch (cause) {
-    throw new ModelError(`run: onnxruntime could not run the model: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-}
-
-function toHookValues(output: Tensor): HookValues {
-  const { data, dims } = output;
-  if (data instanceof Float32Array) return { data, shape: dims };
-  if (data instanceof Uint16Array) {
-    return { data: Float32Array.from(data, float16ToNumber), shape: dims };
-  }
-  if (ArrayBuffer.isView(data)) {
-    return { data: Float32Array.from(data as unknown as ArrayLike<number>), shape: dims };
-  }
-  throw new ModelError(`run: expected numbers, got a tensor of ${output.type}`);
-}
-
 /** Inputs of a run that goes on from a past: the positions of its hooks are still its tokens. */
 const CONTINUES = /^(past_key_values\.|past_|attention_mask$|position_ids$|cache_position$)/;
-
-/** Sets to 0 what a row's queries have of keys beyond its length, the past included. */
-function clearPadding(
-  { data, shape }: HookValues,
-  { lengths, length }: PaddedBatch,
-  { inputs }: ModelInputs,
-): void {
-  const [, nHeads = 0, nDest = 0, nSource = 0] = shape;
-  const past = (inputs?.["attention_mask"]?.shape[1] ?? length) - length;
-  lengths.forEach((tokens, row) => {
-    for (let i = 0; i < nHeads * nDest; i++) {
-      const start = (row * nHeads * nDest + i) * nSource;
-      data.fill(0, start + Math.min(past + tokens, nSource), start + nSource);
-    }
-  });
-}
-
-/** At each position the token that comes next; the last position of a row scores nothing. */
-function nextTokens({ ids, nRows, length }: PaddedBatch): Tensor {
-  const targets = new BigInt64Array(nRows * length);
-  for (let row = 0; row < nRows; row++) {
-    targets.set(ids.subarray(row * length + 1, (row + 1) * length), row * length);
-  }
-  return new Tensor("int64", targets, [nRows, length, 1]);
-}
-
-/** From "what comes next" at each position to "how likely was the token here". */
-function shiftLogProbs(output: Tensor, { nRows, length, lengths }: PaddedBatch): HookValues {
-  const next = output.data as Float32Array;
-  const data = new Float32Array(nRows * length);
-  for (let row = 0; row < nRows; row++) {
-    for (let pos = 1; pos < lengths[row]!; pos++) {
-      data[row * length + pos] = next[row * length + pos - 1]!;
-    }
-  }
-  return { data, shape: [nRows, length] };
-}

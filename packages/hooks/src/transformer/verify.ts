@@ -1,7 +1,8 @@
 import type { Intervention, Slot } from "../interventions.ts";
 import type { ModelInputs } from "./inputs.ts";
-import type { CoreRequest, HookValues, RunResult } from "./modelCore.ts";
+import type { CoreRequest, RunResult } from "./modelCore.ts";
 import { OUTPUT } from "./plan.ts";
+import type { HookValues } from "./values.ts";
 
 /** Whether the hooked model, with nothing done to it, equals the model as it came. */
 export interface IdentityCheck {
