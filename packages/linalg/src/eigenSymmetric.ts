@@ -2,6 +2,7 @@ import type { Linalg } from "./linalg.ts";
 import { checkSquareFinite, type Matrix } from "./matrix.ts";
 import { solveSecular } from "./secular.ts";
 import { implicitQl, type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
+import { type VectorKernels, vectorKernels } from "./vectorKernels.ts";
 
 /** Below this, plain code is faster. */
 const SMALL = 96;
@@ -44,7 +45,8 @@ export async function eigenSymmetric(
     for (let j = 0; j <= i; j++) largest = Math.max(largest, Math.abs(a.data[i * n + j]!));
   }
   const scale = largest === 0 ? 1 : largest;
-  const work = new Float64Array(n * n);
+  const kernels = vectorKernels(n * n + 2 * PANEL * n + 4);
+  const work = kernels.memory;
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
       const v = a.data[i * n + j]! / scale;
@@ -52,7 +54,7 @@ export async function eigenSymmetric(
       work[j * n + i] = v;
     }
   }
-  const { diagonal, off, panels } = await tridiagonalize(work, n, linalg);
+  const { diagonal, off, panels } = await tridiagonalize(kernels, n, linalg);
   if (!wanted) {
     const values = tridiagonalValues(diagonal, off).sort().reverse();
     return {
@@ -78,19 +80,23 @@ interface Panel {
   readonly tau: Float64Array;
 }
 
+/** The matrix, `[n, n]`, at the start of the memory; after it room for a panel's v and w, and for 4 numbers. */
 async function tridiagonalize(
-  a: Float64Array,
+  kernels: VectorKernels,
   n: number,
   linalg: Linalg,
 ): Promise<{ diagonal: Float64Array; off: Float64Array; panels: Panel[] }> {
   const diagonal = new Float64Array(n);
   const off = new Float64Array(Math.max(0, n - 1));
   const panels: Panel[] = [];
+  const a = kernels.memory;
+  const v = a.subarray(n * n, n * n + PANEL * n);
+  const w = a.subarray(n * n + PANEL * n, n * n + 2 * PANEL * n);
   for (let from = 0; from < n - 1; from += PANEL) {
     const to = Math.min(n - 1, from + PANEL);
     const width = to - from;
-    const v = new Float64Array(width * n);
-    const w = new Float64Array(width * n);
+    v.fill(0);
+    w.fill(0);
     const tau = new Float64Array(width);
     const left = new Float64Array(width);
     const right = new Float64Array(width);
@@ -102,15 +108,15 @@ async function tridiagonalize(
         left[p] = w[p * n + i]!;
         right[p] = v[p * n + i]!;
       }
-      subtract(column, v, w, left, right, at, n, i);
+      subtract(kernels, i * n, left, right, at, n, i);
       diagonal[i] = column[i]!;
       const own = v.subarray(at * n, (at + 1) * n);
       tau[at] = reflection(column, i + 1, n, own);
       off[i] = tau[at] === 0 ? column[i + 1]! : headOf(column, i + 1, n);
       if (tau[at] === 0) continue;
-      secondFactor(a, n, i + 1, v, w, at, tau[at]!);
+      secondFactor(kernels, n, i + 1, at, tau[at]!);
     }
-    panels.push({ v, tau });
+    panels.push({ v: v.slice(0, width * n), tau });
     await updateRest(a, n, to, v, w, width, linalg);
   }
   diagonal[n - 1] = a[n * n - 1]!;
@@ -136,32 +142,28 @@ function headOf(x: Float64Array, start: number, n: number): number {
 
 /** w = tau (A v - V W^T v - W V^T v), less half its part along v: then A - v w^T - w v^T is A reflected from both sides. */
 function secondFactor(
-  a: Float64Array,
+  kernels: VectorKernels,
   n: number,
   start: number,
-  vs: Float64Array,
-  ws: Float64Array,
   at: number,
   tau: number,
 ): void {
-  const v = vs.subarray(at * n, (at + 1) * n);
-  const w = ws.subarray(at * n, (at + 1) * n);
-  timesVector(a, n, start, v, w);
+  const { memory } = kernels;
+  const [vs, ws] = [n * n, n * n + PANEL * n];
+  const numbers = ws + PANEL * n;
+  const v = memory.subarray(vs + at * n, vs + (at + 1) * n);
+  const w = memory.subarray(ws + at * n, ws + (at + 1) * n);
+  timesVector(kernels, n, start, vs + at * n, ws + at * n);
   const byV = new Float64Array(at);
   const byW = new Float64Array(at);
+  // Both are 0 before `start`, where an even count may begin.
+  const even = start - ((n - start) % 2);
   for (let p = 0; p < at; p++) {
-    let sumV = 0;
-    let sumW = 0;
-    const from = p * n;
-    for (let r = start; r < n; r++) {
-      const x = v[r]!;
-      sumV += ws[from + r]! * x;
-      sumW += vs[from + r]! * x;
-    }
-    byV[p] = sumV;
-    byW[p] = sumW;
+    kernels.dots(vs + at * n + even, vs + p * n + even, ws + p * n + even, n - even, numbers);
+    byW[p] = memory[numbers]!;
+    byV[p] = memory[numbers + 1]!;
   }
-  subtract(w, vs, ws, byV, byW, at, n, start);
+  subtract(kernels, ws + at * n, byV, byW, at, n, start);
   let along = 0;
   for (let r = start; r < n; r++) {
     w[r]! *= tau;
@@ -171,70 +173,61 @@ function secondFactor(
   for (let r = start; r < n; r++) w[r]! -= half * v[r]!;
 }
 
-/** x -= sum_p byV_p v_p + byW_p w_p from `start`, two p at a time. */
+/** x -= sum_p byV_p v_p + byW_p w_p from `start`, two p at a time; x is a place in the memory. */
 function subtract(
-  x: Float64Array,
-  v: Float64Array,
-  w: Float64Array,
+  { memory, subtractTwo }: VectorKernels,
+  x: number,
   byV: Float64Array,
   byW: Float64Array,
   count: number,
   n: number,
   start: number,
 ): void {
-  let p = 0;
-  for (; p + 1 < count; p += 2) {
-    const [a, b, c, d] = [byV[p]!, byW[p]!, byV[p + 1]!, byW[p + 1]!];
+  const [v, w] = [n * n, n * n + PANEL * n];
+  const numbers = w + PANEL * n;
+  const odd = (n - start) % 2;
+  for (let p = 0; p < count; p += 2) {
+    // Past the last one is one that is still 0.
+    const [a, b, c, d] = [byV[p]!, byW[p]!, byV[p + 1] ?? 0, byW[p + 1] ?? 0];
     const here = p * n;
-    const next = here + n;
-    for (let r = start; r < n; r++) {
-      x[r]! -= a * v[here + r]! + b * w[here + r]! + (c * v[next + r]! + d * w[next + r]!);
+    const next = p + 1 < count ? n : 0;
+    memory[numbers] = a;
+    memory[numbers + 1] = b;
+    memory[numbers + 2] = c;
+    memory[numbers + 3] = d;
+    const at = here + start;
+    if (odd === 1) {
+      memory[x + start]! -=
+        a * memory[v + at]! +
+        b * memory[w + at]! +
+        (c * memory[v + at + next]! + d * memory[w + at + next]!);
     }
-  }
-  if (p < count) {
-    const [a, b] = [byV[p]!, byW[p]!];
-    for (let r = start; r < n; r++) x[r]! -= a * v[p * n + r]! + b * w[p * n + r]!;
+    subtractTwo(x + start + odd, v + at + odd, w + at + odd, next, n - start - odd, numbers);
   }
 }
 
 /** out = A v over the rows and columns from `start`: four rows at a time, each entry below the diagonal read once for both its places. */
 function timesVector(
-  a: Float64Array,
+  { memory, fourRows }: VectorKernels,
   n: number,
   start: number,
-  v: Float64Array,
-  out: Float64Array,
+  v: number,
+  out: number,
 ): void {
-  out.fill(0, start);
+  const a = memory;
+  const [vs, outs] = [memory.subarray(v, v + n), memory.subarray(out, out + n)];
+  outs.fill(0, start);
   const rest = start + ((n - start) % 4);
-  for (let i = start; i < rest; i++) timesRow(a, n, start, i, v, out);
+  for (let i = start; i < rest; i++) timesRow(a, n, start, i, vs, outs);
   for (let i = rest; i < n; i += 4) {
-    const r0 = i * n;
-    const r1 = r0 + n;
-    const r2 = r1 + n;
-    const r3 = r2 + n;
-    const [x0, x1, x2, x3] = [v[i]!, v[i + 1]!, v[i + 2]!, v[i + 3]!];
-    let s0 = 0;
-    let s1 = 0;
-    let s2 = 0;
-    let s3 = 0;
-    for (let c = start; c < i; c++) {
-      const p = a[r0 + c]!;
-      const q = a[r1 + c]!;
-      const r = a[r2 + c]!;
-      const t = a[r3 + c]!;
-      const x = v[c]!;
-      s0 += p * x;
-      s1 += q * x;
-      s2 += r * x;
-      s3 += t * x;
-      out[c]! += p * x0 + q * x1 + (r * x2 + t * x3);
+    const odd = (i - start) % 2;
+    for (let k = i; k < i + 4 && odd === 1; k++) {
+      outs[k]! += a[k * n + start]! * vs[start]!;
+      outs[start]! += a[k * n + start]! * vs[k]!;
     }
-    out[i]! += s0;
-    out[i + 1]! += s1;
-    out[i + 2]! += s2;
-    out[i + 3]! += s3;
-    for (let k = i; k < i + 4; k++) timesRow(a, n, i, k, v, out);
+    const from = start + odd;
+    fourRows(i * n + from, n, v + from, out + from, i - from, v + i, out + i);
+    for (let k = i; k < i + 4; k++) timesRow(a, n, i, k, vs, outs);
   }
 }
 
