@@ -273,6 +273,13 @@ async function analyse(
         : over === "both"
           ? await dualBootstrap(fixed, data, drawn)
           : await bootstrapModels(fixed, data, { ...drawn, over });
+    evaluation.names.forEach((name, m) => {
+      if (Number.isNaN(evaluation.means[m]!) && !Number.isNaN(single.means[m]!)) {
+        warnings.push(
+          `${name}: a draw of conditions left it without variation, so that its score is undefined (without draws it is ${shown(single.means[m]!)}). Use --over subjects, or --comparison rho-a or tau-a, which are 0 there.`,
+        );
+      }
+    });
     comparison = comparisonSection(evaluation, single, data, nSubjects, over, ceiling, settings);
     if (over === "none" && byFile && nSubjects < data.nRdms) {
       warnings.push(
