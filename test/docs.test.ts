@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, test, vi } from "vitest";
@@ -6,7 +6,11 @@ import { afterAll, describe, test, vi } from "vitest";
 const root = fileURLToPath(new URL("../", import.meta.url));
 /** Inside examples, so that packages are found as readers find them who try the code there. */
 const folder = mkdtempSync(join(root, "examples", ".docs-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+/** What pages write beside the reader's files. */
+const written = ["activations"].map((name) => join(root, name)).filter((path) => !existsSync(path));
+afterAll(() => {
+  for (const path of [folder, ...written]) rmSync(path, { recursive: true, force: true });
+});
 
 /** The pages whose code readers copy: all but what was measured. */
 const pages = [
