@@ -6,7 +6,7 @@ import { writeReport } from "@penfield/report";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningViewer, startViewer } from "./index.ts";
-import { makeTestReport } from "./testReport.ts";
+import { makeComparisonReport, makeTestReport } from "./testReport.ts";
 
 // Debian's: apt-get install chromium
 const executablePath = "/usr/bin/chromium";
@@ -19,6 +19,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), "penfield-browser-"));
     await writeReport(join(root, "full"), makeTestReport());
+    await writeReport(join(root, "comparison"), makeComparisonReport());
     await mkdir(join(root, "broken"));
     await writeFile(join(root, "broken/report.json"), "{");
     viewer = await startViewer({ reportsFolder: root, port: 0 });
@@ -61,7 +62,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     ["a phone, dark", { viewport: { width: 380, height: 800 }, colorScheme: "dark" }],
     ["no JavaScript", { viewport: { width: 380, height: 800 }, javaScriptEnabled: false }],
   ])("%s: everything is there, nothing complains, nothing scrolls sideways", async (_, options) => {
-    for (const path of ["", "reports/full"]) {
+    for (const path of ["", "reports/full", "reports/comparison"]) {
       const { seen, complaints } = await visit(path, options, async (page) => ({
         overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
         headings: await page.getByRole("heading", { level: 2 }).count(),
@@ -70,30 +71,33 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       }));
       expect(complaints).toEqual([]);
       expect(seen.overflow).toBe(0);
-      if (path) expect(seen).toMatchObject({ figures: 11, headings: 9 });
+      if (path === "reports/full") expect(seen).toMatchObject({ figures: 11, headings: 9 });
+      if (path === "reports/comparison") expect(seen).toMatchObject({ figures: 11, headings: 8 });
       if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
     }
   });
 
-  test("with every part unfolded, a phone still does not scroll sideways", async () => {
-    const { seen } = await visit(
-      "reports/full",
-      { viewport: { width: 380, height: 800 } },
-      async (page) => {
-        await page.evaluate(
-          "for (const one of document.querySelectorAll('details')) one.open = true",
-        );
-        return overflow(page);
-      },
-    );
-    expect(seen).toBe(0);
-  });
+  test.each(["reports/full", "reports/comparison"])(
+    "%s: with every part unfolded, a phone still does not scroll sideways",
+    async (path) => {
+      const { seen } = await visit(
+        path,
+        { viewport: { width: 380, height: 800 } },
+        async (page) => {
+          await page.evaluate(
+            "for (const one of document.querySelectorAll('details')) one.open = true",
+          );
+          return overflow(page);
+        },
+      );
+      expect(seen).toBe(0);
+    },
+  );
 
-  test("no text of a drawing is cut off at its edge", async () => {
-    const { seen } = await visit(
-      "reports/full",
-      { viewport: { width: 1280, height: 900 } },
-      (page) =>
+  test.each(["reports/full", "reports/comparison"])(
+    "%s: no text of a drawing is cut off at its edge",
+    async (path) => {
+      const { seen } = await visit(path, { viewport: { width: 1280, height: 900 } }, (page) =>
         page.evaluate(`[...document.querySelectorAll("svg.chart")].flatMap((svg) => {
         const edge = svg.getBoundingClientRect();
         return [...svg.querySelectorAll("text")].filter((text) => {
@@ -101,9 +105,10 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
           return box.left < edge.left - 1 || box.right > edge.right + 1 || box.bottom > edge.bottom + 1 || box.top < edge.top - 1;
         }).map((text) => text.textContent);
       })`),
-    );
-    expect(seen).toEqual([]);
-  });
+      );
+      expect(seen).toEqual([]);
+    },
+  );
 
   test("the keyboard reaches the skip link, the sections, the numbers and the tables", async () => {
     const { seen } = await visit("reports/full", {}, async (page) => {
@@ -133,8 +138,13 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
   });
 
   test("text stands out from its ground in both colour schemes", async () => {
-    for (const colorScheme of ["light", "dark"] as const) {
-      const { seen } = await visit("reports/full", { colorScheme }, (page) =>
+    for (const [colorScheme, path] of [
+      ["light", "reports/full"],
+      ["dark", "reports/full"],
+      ["light", "reports/comparison"],
+      ["dark", "reports/comparison"],
+    ] as const) {
+      const { seen } = await visit(path, { colorScheme }, (page) =>
         page.evaluate(`(() => {
           const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
           const light = (colour) => {

@@ -6,9 +6,14 @@ import type {
   LesionSection,
   LesionSet,
   LesionTask,
+  MatrixSection,
+  ModelComparisonSection,
+  PointMap,
+  RdmsSection,
   Report,
   ReportArray,
   SelectionSection,
+  SimilaritySection,
   Table,
   UnitsSection,
 } from "@penfield/report";
@@ -414,5 +419,177 @@ export function makeTestReport({
         rows: rows.map((row) => Object.values(row)),
       },
     },
+  };
+}
+
+/** A report with every kind of section that comparisons write: similarities, layers, RDMs, models. */
+export function makeComparisonReport({
+  nConditions = 24,
+  nLayers = 12,
+  seed = 3,
+}: {
+  readonly nConditions?: number;
+  readonly nLayers?: number;
+  readonly seed?: number;
+} = {}): TestReport {
+  const rng = createRng(seed);
+  const { report } = makeTestReport({ nLayers: 2, nUnits: 20 });
+  const point = (): [number, number] => [round(rng.normal()), round(rng.normal())];
+  const map = (n: number): PointMap => ({
+    distance: "1 - measure",
+    points: Array.from({ length: n }, point),
+    explained: 0.64,
+  });
+  const networks = ["network 1", "network 2", "a network with a long name, trained longer", "4"];
+  const similarity: SimilaritySection = {
+    kind: "similarity",
+    id: "similarity",
+    title: "How alike they are",
+    reading: "Beside each value stands what shuffled stimuli give.",
+    items: networks.slice(0, 2).map((title) => ({ title, nStimuli: 200, nUnits: 64, nRepeats: 1 })),
+    measures: [
+      { name: "linear-cka", title: "Linear CKA", larger: "more alike", metric: false },
+      { name: "pwcca", title: "Projection-weighted CCA", larger: "more alike", metric: false },
+      { name: "shape", title: "Shape distance", larger: "less alike", metric: true },
+    ],
+    values: [
+      {
+        measure: "linear-cka",
+        a: 0,
+        b: 1,
+        value: 0.71,
+        floor: { mean: 0.2, low: 0.15, high: 0.24, nDraws: 5 },
+      },
+      {
+        measure: "pwcca",
+        a: 0,
+        b: 1,
+        value: 0.62,
+        floor: { mean: 0.31, low: 0.3, high: 0.34, nDraws: 5 },
+      },
+      {
+        measure: "pwcca",
+        a: 1,
+        b: 0,
+        value: 0.6,
+        floor: { mean: 0.3, low: 0.29, high: 0.33, nDraws: 5 },
+      },
+      { measure: "shape", a: 0, b: 1, value: 0.8, floor: null },
+    ],
+  };
+  const layerLabels = Array.from({ length: nLayers }, (_, i) => String(i));
+  const alike = (n: number, m: number): Float64Array =>
+    Float64Array.from({ length: n * m }, (_, at) => {
+      const [i, j] = [Math.floor(at / m) / n, (at % m) / m];
+      return round(Math.exp(-4 * (i - j) ** 2) - 0.1 * rng.uniform());
+    });
+  const layers: MatrixSection = {
+    kind: "matrix",
+    id: "layers",
+    title: "Layers of two models",
+    reading: "Each cell sets a layer beside a layer.",
+    measure: similarity.measures[0]!,
+    rows: { title: "layer of model A", labels: layerLabels },
+    columns: { title: "layer of model B", labels: layerLabels },
+    nStimuli: 200,
+    array: "layers.npy",
+    floor: { array: "layers-floor.npy", nDraws: 2 },
+    map: null,
+    triangle: null,
+  };
+  const axis = { title: "network", labels: networks };
+  const pairs: MatrixSection = {
+    kind: "matrix",
+    id: "networks",
+    title: "Networks with each other",
+    reading: "",
+    measure: similarity.measures[2]!,
+    rows: axis,
+    columns: axis,
+    nStimuli: 200,
+    array: "networks.npy",
+    floor: null,
+    map: map(4),
+    triangle: { nViolations: 0, nInequalities: 12, worst: -0.1 },
+  };
+  const conditions = Array.from({ length: nConditions }, (_, i) => `stimulus ${i}`);
+  const nPairs = (nConditions * (nConditions - 1)) / 2;
+  const rdms: RdmsSection = {
+    kind: "rdms",
+    id: "rdms",
+    title: "The RDMs",
+    reading: "Each picture has colours of its own.",
+    method: "correlation",
+    conditions,
+    rdms: [
+      { title: "subject 1", role: "data" },
+      { title: "subject 2", role: "data" },
+      { title: "category", role: "model" },
+    ],
+    array: "rdms.npy",
+    map: map(nConditions),
+  };
+  const models: ModelComparisonSection = {
+    kind: "model-comparison",
+    id: "models",
+    title: "Which model predicts best",
+    reading: "",
+    comparison: { name: "rho-a", title: "Spearman correlation under random tie-breaking" },
+    design: "Bootstrap over subjects and conditions, 1000 draws",
+    generalizesTo: "new subjects and new conditions",
+    nSubjects: 2,
+    nRdms: 2,
+    nConditions,
+    nDraws: 1000,
+    nUndefined: 3,
+    test: "t",
+    fdr: 0.05,
+    ceiling: { lower: 0.52, upper: 0.61 },
+    models: [
+      ["category", 0.51, 0.06, 0.0001, 0.61],
+      ["the last layer of a large network", 0.33, 0.05, 0.0004, 0.001],
+      ["pixels", -0.02, 0.08, 0.61, 0.0001],
+    ].map(([title, value, half, zero, ceiling]) => ({
+      title: title as string,
+      score: about(value as number, half as number),
+      zero: { p: zero as number, q: zero as number },
+      ceiling: { p: ceiling as number, q: ceiling as number },
+      draws: [round((value as number) + 0.03), round((value as number) - 0.03)],
+    })),
+    pairs: [
+      { a: 0, b: 1, difference: 0.18, p: 0.01, q: 0.015 },
+      { a: 0, b: 2, difference: 0.53, p: 0.0001, q: 0.0003 },
+      { a: 1, b: 2, difference: 0.35, p: 0.2, q: 0.2 },
+    ],
+  };
+  const { model, ...rest } = report;
+  return {
+    report: {
+      ...rest,
+      id: "comparison",
+      kind: "rsa",
+      title: "Made-up comparisons",
+      comparedWith: [model!],
+      inputs: [
+        { role: "data", name: "subject 1.npy", sha256: "ef".repeat(32), shape: [24, 100] },
+        { role: "model", name: "category.npy", sha256: "ef".repeat(32), shape: [24, 24] },
+      ],
+      sections: [models, rdms, layers, pairs, similarity],
+    },
+    arrays: {
+      "layers.npy": { data: alike(nLayers, nLayers), shape: [nLayers, nLayers] },
+      "layers-floor.npy": {
+        data: Float64Array.from({ length: nLayers ** 2 }, () => round(0.1 * rng.uniform())),
+        shape: [nLayers, nLayers],
+      },
+      "networks.npy": { data: alike(4, 4).map((v) => 1 - v), shape: [4, 4] },
+      "rdms.npy": {
+        data: Float64Array.from({ length: 3 * nPairs }, (_, i) =>
+          i === 5 ? Number.NaN : round(rng.uniform()),
+        ),
+        shape: [3, nPairs],
+      },
+    },
+    tables: {},
   };
 }

@@ -7,7 +7,7 @@ import { FileError, UsageError } from "@penfield/core";
 import { readTable, writeReport, writeTable } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningViewer, startViewer } from "./index.ts";
-import { makeTestReport } from "./testReport.ts";
+import { makeComparisonReport, makeTestReport } from "./testReport.ts";
 
 let root: string;
 let viewer: RunningViewer;
@@ -16,6 +16,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "penfield-viewer-"));
   await writeReport(join(root, "full"), makeTestReport());
   await writeReport(join(root, "odd name & ü"), makeTestReport({ nLayers: 2, nUnits: 20 }));
+  await writeReport(join(root, "comparison"), makeComparisonReport());
   await writeReport(join(root, "torn"), makeTestReport({ nLayers: 2, nUnits: 20 }));
   await writeFile(join(root, "torn/arrays/selection.t.npy"), "not an array");
   await writeFile(join(root, "torn/tables/units.parquet"), "PAR1, not a table, PAR1");
@@ -102,6 +103,48 @@ describe("pages", () => {
     for (const [, target] of body.matchAll(/(?:href="#|aria-labelledby=")([^"]+)"/g)) {
       for (const id of target!.split(" ")) expect(ids).toContain(id);
     }
+  });
+
+  test("a comparison shows models and files, pictures, maps and every number as a table", async () => {
+    const { status, body } = await raw("/reports/comparison");
+    expect(status).toBe(200);
+    expect(body.length).toBeLessThan(300_000);
+    expect(body).not.toMatch(/<script|javascript:|\son\w+=|style="/i);
+    for (const text of [
+      "How well each model predicts",
+      "noise ceiling",
+      "subject 1 (data)",
+      "Map of the conditions",
+      "Linear CKA, stimuli shuffled",
+      "The triangle inequality fails in 0 of 12 cases.",
+      "Files of numbers",
+      "24 × 100",
+    ]) {
+      expect(body, text).toContain(text);
+    }
+    const ids = [...body.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id!);
+    expect(new Set(ids).size).toBe(ids.length);
+    const files = [...body.matchAll(/href="([^"]*figures[^"]*)"/g)].map(([, address]) => address!);
+    expect(files.length).toBeGreaterThan(20);
+    for (const file of files) {
+      const { status: found, body: text } = await raw(file);
+      expect([file, found]).toEqual([file, 200]);
+      if (file.endsWith(".svg")) expect(text).toMatch(/^<svg .*<title .*<desc /);
+      else expect(text.split("\r\n").length).toBeGreaterThan(2);
+    }
+    const { bytes } = await raw("/reports/comparison/files/arrays/layers.npy");
+    expect(bytes.subarray(1, 6).toString()).toBe("NUMPY");
+  });
+
+  test("a comparison whose array is damaged shows the rest", async () => {
+    const path = join(root, "comparison/arrays/layers.npy");
+    const whole = await readFile(path);
+    await writeFile(path, "not an array");
+    const { status, body } = await raw("/reports/comparison");
+    await writeFile(path, whole);
+    expect(status).toBe(200);
+    expect(body).toContain("The matrix cannot be drawn: ");
+    expect(body).toContain("subject 1 (data)");
   });
 
   test("a report whose array is damaged shows the rest", async () => {

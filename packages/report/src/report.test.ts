@@ -6,13 +6,17 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   listReports,
+  type MatrixSection,
+  type RdmsSection,
   type Report,
   readReport,
   readReportArray,
   readReportTable,
   reportBytes,
   reportFiles,
+  type Section,
   type SelectionSection,
+  type SimilaritySection,
   writeReport,
 } from "./index.ts";
 
@@ -71,6 +75,11 @@ const arrays = {
   "t.npy": { data: new Float32Array([1, 2, 3, 4, 5, 6]), shape: [2, 3] },
   "q.npy": { data: new Float32Array(6), shape: [2, 3] },
   "mask.npy": { data: new Uint8Array(6), shape: [2, 3] },
+};
+const matrices = {
+  "matrix.npy": { data: Float64Array.of(1, 2, 3, 4, 5, Number.NaN), shape: [2, 3] },
+  "floor.npy": { data: new Float64Array(6), shape: [2, 3] },
+  "rdms.npy": { data: Float64Array.of(1, 2, 3), shape: [1, 3] },
 };
 const tables = { "units.parquet": { columns: ["unit", "name"], rows: [[1, "1"]] } };
 
@@ -244,6 +253,114 @@ const alignment = fc.record(
   },
 );
 
+const measure = fc.record({
+  name: fc.constant("linear-cka"),
+  title: text,
+  larger: fc.constantFrom("more alike" as const, "less alike" as const),
+  metric: fc.boolean(),
+});
+const map = (n: number) =>
+  fc.option(
+    fc.record({
+      distance: text,
+      points: fc.array(fc.tuple(num, num), { minLength: n, maxLength: n }),
+      explained: stat,
+    }),
+  );
+
+const similarity = fc.record({
+  kind: fc.constant("similarity" as const),
+  id: fc.constant("similarity"),
+  ...head,
+  items: fc.array(
+    fc.record({
+      title: text,
+      nStimuli: fc.integer({ min: 1 }),
+      nUnits: fc.integer({ min: 1 }),
+      nRepeats: fc.integer({ min: 1 }),
+    }),
+    { minLength: 2, maxLength: 3 },
+  ),
+  measures: fc.tuple(measure),
+  values: fc.array(
+    fc.record({
+      measure: fc.constant("linear-cka"),
+      a: fc.constantFrom(0, 1),
+      b: fc.constantFrom(0, 1),
+      value: stat,
+      floor: fc.option(
+        fc.record({ mean: stat, low: stat, high: stat, nDraws: fc.integer({ min: 1 }) }),
+      ),
+    }),
+    { maxLength: 3 },
+  ),
+});
+
+const matrix = fc.record({
+  kind: fc.constant("matrix" as const),
+  id: fc.constant("matrix"),
+  ...head,
+  measure,
+  rows: fc.record({ title: text, labels: fc.tuple(text, text) }),
+  columns: fc.record({ title: text, labels: fc.tuple(text, text, text) }),
+  nStimuli: fc.integer({ min: 1 }),
+  array: fc.constant("matrix.npy"),
+  floor: fc.constant({ array: "floor.npy", nDraws: 2 }),
+  map: map(2),
+  triangle: fc.option(fc.record({ nViolations: count, nInequalities: count, worst: stat })),
+});
+
+const rdms = fc.record({
+  kind: fc.constant("rdms" as const),
+  id: fc.constant("rdms"),
+  ...head,
+  method: text,
+  conditions: fc.tuple(text, text, text),
+  rdms: fc.tuple(
+    fc.record({ title: text, role: fc.constantFrom("data" as const, "model" as const) }),
+  ),
+  array: fc.constant("rdms.npy"),
+  map: map(3),
+});
+
+const tested = fc.record({ p: stat, q: stat });
+const modelComparison = fc.record({
+  kind: fc.constant("model-comparison" as const),
+  id: fc.constant("models"),
+  ...head,
+  comparison: fc.record({ name: fc.constant("rho-a"), title: text }),
+  design: text,
+  generalizesTo: text,
+  nSubjects: fc.integer({ min: 1 }),
+  nRdms: fc.integer({ min: 1 }),
+  nConditions: fc.integer({ min: 1 }),
+  nDraws: count,
+  nUndefined: count,
+  test: fc.constantFrom("t" as const, "bootstrap" as const, "signed-rank" as const, null),
+  fdr: fc.constant(0.05),
+  ceiling: fc.option(fc.record({ lower: stat, upper: stat })),
+  models: fc.array(
+    fc.record({
+      title: text,
+      score: estimate,
+      zero: tested,
+      ceiling: tested,
+      draws: fc.array(stat),
+    }),
+    { minLength: 2, maxLength: 3 },
+  ),
+  pairs: fc.array(
+    fc.record({
+      a: fc.constantFrom(0, 1),
+      b: fc.constantFrom(0, 1),
+      difference: stat,
+      p: stat,
+      q: stat,
+    }),
+    { maxLength: 2 },
+  ),
+});
+
 const unitsAndNote = fc.tuple(
   fc.record({
     kind: fc.constant("units" as const),
@@ -272,8 +389,12 @@ const unitsAndNote = fc.tuple(
 );
 
 const sections = fc
-  .tuple(fc.constant(selection), lesion, dissociation, alignment, unitsAndNote)
-  .map(([a, b, c, d, e]) => [a, b, c, d, ...e]);
+  .tuple(
+    fc.tuple(fc.constant(selection), lesion, dissociation, alignment),
+    fc.tuple(similarity, matrix, rdms, modelComparison),
+    unitsAndNote,
+  )
+  .map((parts) => parts.flat());
 
 const reports: fc.Arbitrary<Report> = fc.record({
   schema: fc.constant("penfield.report" as const),
@@ -283,7 +404,7 @@ const reports: fc.Arbitrary<Report> = fc.record({
   title: text,
   question: text,
   intervals: fc.record({ level: fc.constant(0.95 as const), method: text }),
-  model: fc.constant(plain.model),
+  model: fc.constant(plain.model!),
   software: fc.record({ penfield: text, node: text, onnxruntime: text }),
   seed: fc.integer(),
   settings: fc.dictionary(
@@ -319,7 +440,11 @@ describe("writeReport and readReport", () => {
     const folder = join(root, "identity");
     await fc.assert(
       fc.asyncProperty(reports, async (report) => {
-        await writeReport(folder, { report, arrays, tables }, { replace: true });
+        await writeReport(
+          folder,
+          { report, arrays: { ...arrays, ...matrices }, tables },
+          { replace: true },
+        );
         expect(await readReport(folder)).toEqual(report);
       }),
       { numRuns: 60 },
@@ -608,6 +733,95 @@ describe("listReports", () => {
 
   test("a folder that is not there is an error", async () => {
     await expect(listReports(join(root, "nowhere"))).rejects.toThrow(FileError);
+  });
+});
+
+describe("sections of comparisons", () => {
+  const about = { name: "linear-cka", title: "CKA", larger: "more alike", metric: false } as const;
+  const head = { title: "", reading: "" };
+  const pairs: SimilaritySection = {
+    ...{ kind: "similarity", id: "s", ...head },
+    items: [1, 2].map((nUnits) => ({ title: "x", nStimuli: 3, nUnits, nRepeats: 1 })),
+    measures: [about],
+    values: [{ measure: "linear-cka", a: 0, b: 1, value: 0.5, floor: null }],
+  };
+  const layers: MatrixSection = {
+    ...{ kind: "matrix", id: "m", ...head, measure: about, nStimuli: 3, array: "m.npy" },
+    rows: { title: "layer", labels: ["0", "1"] },
+    columns: { title: "layer", labels: ["0", "1", "2"] },
+    ...{ floor: null, map: null, triangle: null },
+  };
+  const dissimilar: RdmsSection = {
+    ...{ kind: "rdms", id: "r", ...head, method: "correlation", array: "r.npy", map: null },
+    conditions: ["a", "b", "c"],
+    rdms: [{ title: "s", role: "data" }],
+  };
+  const withSections = (...sections: Section[]): Report => ({ ...plain, sections });
+
+  test("a report may be of files, without a model, or of several models", () => {
+    const { model, ...rest } = plain;
+    const inputs = [{ role: "data", name: "a.npy", sha256: "0".repeat(64), shape: [3, 4] }];
+    const report: Report = { ...rest, inputs, sections: [pairs] };
+    const read = JSON.parse(new TextDecoder().decode(reportBytes(report)));
+    expect([read.model, read.inputs]).toEqual([undefined, inputs]);
+    const two: Report = { ...plain, comparedWith: [plain.model!], sections: [] };
+    expect(JSON.parse(new TextDecoder().decode(reportBytes(two))).comparedWith).toHaveLength(1);
+  });
+
+  test.each<[string, Section, string]>([
+    [
+      "an unknown measure",
+      { ...pairs, values: [{ ...pairs.values[0]!, measure: "cca" }] },
+      'sections[0].values[0].measure: expected one of the section\'s measures, got "cca"',
+    ],
+    [
+      "an unknown representation",
+      { ...pairs, values: [{ ...pairs.values[0]!, b: 2 }] },
+      "sections[0].values[0].b: expected a place from 0 to 1, got 2",
+    ],
+    [
+      "a measure twice",
+      { ...pairs, measures: [about, about] },
+      "sections[0].measures[1]: expected each one once",
+    ],
+    [
+      "a map with too few points",
+      { ...layers, map: { distance: "", points: [[0, 0]], explained: 1 } },
+      "sections[0].map.points: expected 2 points, one for each label, got 1",
+    ],
+    [
+      "more labels than can be drawn",
+      { ...layers, rows: { title: "", labels: Array(10_001).fill("x") } },
+      "sections[0].rows.labels: expected at most 10000 labels, got 10001",
+    ],
+    ["one condition", { ...dissimilar, conditions: ["a"] }, "sections[0].conditions: expected"],
+    [
+      "a file outside",
+      { ...dissimilar, array: "../r.npy" },
+      "sections[0].array: expected the plain name of a .npy file",
+    ],
+    [
+      "one file for two things",
+      { ...layers, floor: { array: "m.npy", nDraws: 1 } },
+      "sections[0].floor.array: expected a file named once",
+    ],
+  ])("%s is refused", (_, section, message) => {
+    expect(() => reportBytes(withSections(section))).toThrow(message);
+  });
+
+  test("arrays have the sizes that labels and conditions give", async () => {
+    const folder = join(root, "sizes");
+    const report = withSections(layers, dissimilar);
+    const good = { "m.npy": matrices["matrix.npy"], "r.npy": matrices["rdms.npy"] };
+    const wrong = { data: new Float64Array(6), shape: [3, 2] };
+    await expect(
+      writeReport(folder, { report, arrays: { ...good, "m.npy": wrong } }),
+    ).rejects.toThrow("arrays/m.npy: expected the sizes [2, 3], got [3, 2]");
+    await expect(
+      writeReport(folder, { report, arrays: { ...good, "r.npy": wrong } }),
+    ).rejects.toThrow("arrays/r.npy: expected the sizes [1, 3], got [3, 2]");
+    await writeReport(folder, { report, arrays: good });
+    expect((await readReportArray(folder, report, "m.npy")).data[5]).toBeNaN();
   });
 });
 

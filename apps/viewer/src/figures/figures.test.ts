@@ -2,21 +2,29 @@ import type {
   AlignmentSection,
   DissociationSection,
   LesionSection,
+  MatrixSection,
+  ModelComparisonSection,
+  RdmsSection,
   Report,
   Section,
   SelectionSection,
+  SimilaritySection,
 } from "@penfield/report";
 import { reportBytes } from "@penfield/report";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { makeTestReport } from "../testReport.ts";
+import { makeComparisonReport, makeTestReport } from "../testReport.ts";
 import { listPage } from "../views/listView.ts";
 import { reportPage } from "../views/reportView.ts";
 import { type SectionMaps, sectionExhibits } from "../views/sections.ts";
 import { scoresFigure } from "./alignment.ts";
 import { matrixFigure } from "./dissociation.ts";
 import { drawSvg, spread, wrap } from "./exhibit.ts";
+import { endsOf, heatDrawing } from "./heat.ts";
 import { doseFigures } from "./lesion.ts";
+import { mapFigure as pointsFigure } from "./map.ts";
+import { matrixFigures, rdmFigures, similarityFigure } from "./matrices.ts";
+import { differencesFigure, modelsFigure } from "./modelComparison.ts";
 import { layersFigure, mapFigure } from "./selection.ts";
 
 const made = makeTestReport({ nLayers: 4, nUnits: 50 });
@@ -177,13 +185,148 @@ test("an alignment without ceiling or intervals can be drawn", () => {
   expect(svg).not.toMatch(/NaN|undefined/);
 });
 
+describe("comparisons", () => {
+  const compared = makeComparisonReport();
+  const section = <S extends Section>(id: string): S =>
+    compared.report.sections.find((one) => one.id === id) as S;
+  const array = (name: string) => compared.arrays[name]!.data as Float64Array;
+
+  test("a heat map's cells have their numbers, and equal numbers one colour", () => {
+    const heat = heatDrawing({
+      values: [0, 1, 1, 0.5, Number.NaN, 0],
+      rows: ["0", "1"],
+      columns: ["0", "1", "2"],
+      rowTitle: "rows",
+      columnTitle: "columns",
+      keyTitle: "value",
+    }).drawing.content.markup;
+    const cells = [...heat.matchAll(/<rect[^>]*?(?:fill="([^"]*)"|class="none")><title>([^<]*)/g)];
+    expect(cells.map(([, , told]) => told)).toEqual([
+      "0, 0: 0.000",
+      "0, 1: 1.000",
+      "0, 2: 1.000",
+      "1, 0: 0.500",
+      "1, 1: not defined",
+      "1, 2: 0.000",
+    ]);
+    const colours = cells.map(([, colour]) => colour);
+    expect([colours[0], colours[1]]).toEqual([colours[5], colours[2]]);
+    expect(new Set(colours.slice(0, 4)).size).toBe(3);
+  });
+
+  test("layers stand upwards, other things downwards", () => {
+    const first = (upwards: boolean): number => {
+      const { markup } = heatDrawing({
+        ...{ values: [0, 1, 2, 3], rows: ["0", "1"], columns: ["0", "1"] },
+        ...{ rowTitle: "", columnTitle: "", keyTitle: "", upwards },
+      }).drawing.content;
+      return Number(/y="([\d.]+)"[^>]*><title>0, 0/.exec(markup)?.[1]);
+    };
+    expect(first(true)).toBeGreaterThan(first(false));
+  });
+
+  test("large matrices are paths, larger ones are averaged, and say so", () => {
+    const of = (n: number) =>
+      heatDrawing({
+        values: Float64Array.from({ length: n * n }, (_, i) => i % 97),
+        rows: Array.from({ length: n }, (_, i) => `row ${i}`),
+        columns: Array.from({ length: n }, (_, i) => `row ${i}`),
+        ...{ rowTitle: "", columnTitle: "", keyTitle: "" },
+      });
+    expect([of(60).block, of(500).block]).toEqual([1, 6]);
+    expect(of(500).drawing.content.markup.length).toBeLessThan(200_000);
+    const drawn = [...of(60).drawing.content.markup.matchAll(/M\d+ \d+h(\d+)v1/g)];
+    expect(drawn.reduce((sum, [, length]) => sum + Number(length), 0)).toBe(3600);
+  });
+
+  test("ends pass over what is not finite", () => {
+    expect(endsOf([Number.NaN, 3, -2, Number.POSITIVE_INFINITY])).toEqual([-2, 3]);
+    expect(endsOf([Number.NaN])).toEqual([0, 1]);
+  });
+
+  test("matrix, floor and map; the description names the best pair of layers", () => {
+    const layers = section<MatrixSection>("layers");
+    const values = array("layers.npy");
+    const drawn = matrixFigures(layers, { values, floor: array("layers-floor.npy") });
+    expect(drawn.map(({ id }) => id)).toEqual(["layers-values", "layers-floor"]);
+    const best = values.indexOf(Math.max(...values));
+    expect(drawn[0]!.description).toContain(
+      `most alike: ${Math.floor(best / 12)} and ${best % 12} with`,
+    );
+    expect(drawn[0]!.numbers.rows[3]!.slice(1)).toEqual([...values.subarray(36, 48)]);
+    const networks = matrixFigures(section<MatrixSection>("networks"), {
+      values: array("networks.npy"),
+    });
+    expect(networks.map(({ id }) => id)).toEqual(["networks-values", "networks-map"]);
+    // Most alike are not the networks with themselves.
+    expect(networks[0]!.description).not.toMatch(/most alike: (.+) and \1 with/);
+  });
+
+  test("an RDM's picture and its pairs agree; a pair that is missing stays blank", () => {
+    const rdms = section<RdmsSection>("rdms");
+    const drawn = rdmFigures(rdms, { values: array("rdms.npy") });
+    expect(drawn.map(({ id }) => id)).toEqual(["rdms-0", "rdms-1", "rdms-2", "rdms-map"]);
+    expect(drawn[0]!.numbers.rows).toHaveLength(276);
+    expect(drawn[0]!.numbers.rows[5]).toEqual(["stimulus 0", "stimulus 6", null]);
+    expect(drawn[1]!.numbers.rows[0]![2]).toBe(array("rdms.npy")[276]);
+  });
+
+  test("points keep their distances on the map: one scale for both axes", () => {
+    const points = [
+      [0, 0],
+      [3, 0],
+      [0, 1],
+    ] as const;
+    const { drawing } = pointsFigure("m", "Map", { distance: "d", points, explained: 1 }, [
+      ..."abc",
+    ]);
+    const { markup } = drawing!.content;
+    const [x, y] = [places(markup, "cx"), places(markup, "cy")];
+    expect((x[1]! - x[0]!) / (y[0]! - y[2]!)).toBeCloseTo(3, 1);
+    const one = pointsFigure("m", "Map", { distance: "d", points: [[2, 2]], explained: null }, [
+      "only",
+    ]);
+    expect(drawSvg(one).markup).not.toMatch(/NaN|undefined/);
+  });
+
+  test("bars reach their scores; stars, ceiling marks and the band are where they belong", () => {
+    const models = section<ModelComparisonSection>("models");
+    const { markup } = modelsFigure(models).drawing!.content;
+    expect([...markup.matchAll(/class="bar"/g)]).toHaveLength(2);
+    expect([...markup.matchAll(/class="bar open"/g)]).toHaveLength(1);
+    expect([...markup.matchAll(/∗/g)]).toHaveLength(2);
+    expect([...markup.matchAll(/◆/g)]).toHaveLength(1);
+    expect(markup).toContain('class="band"');
+    const bare = modelsFigure({ ...models, ceiling: null }).drawing!.content.markup;
+    expect(bare).not.toContain('class="band"');
+    const cells = differencesFigure(models)!.drawing!.content.markup;
+    // Both directions of a pair that is not told apart.
+    expect([...cells.matchAll(/≈/g)]).toHaveLength(2);
+    expect(
+      differencesFigure({ ...models, models: models.models.slice(0, 1), pairs: [] }),
+    ).toBeNull();
+  });
+
+  test("similarities are drawn beside their floors, distances are left to the table", () => {
+    const similarity = section<SimilaritySection>("similarity");
+    const { drawing, numbers } = similarityFigure(similarity)!;
+    expect([...drawing!.content.markup.matchAll(/point localized/g)]).toHaveLength(3);
+    expect(numbers.rows).toHaveLength(4);
+    expect(drawing!.content.markup).toContain("pwcca ←");
+  });
+});
+
 const HOSTILE = `"><script>alert(1)</script>&'\u202e`;
 
 describe("pages of any report", () => {
+  const compared = makeComparisonReport({ nConditions: 5, nLayers: 3 });
   /** Statistics become null, lists empty and texts hostile, here and there. */
   const wreck = (value: unknown, chance: () => boolean, key = ""): unknown => {
     if (Array.isArray(value)) {
-      const keep = !["draws", "curves", "effects", "groups", "rows", "cells", "top"].includes(key);
+      if (["labels", "conditions"].includes(key))
+        return value.map((text) => (chance() ? HOSTILE : text));
+      const lists = ["draws", "curves", "effects", "groups", "cells", "top", "pairs", "values"];
+      const keep = ![...lists, "rows", "inputs"].includes(key);
       if (!keep && chance()) return [];
       return value.map((item) => wreck(item, chance, key));
     }
@@ -206,8 +349,16 @@ describe("pages of any report", () => {
       "p50",
       "max",
       "chance",
+      "mean",
+      "lower",
+      "upper",
+      "difference",
+      "explained",
     ];
-    if (texts.includes(key) && value !== "accuracy" && value !== "loss" && chance()) return HOSTILE;
+    const fixed = ["accuracy", "loss", "linear-cka", "pwcca", "shape", "rho-a"];
+    if (texts.includes(key) && typeof value === "string" && !fixed.includes(value) && chance()) {
+      return HOSTILE;
+    }
     if (typeof value === "number" && statistics.includes(key) && chance()) {
       return chance() ? null : chance() ? 1e308 : chance() ? -1e308 : 5e-324;
     }
@@ -217,9 +368,20 @@ describe("pages of any report", () => {
   test("never fail, and never show NaN, undefined or somebody's markup", () => {
     fc.assert(
       fc.property(fc.infiniteStream(fc.boolean()), (booleans) => {
-        const report = wreck(made.report, () => booleans.next().value as boolean) as Report;
+        const chance = () => booleans.next().value as boolean;
+        const source = chance() ? made : compared;
+        const report = wreck(source.report, chance) as Report;
         reportBytes(report);
-        const all = new Map<string, SectionMaps>([["selection", maps]]);
+        const values = (name: string) => compared.arrays[name]!.data as Float64Array;
+        const all = new Map<string, SectionMaps>([
+          ["selection", maps],
+          ["layers", { values: values("layers.npy"), floor: values("layers-floor.npy") }],
+          [
+            "networks",
+            { values: values("networks.npy").map(() => (chance() ? Number.NaN : 1e308)) },
+          ],
+          ["rdms", { values: values("rdms.npy").map((v) => (chance() ? -1e308 : v)) }],
+        ]);
         const pages = [
           reportPage(report, all, "/reports/a"),
           listPage([{ name: HOSTILE, folder: "", report }], HOSTILE),
@@ -232,7 +394,7 @@ describe("pages of any report", () => {
           expect(bad?.[0]).toBeUndefined();
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 80 },
     );
   });
 });

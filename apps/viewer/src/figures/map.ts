@@ -44,7 +44,10 @@ export function mapFigure(
       named && label(at, places[i]!, short, { anchor: toLeft ? "end" : "start", kind: "tick" })
     }`;
   });
-  const share = explained === null ? "an unknown share" : `${Math.round(100 * explained)} %`;
+  const share =
+    explained !== null && explained >= 0 && explained <= 1
+      ? `${Math.round(100 * explained)} %`
+      : "an unknown share";
   return {
     id,
     title,
