@@ -1,6 +1,15 @@
 import { type Activations, ArgumentError } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
-import { centred, checkOneOf, checkWhole, type Dense, inner, norm, pairOf } from "./pair.ts";
+import {
+  centred,
+  checkOneOf,
+  checkWhole,
+  columnMeans,
+  type Dense,
+  inner,
+  norm,
+  pairOf,
+} from "./pair.ts";
 
 /**
  * How the Hilbert-Schmidt independence criterion is estimated: `biased` (Gretton 2005), `unbiased` (Song 2012),
@@ -133,19 +142,22 @@ async function hsicParts(
   }
   const pair = pairOf(name, x, y, estimator === "biased" ? 2 : 4);
   const { n } = pair;
-  // Unbiased estimates do not change with the means of units, which would only cost digits.
-  const linear = kernel.type === "linear";
-  const a = center && linear ? centred(pair.x) : pair.x;
-  const b = center && linear ? centred(pair.y) : pair.y;
   if (center && (isConstant(pair.x) || isConstant(pair.y))) {
     return { xy: 0, xx: isConstant(pair.x) ? 0 : 1, yy: isConstant(pair.y) ? 0 : 1 };
   }
-  const [p, q] = [a.nColumns, b.nColumns];
+  const linear = kernel.type === "linear";
+  const [p, q] = [pair.x.nColumns, pair.y.nColumns];
   const featureIsCheaper = p * p + q * q + p * q < n * (p + q);
   const byFeatures =
     linear &&
     (form === "feature" || estimator === "debiased" || (form === "auto" && featureIsCheaper));
-  if (byFeatures) return featureParts(linalg, a, b, estimator !== "biased");
+  if (byFeatures) {
+    const [x, y] = [centredLater(pair.x, center), centredLater(pair.y, center)];
+    return featureParts(linalg, x, y, estimator !== "biased");
+  }
+  // Unbiased estimates do not change with the means of units, which would only cost digits.
+  const a = center && linear ? centred(pair.x) : pair.x;
+  const b = center && linear ? centred(pair.y) : pair.y;
   const sums = await kernelSums(linalg, a, b, kernel, options.maxKernelBytes ?? GIGABYTE);
   if (estimator !== "biased") return unbiasedParts(sums, n);
   return center ? biasedParts(sums, n) : { xy: sums.xy, xx: sums.xx, yy: sums.yy };
@@ -159,28 +171,81 @@ function isConstant({ data, nRows, nColumns }: Dense): boolean {
   return true;
 }
 
+/** A matrix whose columns' means are taken off where it is used, tile by tile. */
+interface CentredLater extends Dense {
+  readonly means: Float64Array;
+}
+
+function centredLater(x: Dense, center: boolean): CentredLater {
+  return { ...x, means: center ? columnMeans(x) : new Float64Array(x.nColumns) };
+}
+
 async function featureParts(
   linalg: Linalg,
-  x: Dense,
-  y: Dense,
+  x: CentredLater,
+  y: CentredLater,
   unbiased: boolean,
 ): Promise<HsicParts> {
   const n = x.nRows;
-  const squares = [rowSquares(x), rowSquares(y)] as const;
-  const part = async (a: Dense, b: Dense, as: Float64Array, bs: Float64Array): Promise<number> => {
-    const { data } = await linalg.matmul(a, b, { transposeA: true });
-    const biased = inner(data, data);
-    if (!unbiased) return biased;
-    const total = (s: Float64Array) => s.reduce((sum, v) => sum + v, 0);
+  const squares = unbiased ? ([rowSquaresOf(x), rowSquaresOf(y)] as const) : undefined;
+  const size = n * Math.min(FEATURES, Math.max(x.nColumns, y.nColumns));
+  const room = [new Float64Array(size), new Float64Array(size)] as const;
+  const part = async (a: CentredLater, b: CentredLater, i: 0 | 1, j: 0 | 1): Promise<number> => {
+    const biased = await squaredCross(linalg, a, b, room);
+    if (!squares) return biased;
+    const [as, bs] = [squares[i], squares[j]];
     const corrected =
       biased - (n / (n - 2)) * inner(as, bs) + (total(as) * total(bs)) / ((n - 1) * (n - 2));
     return corrected / (n * (n - 3));
   };
-  return {
-    xy: await part(x, y, squares[0], squares[1]),
-    xx: await part(x, x, squares[0], squares[0]),
-    yy: await part(y, y, squares[1], squares[1]),
-  };
+  return { xy: await part(x, y, 0, 1), xx: await part(x, x, 0, 0), yy: await part(y, y, 1, 1) };
+}
+
+/** So many units are centred and multiplied at a time: no copy of all is made, nor what lies below the diagonal. */
+const FEATURES = 512;
+
+/** |A^T B|_F^2. */
+async function squaredCross(
+  linalg: Linalg,
+  a: CentredLater,
+  b: CentredLater,
+  [roomA, roomB]: readonly [Float64Array, Float64Array],
+): Promise<number> {
+  let sum = 0;
+  for (let i = 0; i < a.nColumns; i += FEATURES) {
+    const left = centredUnits(a, i, roomA);
+    for (let j = a === b ? i : 0; j < b.nColumns; j += FEATURES) {
+      const diagonal = a === b && j === i;
+      const right = diagonal ? left : centredUnits(b, j, roomB);
+      const { data } = await linalg.matmul(left, right, { transposeA: true });
+      sum += (a === b && !diagonal ? 2 : 1) * inner(data, data);
+    }
+  }
+  return sum;
+}
+
+function centredUnits(
+  { data, nRows, nColumns, means }: CentredLater,
+  from: number,
+  to: Float64Array,
+): Dense {
+  const width = Math.min(FEATURES, nColumns - from);
+  for (let i = 0; i < nRows; i++) {
+    const at = i * nColumns + from;
+    for (let j = 0; j < width; j++) to[i * width + j] = data[at + j]! - means[from + j]!;
+  }
+  return { data: to.subarray(0, nRows * width), nRows, nColumns: width };
+}
+
+function rowSquaresOf({ data, nRows, nColumns, means }: CentredLater): Float64Array {
+  return Float64Array.from({ length: nRows }, (_, i) => {
+    let sum = 0;
+    for (let j = 0; j < nColumns; j++) {
+      const value = data[i * nColumns + j]! - means[j]!;
+      sum += value * value;
+    }
+    return sum;
+  });
 }
 
 function rowSquares({ data, nRows, nColumns }: Dense): Float64Array {
