@@ -6,7 +6,7 @@
  * `pip install -r test/bench/requirements-similarity.txt` makes the Python; without one Penfield is
  * measured alone. Inputs are made here from fixed seeds and given to both sides as files; results are compared before
  * anything is timed. Runs of all sides alternate, in another order each time; medians [smallest .. largest], and
- * ratios round by round. `--jobs memory` looks at peak memory, each in a process of its own (Linux).
+ * ratios round by round, of processor time (which a busy machine changes little) and of time on the wall. `--jobs memory` looks at peak memory, each in a process of its own (Linux).
  */
 import { fork, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -17,7 +17,12 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createLinalg } from "@penfield/linalg";
 import { summary } from "./hooksFigures.ts";
-import { prepareJob, type SimilarityJob, similarityJobs } from "./similarityJobs.ts";
+import {
+  prepareJob,
+  type SimilarityJob,
+  type SimilarityPeer,
+  similarityJobs,
+} from "./similarityJobs.ts";
 import type { MemoryReport } from "./similarityWorker.ts";
 
 const { values } = parseArgs({
@@ -40,7 +45,11 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 interface Peers {
   readonly about: Readonly<Record<string, string>>;
-  ask(job: Record<string, unknown>): Promise<{ seconds?: number; missing?: boolean }>;
+  ask(job: Record<string, unknown>): Promise<{
+    readonly seconds?: number;
+    readonly processor?: number;
+    readonly missing?: boolean;
+  }>;
   close(): void;
 }
 
@@ -75,53 +84,65 @@ async function startPeers(threads: number): Promise<Peers | undefined> {
   };
 }
 
-/** Seconds of every run, by side. */
-const everything: Record<string, Record<string, number[]>> = {};
+/** Seconds that passed, and that processors worked: the second is what a call takes on a machine that does nothing else. */
+interface Time {
+  readonly wall: number;
+  readonly processor: number;
+}
+
+/** Of every run, by side. */
+const everything: Record<string, Record<string, Time[]>> = {};
 
 async function measure(job: SimilarityJob, threads: number, peers: Peers | undefined) {
   const linalg = createLinalg({ threads });
   const { run, agree, found } = prepareJob(job, folder);
-  const here = async (): Promise<number> => {
+  const here = async (): Promise<Time> => {
     const start = performance.now();
+    const before = process.cpuUsage();
     for (let i = 0; i < job.calls; i++) await run(linalg);
-    return (performance.now() - start) / 1000 / job.calls;
+    const { user, system } = process.cpuUsage(before);
+    const wall = (performance.now() - start) / 1000 / job.calls;
+    return { wall, processor: (user + system) / 1e6 / job.calls };
   };
-  const there = async (peer: SimilarityJob["peers"][number], save: boolean) => {
-    const { calls } = job;
+  const there = async (peer: SimilarityPeer, save: boolean): Promise<Time | undefined> => {
+    const calls = peer.slow ? 1 : job.calls;
     const { draws } = peer;
-    const ask = { job: job.name, peer: peer.name, draws, save, calls: peer.slow ? 1 : calls };
-    const { seconds, missing } = (await peers?.ask(ask)) ?? { missing: true };
-    return missing ? undefined : (seconds! * 1000) / (draws ?? 1000);
+    const answer = await peers?.ask({ job: job.name, peer: peer.name, draws, save, calls });
+    if (!answer || answer.missing) return undefined;
+    const scale = 1000 / (draws ?? 1000);
+    return { wall: answer.seconds! * scale, processor: answer.processor! * scale };
   };
   console.log(`\n${job.title}`);
+  const first: Record<string, Time> = {};
   for (const peer of job.peers) {
-    if ((await there(peer, true)) === undefined) continue;
+    const time = await there(peer, true);
+    if (time === undefined) continue;
+    // Where a call takes seconds, the first is as good as any.
+    if (peer.slow) first[peer.name] = time;
     console.log(`  beside ${peer.name}: ${await agree(linalg, found, peer.name)}`);
   }
   await here();
-  const times: Record<string, number[]> = { penfield: [] };
-  const ratios: Record<string, number[]> = {};
+  const times: Record<string, Time[]> = {};
+  const pairs: Record<string, [Time, Time][]> = {};
   for (let round = 0; round < runs; round++) {
-    const now: Record<string, number> = {};
-    const sides = [undefined, ...job.peers.filter((p) => !p.slow || round < slow)];
+    const now: Record<string, Time> = round === 0 ? { ...first } : {};
+    const sides = [
+      undefined,
+      ...job.peers.filter((p) => !p.slow || (round < slow && (round > 0 || !first[p.name]))),
+    ];
     for (let i = 0; i < sides.length; i++) {
       const peer = sides[(i + round) % sides.length];
-      const seconds = peer ? await there(peer, false) : await here();
-      if (seconds === undefined) continue;
-      const name = peer?.name ?? "penfield";
-      now[name] = seconds;
-      times[name] = [...(times[name] ?? []), seconds];
+      const time = peer ? await there(peer, false) : await here();
+      if (time) now[peer?.name ?? "penfield"] = time;
     }
-    for (const [name, seconds] of Object.entries(now)) {
-      if (name === "penfield") continue;
-      ratios[name] = [...(ratios[name] ?? []), now["penfield"]! / seconds];
+    for (const [name, time] of Object.entries(now)) {
+      times[name] = [...(times[name] ?? []), time];
+      pairs[name] = [...(pairs[name] ?? []), [now["penfield"]!, time]];
     }
   }
   await linalg.dispose();
   everything[`${job.name} ${threads}`] = times;
-  const goal =
-    "seconds" in job.goal ? `${job.goal.seconds} s` : `${job.goal.times} times ${job.goal.of}`;
-  const inMs = Math.min(...times["penfield"]!) < 0.1;
+  const inMs = Math.min(...times["penfield"]!.map((t) => t.processor)) < 0.1;
   const shown = (list: readonly number[]) =>
     inMs
       ? `${summary(
@@ -129,13 +150,23 @@ async function measure(job: SimilarityJob, threads: number, peers: Peers | undef
           1,
         )} ms`
       : `${summary(list)} s`;
-  console.log(`  Penfield    ${shown(times["penfield"]!)}   (goal: at most ${goal})`);
-  for (const peer of job.peers) {
-    const list = times[peer.name];
+  const goal =
+    "seconds" in job.goal ? `${job.goal.seconds} s` : `${job.goal.times} times ${job.goal.of}`;
+  console.log(`  goal: at most ${goal}; load ${loadavg()[0]!.toFixed(1)}`);
+  for (const name of ["penfield", ...job.peers.map((p) => p.name)]) {
+    const list = times[name];
     if (!list) continue;
-    const scaled = peer.draws ? `, from ${peer.draws} draws` : "";
+    const [wall, processor] = [list.map((t) => t.wall), list.map((t) => t.processor)];
+    console.log(`  ${name.padEnd(11)} processor ${shown(processor)}   wall ${shown(wall)}`);
+    if (name === "penfield") continue;
+    const draws = job.peers.find((p) => p.name === name)?.draws;
+    const by = (of: (t: Time) => number) =>
+      summary(
+        pairs[name]!.map(([a, b]) => of(a) / of(b)),
+        3,
+      );
     console.log(
-      `  ${peer.name.padEnd(12)}${shown(list)}${scaled}; Penfield takes ${summary(ratios[peer.name]!, 3)} of its time`,
+      `    Penfield takes, of its time: processor ${by((t) => t.processor)}, wall ${by((t) => t.wall)}${draws ? ` (from ${draws} draws)` : ""}`,
     );
   }
 }
