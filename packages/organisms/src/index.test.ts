@@ -1,7 +1,15 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { defaultOrganism, isOrganism, organismFolder, organisms } from "./index.ts";
+import {
+  defaultOrganism,
+  isOrganism,
+  isSpikingOrganism,
+  organismFolder,
+  organisms,
+  spikingOrganismFolder,
+  spikingOrganisms,
+} from "./index.ts";
 
 describe("the models that ship with Penfield", () => {
   test("have names, and only those are theirs", () => {
@@ -26,6 +34,35 @@ describe("the models that ship with Penfield", () => {
         for (const file of ["onnx/model.onnx", "config.json", "tokenizer.json"]) {
           expect(existsSync(join(organismFolder(name), file)), `${name}/${file}`).toBe(true);
         }
+      }
+    },
+  );
+});
+
+describe("the spiking networks that ship with Penfield", () => {
+  test("have names of their own", () => {
+    for (const name of spikingOrganisms) {
+      expect(isSpikingOrganism(name)).toBe(true);
+      expect(isOrganism(name)).toBe(false);
+    }
+    for (const name of ["organism-a", "", "constructor"])
+      expect(isSpikingOrganism(name)).toBe(false);
+  });
+
+  test.each(spikingOrganisms)(
+    "%s has its file, conventions, card, curve and golden spikes",
+    (name) => {
+      const folder = spikingOrganismFolder(name);
+      expect(isAbsolute(folder)).toBe(true);
+      for (const file of [
+        "network.nir",
+        "config.json",
+        "README.md",
+        "provenance.json",
+        "loss.csv",
+        "golden.json",
+      ]) {
+        expect(existsSync(join(folder, file)), file).toBe(true);
       }
     },
   );
