@@ -322,7 +322,7 @@ const N_SIMULATIONS = 5;
 const MOST_TARGETS = 50;
 
 /** If one of the unit sets were the brain, recorded like this, would the score name it? */
-async function identify(
+export async function identify(
   { features, unitSets, recording, groups }: CompareUnitSetsOptions,
   reliability: number | undefined,
   { settings, onProgress, signal }: ProbeContext,
@@ -355,13 +355,13 @@ async function identify(
   };
 }
 
-function meanNormalized(scores: readonly EncodingScore[]): number | null {
+export function meanNormalized(scores: readonly EncodingScore[]): number | null {
   const values = scores.flatMap(({ normalized }) => (normalized ? [normalized.median] : []));
   return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 }
 
 /** The normalized scores are medians over fewer targets than the scores: say so. */
-function leftOut({ normalized }: EncodingScore, nTargets: number): string[] {
+export function leftOut({ normalized }: EncodingScore, nTargets: number): string[] {
   return normalized && normalized.nUndefined > 0
     ? [
         `${normalized.nUndefined} of ${nTargets} targets have too low a noise ceiling to be divided by it; scores as shares of the ceiling leave them out.`,

@@ -24,6 +24,8 @@ export function selectivityVerdict(expectation: string, heldOut: CrossValidation
 /**
  * Does silencing the units harm tasks of a role more than silencing random ones does? Harm is the
  * change in accuracy over the items of the role's tasks that the intact model can do, at the main dose.
+ *
+ * @param name - What the verdict calls the tasks.
  */
 export function harmVerdict(
   expectation: string,
@@ -32,13 +34,14 @@ export function harmVerdict(
   role: "language" | "control",
   expected: "harmed" | "spared",
   seed: number,
+  name = `${role} tasks`,
 ): Verdict | undefined {
   const { baseline, runs, mainDose } = experiment;
   const values = (outcomes: readonly TaskOutcome[]): Float64Array => pooled(outcomes, rated, role);
   const nTasks = rated.roles.filter((r) => r === role).length;
   if (nTasks === 0) return undefined;
   if (values(baseline).length < 2) {
-    const text = `The intact model does none of the ${nTasks} ${role} tasks better than by guessing: it has nothing to lose.`;
+    const text = `The intact model does none of the ${nTasks} ${name} better than by guessing: it has nothing to lose.`;
     return { expectation, outcome: "undecided", text };
   }
   const main = runs.filter((run) => run.dose === mainDose);
@@ -47,7 +50,7 @@ export function harmVerdict(
   const effect = lesionEffect(values(baseline), values(localized.outcomes), random, true, seed);
   const nAble = rated.roles.filter((r, i) => r === role && rated.able[i]).length;
   const beyond = Math.round(effect.p * (effect.nRandom + 1)) - 1;
-  const text = `Silencing ${localized.units.indices.length} units (${mainDose} %) changes accuracy on ${role} tasks (${nAble} of ${nTasks} that the intact model does above chance) by ${points(effect.effect)}; ${effect.nRandom} random sets change it by ${percent(effect.randomMean)} ± ${percent(effect.randomSd)} points, and ${beyond} of them do at least as much harm (p = ${effect.p.toFixed(3)}).`;
+  const text = `Silencing ${localized.units.indices.length} units (${mainDose} %) changes accuracy on ${name} (${nAble} of ${nTasks} that the intact model does above chance) by ${points(effect.effect)}; ${effect.nRandom} random sets change it by ${percent(effect.randomMean)} ± ${percent(effect.randomSd)} points, and ${beyond} of them do at least as much harm (p = ${effect.p.toFixed(3)}).`;
   const high = effect.effect.interval?.[1] ?? Number.NaN;
   // "Harmed" asks for more than chance over items, and for more than any random set does.
   const harmed = high < 0 && beyond === 0;

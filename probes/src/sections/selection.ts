@@ -91,12 +91,18 @@ const estimate = ({ estimate, low, high }: { estimate: number; low: number; high
 
 const N_TOP = 20;
 
-/** The selected units as a table, strongest first. */
+/**
+ * The selected units as a table, strongest first.
+ *
+ * @param options.hook - Where units of other kinds lie.
+ * @param options.bySize - Strongest is farthest from 0.
+ */
 export function unitsSection(
   found: Contrast,
   selected: UnitSet,
   heldOut: CrossValidation,
   kind: UnitKind,
+  { hook, bySize = false }: { hook?: string; bySize?: boolean } = {},
 ): { section: UnitsSection; tables: Record<string, Table> } {
   const { nUnits } = selected;
   const held = new Map<number, number[]>();
@@ -107,8 +113,9 @@ export function unitsSection(
       });
     }
   }
+  const strength = (i: number): number => (bySize ? Math.abs(found.t.data[i]!) : found.t.data[i]!);
   const rows = [...selected.indices]
-    .sort((a, b) => found.t.data[b]! - found.t.data[a]! || a - b)
+    .sort((a, b) => strength(b) - strength(a) || a - b)
     .map((index, i): UnitRow => {
       const values = held.get(index);
       return {
@@ -127,7 +134,7 @@ export function unitsSection(
       r.rank,
       r.layer,
       r.unit,
-      unitHook(kind, r.layer),
+      hook ?? unitHook(kind, r.layer),
       r.t,
       r.q,
       r.d,

@@ -1,0 +1,62 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { InterruptedError } from "@penfield/core";
+import { reportBytes } from "@penfield/report";
+import { expect, test } from "vitest";
+import { defaultSettings, noStore, probes } from "../src/index.ts";
+
+const probe = probes.find((p) => p.id === "spiking-lesions")!;
+const planted = fileURLToPath(new URL("planted", import.meta.url));
+const { planted: truth } = JSON.parse(readFileSync(`${planted}/config.json`, "utf8")) as {
+  planted: number[];
+};
+// 12 of 64 units are the whole truth.
+const percent = 18.75;
+
+test("planted memory units are found, all and no others, and their loss is loss of memory alone", async () => {
+  const { report, arrays, tables } = await probe.run({
+    settings: {
+      ...defaultSettings,
+      ...probe.defaults,
+      model: planted,
+      percent,
+      doses: [percent],
+      nRandom: 2,
+      itemsPerGroup: 40,
+    },
+    work: noStore,
+  });
+  const { rows } = tables["units.parquet"]!;
+  expect(rows.map((row) => row[2] as number).sort((a, b) => a - b)).toEqual(truth);
+  expect(new Set(rows.map((row) => row[3]))).toEqual(new Set(["recurrent.spikes"]));
+  expect(report.verdicts.map((v) => v.expectation)).toEqual(probe.expectations);
+  // What the recording shows is another network's, so the last expectation is not part of the plan.
+  expect(report.verdicts.slice(0, 4).map((v) => v.outcome)).toEqual([
+    "seen",
+    "seen",
+    "seen",
+    "seen",
+  ]);
+  const lesion = report.sections.find((s) => s.kind === "lesion")!;
+  const after = (task: string) =>
+    lesion.curves.find((c) => c.task === task && c.set === "localized")!.points[0]!.value.value;
+  // Nothing is left of the memory: the outputs are equal, and every trial is a toss.
+  expect(after("remember")).toBe(0.5);
+  expect(after("report")).toBeGreaterThan(0.9);
+  // Checks the report against its schema.
+  expect(reportBytes(report).length).toBeGreaterThan(1000);
+  expect(Object.keys(arrays).sort()).toEqual([
+    "selection-mask.npy",
+    "selection-q.npy",
+    "selection-t.npy",
+  ]);
+});
+
+test("can be interrupted", async () => {
+  const run = probe.run({
+    settings: { ...defaultSettings, ...probe.defaults, itemsPerGroup: 10 },
+    work: noStore,
+    signal: AbortSignal.abort(),
+  });
+  await expect(run).rejects.toThrow(InterruptedError);
+});
