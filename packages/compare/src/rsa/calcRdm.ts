@@ -137,7 +137,7 @@ export function kernelDistances(
 }
 
 /** Patterns are scaled and multiplied so many at a time: half of the products are never made, and no copy of all is. */
-const TILE = 144;
+const TILE = 128;
 
 async function oneMinusCosine(
   linalg: Linalg,

@@ -41,7 +41,7 @@ export interface CkaOptions {
   readonly center?: boolean | undefined;
   /** Added to the denominator, as in the code of Huh et al. (2024), who add 1e-6. Default 0. */
   readonly denominatorOffset?: number | undefined;
-  /** Kernels larger than this are made and used in tiles. Default 1 GiB for one kernel. */
+  /** RBF kernels larger than this are made and used in tiles; linear ones always are, no larger than this. Default 1 GiB. */
   readonly maxKernelBytes?: number | undefined;
 }
 
@@ -73,7 +73,8 @@ const GIGABYTE = 2 ** 30;
  * @throws {DataError} if a value is not finite.
  * @throws {ArgumentError} if an option is unknown, or the form does not fit the kernel or estimator.
  *
- * Cost: feature form 2 n (p^2 + q^2 + p q) operations and no kernel; Gram form 2 n^2 (p + q) and two n x n kernels, or tiles.
+ * Cost: feature form n (p^2 + q^2 + 2 p q) operations; Gram form n^2 (p + q), twice that for RBF. Memory: 1024 centred units (feature
+ * form) or 2048 stimuli (Gram form); RBF kernels two n x n, or tiles.
  * Source: Kornblith et al. (2019), ICML; Song et al. (2012), JMLR 13; Gretton et al. (2005). Matches the authors' notebook.
  *
  * @example
@@ -151,14 +152,17 @@ async function hsicParts(
   const byFeatures =
     linear &&
     (form === "feature" || estimator === "debiased" || (form === "auto" && featureIsCheaper));
-  if (byFeatures) {
-    const [x, y] = [centredLater(pair.x, center), centredLater(pair.y, center)];
-    return featureParts(linalg, x, y, estimator !== "biased");
-  }
+  const maxBytes = options.maxKernelBytes ?? GIGABYTE;
   // Unbiased estimates do not change with the means of units, which would only cost digits.
-  const a = center && linear ? centred(pair.x) : pair.x;
-  const b = center && linear ? centred(pair.y) : pair.y;
-  const sums = await kernelSums(linalg, a, b, kernel, options.maxKernelBytes ?? GIGABYTE);
+  const later = (): [CentredLater, CentredLater] => [
+    centredLater(pair.x, center),
+    centredLater(pair.y, center),
+  ];
+  if (byFeatures) return featureParts(linalg, ...later(), estimator !== "biased");
+  const sums =
+    kernel.type === "linear"
+      ? await linearKernelSums(linalg, ...later(), maxBytes)
+      : await kernelSums(linalg, pair.x, pair.y, kernel, maxBytes);
   if (estimator !== "biased") return unbiasedParts(sums, n);
   return center ? biasedParts(sums, n) : { xy: sums.xy, xx: sums.xx, yy: sums.yy };
 }
@@ -274,22 +278,14 @@ async function kernelSums(
   linalg: Linalg,
   x: Dense,
   y: Dense,
-  kernel: Kernel,
+  kernel: Extract<Kernel, { type: "rbf" }>,
   maxBytes: number,
 ): Promise<KernelSums> {
   const n = x.nRows;
   const step = tileRows(n, maxBytes);
-  const xKernel = await kernelRows(linalg, x, kernel, step);
-  const yKernel = await kernelRows(linalg, y, kernel, step);
-  const sums: KernelSums = {
-    xy: 0,
-    xx: 0,
-    yy: 0,
-    xRows: new Float64Array(n),
-    yRows: new Float64Array(n),
-    xDiagonal: new Float64Array(n),
-    yDiagonal: new Float64Array(n),
-  };
+  const xKernel = await rbfRows(linalg, x, kernel, step);
+  const yKernel = await rbfRows(linalg, y, kernel, step);
+  const sums = noSums(n);
   for (let from = 0; from < n; from += step) {
     const to = Math.min(n, from + step);
     const [k, l] = [await xKernel(from, to), await yKernel(from, to)];
@@ -309,28 +305,89 @@ async function kernelSums(
   return sums;
 }
 
-function tileRows(n: number, maxBytes: number): number {
-  return Math.max(1, Math.min(n, Math.floor(maxBytes / (8 * n))));
+function noSums(n: number): KernelSums {
+  return {
+    xy: 0,
+    xx: 0,
+    yy: 0,
+    xRows: new Float64Array(n),
+    yRows: new Float64Array(n),
+    xDiagonal: new Float64Array(n),
+    yDiagonal: new Float64Array(n),
+  };
 }
 
-async function kernelRows(
+/** So many stimuli are centred and multiplied at a time. */
+const STIMULI = 512;
+
+/** Linear kernels in blocks on and above the diagonal, none of them kept. */
+async function linearKernelSums(
   linalg: Linalg,
-  x: Dense,
-  kernel: Kernel,
+  x: CentredLater,
+  y: CentredLater,
+  maxBytes: number,
+): Promise<KernelSums> {
+  const n = x.nRows;
+  const step = Math.max(1, Math.min(n, STIMULI, Math.floor(Math.sqrt(maxBytes / 8))));
+  const sums = noSums(n);
+  const room = [x, x, y, y].map(({ nColumns }) => new Float64Array(step * nColumns));
+  for (let i = 0; i < n; i += step) {
+    const xLeft = centredStimuli(x, i, step, room[0]!);
+    const yLeft = centredStimuli(y, i, step, room[2]!);
+    for (let j = i; j < n; j += step) {
+      const xRight = i === j ? xLeft : centredStimuli(x, j, step, room[1]!);
+      const yRight = i === j ? yLeft : centredStimuli(y, j, step, room[3]!);
+      const k = (await linalg.matmul(xLeft, xRight, { transposeB: true })).data;
+      const l = (await linalg.matmul(yLeft, yRight, { transposeB: true })).data;
+      const times = i === j ? 1 : 2;
+      sums.xy += times * inner(k, l);
+      sums.xx += times * inner(k, k);
+      sums.yy += times * inner(l, l);
+      addBlock(k, xLeft.nRows, i, j, sums.xRows, sums.xDiagonal);
+      addBlock(l, yLeft.nRows, i, j, sums.yRows, sums.yDiagonal);
+    }
+  }
+  return sums;
+}
+
+/** A block's share of the sums of rows (its mirror image below the diagonal too) and of the diagonal. */
+function addBlock(
+  block: Float64Array,
+  nRows: number,
+  top: number,
+  left: number,
+  rows: Float64Array,
+  diagonal: Float64Array,
+): void {
+  const nColumns = block.length / nRows;
+  for (let i = 0; i < nRows; i++) {
+    let sum = 0;
+    for (let j = 0; j < nColumns; j++) {
+      const value = block[i * nColumns + j]!;
+      sum += value;
+      if (left > top) rows[left + j]! += value;
+    }
+    rows[top + i]! += sum;
+    if (left === top) diagonal[top + i] = block[i * nColumns + i]!;
+  }
+}
+
+function centredStimuli(
+  { data, nRows, nColumns, means }: CentredLater,
+  from: number,
   step: number,
-): Promise<KernelRows> {
-  const rows = (from: number, to: number): Dense =>
-    from === 0 && to === x.nRows
-      ? x
-      : {
-          data: x.data.slice(from * x.nColumns, to * x.nColumns),
-          nRows: to - from,
-          nColumns: x.nColumns,
-        };
-  const products: KernelRows = async (from, to) =>
-    (await linalg.matmul(rows(from, to), x, { transposeB: true })).data;
-  if (kernel.type === "linear") return products;
-  return rbfRows(linalg, x, kernel, step);
+  to: Float64Array,
+): Dense {
+  const count = Math.min(step, nRows - from);
+  for (let i = 0; i < count; i++) {
+    const at = (from + i) * nColumns;
+    for (let j = 0; j < nColumns; j++) to[i * nColumns + j] = data[at + j]! - means[j]!;
+  }
+  return { data: to.subarray(0, count * nColumns), nRows: count, nColumns };
+}
+
+function tileRows(n: number, maxBytes: number): number {
+  return Math.max(1, Math.min(n, Math.floor(maxBytes / (8 * n))));
 }
 
 /** The RBF kernel minus 1: constants do not matter after centring, and small distances keep their digits. */
