@@ -93,6 +93,7 @@ type Pointer = Float64Array | Int32Array;
 /** Fortran's calling convention: everything by address, lengths of strings by value at the end. */
 interface Routines {
   readonly name: string;
+  threads(): unknown;
   setThreads(threads: number): void;
   dsyevd(job: string, triangle: string, ...rest: Pointer[]): void;
   dgesdd(job: string, ...rest: Pointer[]): void;
@@ -119,6 +120,7 @@ function routines(library: Library): Routines {
   };
   return {
     name: `${/OpenBLAS \S+/.exec(configuration)?.[0] ?? "OpenBLAS"} (${core})`,
+    threads: library.func("openblas_get_num_threads", "int", []),
     setThreads: library.func("openblas_set_num_threads", "void", ["int"]),
     dsyevd: fortran("dsyevd_", 2, 9),
     dgesdd: fortran("dgesdd_", 1, 13),
@@ -131,6 +133,11 @@ const MOST = 2 ** 31 - 1;
 
 /** Our rows are LAPACK's columns: each routine gets the transposed matrix, and its factors come out transposed. */
 function lapack(blas: Routines, threads: number): Lapack {
+  // Set only where it differs: another thread of the process may be computing.
+  const prepare = (): void => {
+    if (blas.threads() !== threads) blas.setThreads(threads);
+  };
+
   function singular(name: string, a: Matrix, vectors: boolean): ThinSvd {
     const { nRows: n, nColumns: p } = a;
     const k = Math.min(n, p);
@@ -159,7 +166,7 @@ function lapack(blas: Routines, threads: number): Lapack {
         integers,
         info,
       );
-    blas.setThreads(threads);
+    prepare();
     withRoom(run);
     checkInfo(name, "dgesdd", info[0]!);
     if (!vectors) return { u: nothing(), s, v: nothing() };
@@ -180,7 +187,7 @@ function lapack(blas: Routines, threads: number): Lapack {
       const ascending = new Float64Array(n);
       const integers = new Int32Array(vectors ? 3 + 5 * n : 1);
       const info = new Int32Array(1);
-      blas.setThreads(threads);
+      prepare();
       withRoom((work, room) =>
         blas.dsyevd(
           vectors ? "V" : "N",
@@ -213,7 +220,7 @@ function lapack(blas: Routines, threads: number): Lapack {
       checkRoom("cholesky", a, n);
       const l = Float64Array.from(a.data);
       const info = new Int32Array(1);
-      blas.setThreads(threads);
+      prepare();
       blas.dpotrf("U", int(n), l, int(n), info);
       if (info[0]! < 0) checkInfo("cholesky", "dpotrf", info[0]!);
       // dpotrf goes on to the first pivot below zero, the built-in to the first that is nothing but rounding.
