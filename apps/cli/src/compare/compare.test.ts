@@ -273,6 +273,32 @@ describe("two models", { timeout: 60_000 }, () => {
     expect(own[1][4]).toBe(own[4][1]);
   });
 
+  test("interrupted after reading, it goes on with what was read, to the same result", async () => {
+    const words = [
+      ...["--models", "organism-a", "organism-a", "--stimuli", at("stimuli/stimuli.tsv")],
+      ...["--threads", "1", "--json"],
+    ];
+    const whole = await penfield(words);
+    const stop = new AbortController();
+    let out = "";
+    const code = await runCommandLine(["compare", ...words], {
+      out: { write: (text) => (out += text) },
+      err: {
+        write: (text) => {
+          if (text.startsWith("comparing")) stop.abort();
+        },
+      },
+      signal: stop.signal,
+    });
+    expect([code, out]).toEqual([1, ""]);
+    const kept = async () =>
+      (await readdir(at("cache/work"), { recursive: true })).filter((name) => /npy$/.test(name));
+    expect(await kept()).toHaveLength(1);
+    const resumed = await penfield([...words, "--resume"]);
+    expect([resumed.code, resumed.out]).toEqual([0, whole.out]);
+    expect(await kept()).toEqual([]);
+  });
+
   test.each<[string, string[], 1 | 2, RegExp]>([
     ["one model", ["organism-a"], 2, /expected two models, got organism-a/],
     [

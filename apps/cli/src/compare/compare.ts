@@ -28,6 +28,7 @@ import {
   type MeasuredMatrix,
   mapOf,
   measureMatrix,
+  scopedTo,
   shuffledOrders,
 } from "./pairs.ts";
 import { printFolder, printMatrix } from "./print.ts";
@@ -380,15 +381,6 @@ async function measureFiles(
   }
   return { items, measured, values, matrices, warnings: [...warnings] };
 }
-
-const scopedTo = (comparing: Comparing, scope: string): Comparing => ({
-  ...comparing,
-  work: {
-    ...comparing.work,
-    getJson: (key) => comparing.work.getJson(`${scope} ${key}`),
-    putJson: (key, value) => comparing.work.putJson(`${scope} ${key}`, value),
-  },
-});
 
 const statistic = (value: number): number | null => (Number.isFinite(value) ? value : null);
 

@@ -22,6 +22,7 @@ import {
   countCells,
   type MeasuredMatrix,
   measureMatrix,
+  scopedTo,
   shuffledOrders,
 } from "./pairs.ts";
 import { printFolder, printMatrix } from "./print.ts";
@@ -104,6 +105,8 @@ export async function compareModels(
     );
     const progress = { done: 0, total, unit: "pairs of layers" };
     const orders = shuffledOrders(texts.length, shuffles, seed);
+    // By content: a model that has changed meanwhile finds nothing of its predecessor.
+    const scope = models.map(({ record }) => record.sha256).join(" ");
     const comparing: Comparing = {
       linalg,
       onProgress: bar.onProgress,
@@ -120,7 +123,7 @@ export async function compareModels(
         columns,
         same,
         orders,
-        comparing,
+        scopedTo(comparing, scope),
         progress,
       );
       matrices.push({ section: matrixSection(measure, models, measured, texts.length), measured });

@@ -23,6 +23,16 @@ export interface Comparing {
   readonly warn: (text: string) => void;
 }
 
+/** The same, with what is kept under names of its own. */
+export const scopedTo = (comparing: Comparing, scope: string): Comparing => ({
+  ...comparing,
+  work: {
+    ...comparing.work,
+    getJson: (key) => comparing.work.getJson(`${scope} ${key}`),
+    putJson: (key, value) => comparing.work.putJson(`${scope} ${key}`, value),
+  },
+});
+
 /** Values that took longer are worth keeping. */
 const KEEP_AFTER_MS = 200;
 
@@ -34,6 +44,8 @@ export async function measureOnce(
   key: string,
   { linalg, work, lenient, signal }: Comparing,
 ): Promise<Measured> {
+  // Measures in plain arithmetic never let Ctrl-C through by themselves.
+  await new Promise((resume) => setImmediate(resume));
   throwIfAborted(signal, "compare");
   const known = (await work.getJson(key)) as
     | { value: number | null; warnings: string[] }

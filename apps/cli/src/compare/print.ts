@@ -32,8 +32,8 @@ export function printMatrix(
       ]),
     );
   } else {
-    const finite = matrix.filter((v) => !Number.isNaN(v));
-    const [least, most] = [Math.min(...finite), Math.max(...finite)];
+    const finite = matrix.filter((v) => !Number.isNaN(v)).sort();
+    const [least, most] = [finite[0], finite.at(-1)];
     io.out.write(
       `  ${rows.labels.length} x ${n} values from ${shown(least)} to ${shown(most)}; --json or --out DIR has them all\n`,
     );

@@ -19,7 +19,7 @@ import {
   squareRdm,
   testModels,
 } from "@penfield/compare";
-import { DataError, ShapeError, UsageError } from "@penfield/core";
+import { DataError, InterruptedError, ShapeError, UsageError } from "@penfield/core";
 import { createLinalg, type Linalg } from "@penfield/linalg";
 import {
   type MatrixSection,
@@ -155,6 +155,9 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
     const n = read.data[0]!.rdms.nConditions;
     const names = labelFile === undefined ? undefined : await readLabels(labelFile, n);
     result = await analyse(read.data, read.models, names, settings, linalg, bar, io.signal);
+  } catch (cause) {
+    if (!(cause instanceof InterruptedError)) throw cause;
+    throw new InterruptedError("rsa: interrupted", { hint: "Nothing was written.", cause });
   } finally {
     bar.finish();
     await linalg.dispose();

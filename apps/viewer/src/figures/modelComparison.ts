@@ -31,7 +31,7 @@ export function modelsFigure(section: ModelComparisonSection): Exhibit {
   const bottom = top + models.length * step;
   const bounds = [ceiling?.lower ?? null, ceiling?.upper ?? null];
   const values = models.flatMap(({ score, draws }) => [...numbersOf(score), ...draws]);
-  const x = scaleLinear(span([0, 0.05, ...values, ...bounds]), [left, right]).nice(5);
+  const x = scaleLinear(span([0, 0.05, ...values, ...bounds]), [left, right]).nice(4);
   const marks = models.map(({ title, score, zero, draws, ...model }, i) => {
     const y = top + (i + 0.5) * step;
     const above = isBelow(zero.q, fdr) && (score.value ?? 0) > 0;
@@ -77,10 +77,10 @@ export function modelsFigure(section: ModelComparisonSection): Exhibit {
             anchor: "end",
           }),
         ]
-      }${x.ticks(5).map((tick) => rule(x(tick), top, x(tick), bottom, tick === 0 ? "zero" : "grid"))}${marks}${axisBelow(
+      }${x.ticks(4).map((tick) => rule(x(tick), top, x(tick), bottom, tick === 0 ? "zero" : "grid"))}${marks}${axisBelow(
         x,
         {
-          ticks: x.ticks(5),
+          ticks: x.ticks(4),
           y: bottom,
           from: left,
           to: right,
