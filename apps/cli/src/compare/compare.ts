@@ -173,7 +173,7 @@ function list(values: Values, positionals: readonly string[], io: Surroundings):
 }
 
 /** Files as items: the same stimuli in all of them, at least three. */
-export function itemsOf(files: readonly NumberFile[]): readonly Item[] {
+function itemsOf(files: readonly NumberFile[]): readonly Item[] {
   const titles = distinct(files.map(({ name }) => name));
   const items = files.map(({ data, shape }, i): Item => {
     const title = titles[i]!;

@@ -37,7 +37,7 @@ export const scopedTo = (comparing: Comparing, scope: string): Comparing => ({
 const KEEP_AFTER_MS = 200;
 
 /** One value; kept if it took long, and found again if it was. */
-export async function measureOnce(
+async function measureOnce(
   measure: PairMeasure,
   x: Item,
   y: Item,

@@ -7,7 +7,7 @@ import type { NumberFile } from "./arrayFile.ts";
 const require = createRequire(import.meta.url);
 
 /** The versions that a result was made with. */
-export function softwareVersions(): ReportSoftware {
+function softwareVersions(): ReportSoftware {
   const own = require("../../package.json") as { version: string };
   const runtime = require("onnxruntime-node") as { env?: { versions?: { node?: string } } };
   return {

@@ -20,7 +20,7 @@ export interface Heat {
 }
 
 /** Drawings show at most so many rows and columns; more are averaged in blocks. */
-export const MOST_CELLS = 96;
+const MOST_CELLS = 96;
 /** Up to so many rows and columns, every cell is a mark of its own that says what it is. */
 const MOST_MARKS = 16;
 /** Colours that the eye tells apart. */
