@@ -73,7 +73,7 @@ const GIGABYTE = 2 ** 30;
  * @throws {DataError} if a value is not finite.
  * @throws {ArgumentError} if an option is unknown, or the form does not fit the kernel or estimator.
  *
- * Cost: feature form n (p^2 + q^2 + 2 p q) operations; Gram form n^2 (p + q), twice that for RBF. Memory: 1024 centred units (feature
+ * Cost: feature form n (p^2 + q^2 + 2 p q) operations; Gram form n^2 (p + q), twice that for RBF. Memory: 640 centred units (feature
  * form) or 2048 stimuli (Gram form); RBF kernels two n x n, or tiles.
  * Source: Kornblith et al. (2019), ICML; Song et al. (2012), JMLR 13; Gretton et al. (2005). Matches the authors' notebook.
  *
@@ -206,7 +206,7 @@ async function featureParts(
 }
 
 /** So many units are centred and multiplied at a time: no copy of all is made, nor what lies below the diagonal. */
-const FEATURES = 512;
+const FEATURES = 320;
 
 /** |A^T B|_F^2. */
 async function squaredCross(
@@ -420,15 +420,27 @@ async function rbfRows(
     }
     return data;
   };
-  const median = bandwidth === undefined ? await medianOfTiles(distances, n, step) : 0;
+  const kept = step >= n ? await keptRows(distances, n) : undefined;
+  const tiles = kept ? async () => kept : distances;
+  const median = bandwidth === undefined ? await medianOfTiles(tiles, n, step) : 0;
   const width = bandwidth === undefined ? scale * scale * median : bandwidth * bandwidth;
   return async (from, to) => {
-    const data = await distances(from, to);
-    // More than half of the stimuli alike: the median is 0, and so is the width.
-    if (width === 0) return data.map((d) => (d === 0 ? 0 : -1));
-    for (let i = 0; i < data.length; i++) data[i] = Math.expm1(-data[i]! / (2 * width));
+    const data = await tiles(from, to);
+    for (let i = 0; i < data.length; i++) {
+      // More than half of the stimuli alike: the median is 0, and so is the width.
+      data[i] = width === 0 ? (data[i] === 0 ? 0 : -1) : Math.expm1(-data[i]! / (2 * width));
+    }
     return data;
   };
+}
+
+/** All rows, made a tile at a time, so that there is never a second copy of them. */
+async function keptRows(rows: KernelRows, n: number): Promise<Float64Array> {
+  const all = new Float64Array(n * n);
+  for (let from = 0; from < n; from += STIMULI) {
+    all.set(await rows(from, Math.min(n, from + STIMULI)), from * n);
+  }
+  return all;
 }
 
 /** The median of n^2 values that come in tiles, exactly: by counting in bins that get narrower. */
@@ -447,10 +459,6 @@ async function orderStatistic(
   step: number,
   rank: number,
 ): Promise<number> {
-  if (step >= n) {
-    const all = Float64Array.from(await tiles(0, n)).sort();
-    return all[rank]!;
-  }
   let low = 0;
   let high = 0;
   for (let from = 0; from < n; from += step) {
@@ -470,7 +478,7 @@ async function orderStatistic(
         counts[width > 0 ? Math.min(BINS - 1, Math.floor((d - low) / width)) : 0]!++;
       }
     }
-    if (nInside <= MANY) return inside.sort((a, b) => a - b)[rank - below]!;
+    if (nInside <= MANY) return Float64Array.from(inside).sort()[rank - below]!;
     let bin = 0;
     while (below + counts[bin]! <= rank) below += counts[bin++]!;
     const [from, to] = [low + bin * width, low + (bin + 1) * width];
