@@ -185,7 +185,7 @@ for (const threads of values.threads.split(",").map(Number)) {
 
 if (wanted.includes("memory")) {
   console.log("\npeak memory over inputs (largest seen, MiB), and what two kernels take");
-  for (const what of ["rdm", "cka-feature", "cka-gram", "cka-tiled", "cka-rbf"]) {
+  for (const what of ["rdm", "cka-feature", "cka-gram", "cka-rbf", "cka-tiled"]) {
     const script = fileURLToPath(new URL("similarityWorker.ts", import.meta.url));
     const report = await new Promise<MemoryReport>((resolve, reject) => {
       const child = fork(script, [what], { execArgv: [...process.execArgv, "--expose-gc"] });

@@ -31,21 +31,20 @@ const ckaOf = (form: "gram" | "feature", maxKernelBytes?: number, rbf = false) =
       kernel: rbf ? { type: "rbf" } : { type: "linear" },
     });
 };
-const TILE = 32 * 2 ** 20;
 const jobs = {
   rdm: { title: "correlation RDM, 1000 x 4096", n: 1000, p: 4096, side: 1000, one: true },
   "cka-feature": { title: "linear CKA from features, 5000 x 2048", n: 5000, p: 2048, side: 2048 },
   "cka-gram": { title: "linear CKA from kernels, 5000 x 2048", n: 5000, p: 2048, side: 5000 },
-  "cka-tiled": { title: "the same, in tiles of 32 MiB", n: 5000, p: 2048, side: 2048 },
-  "cka-rbf": { title: "RBF CKA, 5000 x 512, in tiles of 32 MiB", n: 5000, p: 512, side: 2048 },
+  "cka-rbf": { title: "RBF CKA, 5000 x 512", n: 5000, p: 512, side: 5000 },
+  "cka-tiled": { title: "RBF CKA, 5000 x 512, tiles of 32 MiB", n: 5000, p: 512, side: 5000 },
 } as const;
 const name = process.argv[2] as keyof typeof jobs;
 const work: Record<keyof typeof jobs, (x: Activations, y: Activations) => Promise<unknown>> = {
   rdm: (x) => calcRdm(x, { linalg }),
   "cka-feature": ckaOf("feature"),
   "cka-gram": ckaOf("gram"),
-  "cka-tiled": ckaOf("gram", TILE),
-  "cka-rbf": ckaOf("gram", TILE, true),
+  "cka-rbf": ckaOf("gram", undefined, true),
+  "cka-tiled": ckaOf("gram", 32 * 2 ** 20, true),
 };
 const { title, n, p, side } = jobs[name];
 await work[name](stimuli(40, 10, 1), stimuli(40, 10, 2));
