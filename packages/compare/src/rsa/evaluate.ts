@@ -196,11 +196,13 @@ async function inParts(
   { onProgress, signal }: LongWork,
   work: (some: readonly Counts[]) => Promise<Scores[]>,
 ): Promise<Scores[]> {
-  const size = 256;
+  const size = 64;
   const out: Scores[] = [];
   for (let start = 0; start < counts.length; start += size) {
     throwIfAborted(signal, "bootstrap");
     out.push(...(await work(counts.slice(start, start + size))));
+    // Work without a pause would never see a signal.
+    await new Promise((resolve) => setImmediate(resolve));
     onProgress?.({ stage: "bootstrap", done: out.length, total: counts.length, unit: "draw" });
   }
   return out;
@@ -271,8 +273,17 @@ function bootstrapResult(
   const lower = new Float64Array(scores.length).fill(Number.NaN);
   const upper = new Float64Array(scores.length).fill(Number.NaN);
   const rows: number[][] = [];
+  // A draw that leaves one model constant says nothing of its difference from the others. A model
+  // that is never defined does not take the others with it.
+  const defined = names.map((_, m) =>
+    scores.some(({ models }, d) => usable[d] && !Number.isNaN(models[m])),
+  );
+  const valid = scores.map(
+    ({ models }, d) =>
+      usable[d] === true && [...models].every((v, m) => !defined[m] || !Number.isNaN(v)),
+  );
   scores.forEach((one, d) => {
-    if (!usable[d]) return;
+    if (!valid[d]) return;
     evaluations.set(one.models, d * nModels);
     lower[d] = one.lower;
     upper[d] = one.upper;
@@ -305,7 +316,7 @@ function bootstrapResult(
         ? undefined
         : modelVariances([covarianceOf(rows, rows[0]!.length, 1)], nModels, withCeiling, sources),
     degreesOfFreedom: smallest - 1,
-    nUndefined: usable.filter((ok) => !ok).length,
+    nUndefined: valid.filter((ok) => !ok).length,
   };
 }
 
