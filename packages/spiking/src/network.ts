@@ -4,9 +4,9 @@ import { isNeuron } from "./nir/nodes.ts";
 import type { SimulationOptions } from "./simulate/options.ts";
 
 /** A node that does something: anything but a graph, which only holds nodes. */
-export type PlainNode = Exclude<NirNode, GraphNode>;
+type PlainNode = Exclude<NirNode, GraphNode>;
 
-export interface Source {
+interface Source {
   /** Place in `Network.nodes`. */
   readonly node: number;
   /** How often the file names this edge. */
@@ -28,7 +28,7 @@ export interface NetworkNode {
 }
 
 /** Nodes that can be run whole, one after the other; those of a cycle step by step together. */
-export interface Group {
+interface Group {
   readonly members: readonly number[];
   readonly cyclic: boolean;
 }

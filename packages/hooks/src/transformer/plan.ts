@@ -38,7 +38,7 @@ export interface SessionPlan {
  * What leaves the runtime of a captured tensor's positions: the mean over a row's tokens, its last
  * token, its largest values, or chosen positions; all of them if undefined.
  */
-export type PositionReduction = "mean" | "last" | "max" | "slice";
+type PositionReduction = "mean" | "last" | "max" | "slice";
 
 /**
  * Inputs that say which positions count; the first three with the hook's number of axes at the end

@@ -32,17 +32,17 @@ export interface IfNode {
   readonly vThreshold: NirArray;
   readonly vReset: NirArray;
 }
-export interface LiNode {
+interface LiNode {
   readonly type: "LI";
   readonly tau: NirArray;
   readonly r: NirArray;
   readonly vLeak: NirArray;
 }
-export interface INode {
+interface INode {
   readonly type: "I";
   readonly r: NirArray;
 }
-export interface CubaLiNode {
+interface CubaLiNode {
   readonly type: "CubaLI";
   readonly tauSyn: NirArray;
   readonly tauMem: NirArray;
@@ -78,26 +78,26 @@ export interface PoolNode {
   readonly stride: Pair;
   readonly padding: Pair;
 }
-export interface FlattenNode {
+interface FlattenNode {
   readonly type: "Flatten";
   readonly startDim: number;
   readonly endDim: number;
   readonly inputShape: readonly number[] | undefined;
 }
-export interface ScaleNode {
+interface ScaleNode {
   readonly type: "Scale";
   readonly scale: NirArray;
 }
-export interface ThresholdNode {
+interface ThresholdNode {
   readonly type: "Threshold";
   readonly threshold: NirArray;
 }
-export interface DelayNode {
+interface DelayNode {
   readonly type: "Delay";
   /** Seconds. */
   readonly delay: NirArray;
 }
-export interface PortNode {
+interface PortNode {
   readonly type: "Input" | "Output";
   readonly shape: readonly number[];
 }

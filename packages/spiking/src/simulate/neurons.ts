@@ -4,7 +4,7 @@ import type { SimulationOptions } from "./options.ts";
 import type { Events, MakeFloats } from "./products.ts";
 
 /** One change of all values of a place, in a step of which the op itself knows whether it has a part in it. */
-export type StepOp = (values: FloatArray, step: number) => void;
+type StepOp = (values: FloatArray, step: number) => void;
 
 /** Where values of a neuron can be changed. */
 export interface NeuronOps {

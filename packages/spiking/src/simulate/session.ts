@@ -646,7 +646,7 @@ function weightLayout({ node }: NetworkNode): { nOut: number; nIn: number; kerne
 }
 
 /** A hook name taken apart: the node and the place after its last dot, or the two ends of an edge. */
-export function placeOf(hook: string): {
+function placeOf(hook: string): {
   readonly node: string;
   readonly place: string;
   readonly source?: string;
