@@ -12,8 +12,14 @@ const TASKS = [
 /**
  * Both tasks as a scorer of `ablate`: lesions of "layer 0" are lesions of the population's spikes. All trials are run as
  * one batch.
+ *
+ * @param window - Steps in which lesions hold. Default: the whole trial.
  */
-export function trialScorer({ model, spikes }: SpikingNetwork, trials: Trials): Scorer {
+export function trialScorer(
+  { model, spikes }: SpikingNetwork,
+  trials: Trials,
+  window: { readonly from?: number; readonly to?: number } = {},
+): Scorer {
   const items = TASKS.map(([task]) =>
     trials.list.flatMap((trial, i) => (trial.task === task ? [i] : [])),
   );
@@ -38,6 +44,7 @@ export function trialScorer({ model, spikes }: SpikingNetwork, trials: Trials): 
         input: inputOf(trials),
         interventions: interventions.map(({ op, units }) => ({
           hook: spikes,
+          window,
           op: op as { type: "zero" },
           ...(units ? { units } : {}),
         })),

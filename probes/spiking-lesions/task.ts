@@ -15,10 +15,10 @@ const RATES = [
 const NOW_RATES = [0.6, 0.1] as const;
 
 /** Side 0 is left, 1 is right. */
-export type Side = 0 | 1;
+type Side = 0 | 1;
 
 /** One trial: what was shown and what is asked. */
-export interface Trial {
+interface Trial {
   /** `remember`: which side had more pulses before the delay. `report`: which side pulses now. */
   readonly task: "remember" | "report";
   readonly answer: Side;
