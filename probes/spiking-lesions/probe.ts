@@ -54,6 +54,7 @@ export const spikingLesions: Probe = {
   run,
 };
 
+/** The verdicts' word for the task in question is "language"; the report says "main". */
 const ROLES: readonly TaskRole[] = ["language", "control"];
 /** The end of the delay, when the pulses' own synaptic currents have died away. */
 const LATE_DELAY = { from: TRIAL.responseStart - 30, to: TRIAL.responseStart };
@@ -231,6 +232,9 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
         {
           ...lesion,
           hook: network.spikes,
+          tasks: lesion.tasks.map((task) =>
+            task.kind === "language" ? { ...task, kind: "main" as const } : task,
+          ),
           reading:
             "Both tasks are done with no spike leaving the silenced units, for growing numbers of units. The grey band holds the random sets of the same size, drawn from all other units: a loss counts only where it leaves the band. Remembering needs what was shown before the delay, reporting does not.",
         },

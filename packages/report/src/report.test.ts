@@ -116,7 +116,12 @@ const lesion = fc
         fc.record({
           id: fc.constant("blimp"),
           ...task,
-          kind: fc.constantFrom("language" as const, "control" as const, "text" as const),
+          kind: fc.constantFrom(
+            "language" as const,
+            "main" as const,
+            "control" as const,
+            "text" as const,
+          ),
           nItems: count,
           chance: stat,
           baseline: estimate,

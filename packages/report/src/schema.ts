@@ -83,7 +83,7 @@ const lesion = z.strictObject({
     z.strictObject({
       id: name,
       title: text,
-      kind: z.enum(["language", "control", "text"]),
+      kind: z.enum(["language", "main", "control", "text"]),
       metric,
       higherIsBetter: z.boolean(),
       nItems: count,

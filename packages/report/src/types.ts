@@ -190,7 +190,8 @@ export interface LesionSection extends SectionHead {
 export interface LesionTask {
   readonly id: string;
   readonly title: string;
-  readonly kind: "language" | "control" | "text";
+  /** `main`: what the localizer is about, where that is not language. */
+  readonly kind: "language" | "main" | "control" | "text";
   /** A share of items, or nats per token. */
   readonly metric: "accuracy" | "loss";
   readonly higherIsBetter: boolean;
