@@ -9,7 +9,7 @@ import {
   meanActivation,
   repeatedRandomTokens,
 } from "@penfield/hooks";
-import { decodeModel, encodeModel } from "@penfield/onnx";
+import { decodeModel, elementType, encodeModel } from "@penfield/onnx";
 import {
   estimate,
   headName,
@@ -20,6 +20,7 @@ import {
   topHeads,
   zHooks,
 } from "./heads.ts";
+import { words } from "./prompts.ts";
 
 const LENGTH = 50;
 
@@ -84,6 +85,25 @@ export async function induction(model: HookedModel, options: InductionOptions) {
   };
 }
 
+/** The same on common words that are said twice, for models to which random tokens are strange. */
+export async function inductionOnWords(
+  model: HookedModel,
+  { nSequences, bosToken }: { nSequences: number; bosToken: number },
+) {
+  const rng = createRng(4);
+  const ids = words.map((word) => model.requireTokenizer().encode(` ${word}`)[0]!);
+  const tokens = Array.from({ length: nSequences }, () => {
+    const half = Array.from(permutation(ids.length, rng), (i) => ids[i]!).slice(0, LENGTH);
+    return [bosToken, ...half, ...half];
+  });
+  const { first, second } = await halfLosses(model, tokens, []);
+  return {
+    largest: Math.max(...(await scoreAtDistance(model, tokens))),
+    first: estimate(first),
+    second: estimate(second),
+  };
+}
+
 /** The same measure on a model whose matrices have their entries shuffled: same shape, nothing learnt. */
 export async function untrainedInduction(
   path: string,
@@ -92,7 +112,7 @@ export async function untrainedInduction(
   const proto = decodeModel(await readFile(path));
   const rng = createRng(1);
   for (const tensor of proto.graph!.initializer) {
-    if (tensor.dims.length < 2) continue;
+    if (tensor.dims.length < 2 || tensor.dataType !== elementType.float32) continue;
     const values = new Float32Array(tensor.rawData.slice().buffer);
     const order = permutation(values.length, rng);
     tensor.rawData = new Uint8Array(Float32Array.from(order, (i) => values[i]!).buffer);

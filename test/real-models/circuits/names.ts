@@ -35,7 +35,7 @@ export interface NamesOptions {
   readonly nSets: number;
   /** Heads to choose. */
   readonly k: number;
-  /** Prompts of the sweeps with the subject exchanged. */
+  /** Prompts of the sweeps with the subject exchanged; 0: no sweeps. */
   readonly nSweep: number;
 }
 
@@ -72,25 +72,7 @@ export async function names(model: HookedModel, options: NamesOptions) {
     k,
   );
   const against = topHeads(direct.effects, nHeads, 2);
-  // Whom the first of them listens to: heads -> its queries.
-  const [first] = movers as [Head];
-  const listens = await pathPatchSweep(model, {
-    clean: search.clean.slice(0, nSweep),
-    corrupted: search.flipped.slice(0, nSweep),
-    metric: metricOf(search),
-    receivers: [{ component: "q", layer: first[0], head: first[1] }],
-    senders: Array.from({ length: first[0] * nHeads }, (_, i) => ({
-      layer: Math.floor(i / nHeads),
-      head: i % nHeads,
-    })),
-  });
-  const speakers = topHeads(
-    listens.effects.map((e) => -e),
-    nHeads,
-    3,
-  );
   const looked = await attention(model, test, [...movers, ...against]);
-  const speakersLook = await attention(model, test, speakers);
   const confirmed = await directEffects(model, test, [...movers, ...against]);
   const shares = await directLogitAttribution(model, test.clean, {
     tokens: test.io,
@@ -130,6 +112,67 @@ export async function names(model: HookedModel, options: NamesOptions) {
   const zero = await removal(model, movers, { nSets, means: undefined, effect });
   const average = await removal(model, movers, { nSets, means: reference, effect });
 
+  const exchanged =
+    nSweep === 0 ? { lines: [], numbers: {} } : await exchange(model, search, movers[0]!, nSweep);
+  const heading =
+    "| head | direct effect, search | test prompts | attends to IO | to S1 | to S2 | writes for IO | for S |";
+  return {
+    lines: [
+      `Prompts: ${test.diversity}. Search: ${nSearch} others.`,
+      `Logit difference: ${show(behaviour.clean)}; subject exchanged ${show(behaviour.flipped)}; three other names ${show(behaviour.others)}`,
+      `Right name above the other: ${(100 * behaviour.right).toFixed(1)} %; likeliest of all tokens: ${(100 * behaviour.first).toFixed(1)} %; probability ${show(behaviour.probability)}`,
+      "",
+      heading,
+      "|---|---:|---:|---:|---:|---:|---:|---:|",
+      ...[...movers, ...against].map((head, i) => {
+        const { io, s1, s2 } = looked[i]!;
+        return `| ${headName(head)} | ${direct.effects[head[0] * nHeads + head[1]]!.toFixed(2)} | ${show(confirmed[i]!)} | ${show(io)} | ${show(s1)} | ${show(s2)} | ${show(written[i]!.io)} | ${show(written[i]!.subject)} |`;
+      }),
+      "",
+      `Direct attribution, largest heads: ${largest.map(({ label, share }) => `${label} ${show(share)}`).join("; ")}`,
+      "",
+      `| ${k} heads removed | logit difference falls by | ${nSets} random sets: mean (largest) | layer-matched: mean (largest) |`,
+      "|---|---:|---:|---:|",
+      `| to the mean of the prompts with other names | ${removalCells(average)} |`,
+      `| to zero | ${removalCells(zero)} |`,
+      "",
+      ...exchanged.lines,
+    ],
+    numbers: {
+      behaviour,
+      movers: movers.map(headName),
+      against: against.map(headName),
+      confirmed,
+      looked,
+      written,
+      largest,
+      zero,
+      average,
+      ...exchanged.numbers,
+    },
+  };
+}
+
+/** The subject's second mention alone is exchanged: which heads and places carry it, and who tells `first`. */
+async function exchange(model: HookedModel, search: NamePrompts, first: Head, nSweep: number) {
+  const { nHeads = 0 } = model.cfg;
+  // Whom the first of them listens to: heads -> its queries.
+  const listens = await pathPatchSweep(model, {
+    clean: search.clean.slice(0, nSweep),
+    corrupted: search.flipped.slice(0, nSweep),
+    metric: metricOf(search),
+    receivers: [{ component: "q", layer: first[0], head: first[1] }],
+    senders: Array.from({ length: first[0] * nHeads }, (_, i) => ({
+      layer: Math.floor(i / nHeads),
+      head: i % nHeads,
+    })),
+  });
+  const speakers = topHeads(
+    listens.effects.map((e) => -e),
+    nHeads,
+    3,
+  );
+  const speakersLook = await attention(model, search, speakers);
   // Exchange the subject's second mention alone: which heads, and which places, carry it.
   const some = {
     clean: search.clean.slice(0, nSweep),
@@ -147,47 +190,18 @@ export async function names(model: HookedModel, options: NamesOptions) {
     (_, l) => [at(l, s2), at(l, length - 1)] as const,
   );
 
-  const heading =
-    "| head | direct effect, search | test prompts | attends to IO | to S1 | to S2 | writes for IO | for S |";
   return {
     lines: [
-      `Prompts: ${test.diversity}. Search: ${nSearch} others.`,
-      `Logit difference: ${show(behaviour.clean)}; subject exchanged ${show(behaviour.flipped)}; three other names ${show(behaviour.others)}`,
-      `Right name above the other: ${(100 * behaviour.right).toFixed(1)} %; likeliest of all tokens: ${(100 * behaviour.first).toFixed(1)} %; probability ${show(behaviour.probability)}`,
-      "",
-      heading,
-      "|---|---:|---:|---:|---:|---:|---:|---:|",
-      ...[...movers, ...against].map((head, i) => {
-        const { io, s1, s2 } = looked[i]!;
-        return `| ${headName(head)} | ${direct.effects[head[0] * nHeads + head[1]]!.toFixed(2)} | ${show(confirmed[i]!)} | ${show(io)} | ${show(s1)} | ${show(s2)} | ${show(written[i]!.io)} | ${show(written[i]!.subject)} |`;
-      }),
-      "",
       `Heads -> queries of ${headName(first)}, subject exchanged: ${speakers.map((h, i) => `${headName(h)} ${listens.effects[h[0] * nHeads + h[1]]!.toFixed(2)} (attends to S2 ${speakersLook[i]!.s2.mean.toFixed(2)})`).join(", ")}`,
-      `Direct attribution, largest heads: ${largest.map(({ label, share }) => `${label} ${show(share)}`).join("; ")}`,
-      "",
-      `| ${k} heads removed | logit difference falls by | ${nSets} random sets: mean (largest) | layer-matched: mean (largest) |`,
-      "|---|---:|---:|---:|",
-      `| to the mean of the prompts with other names | ${removalCells(average)} |`,
-      `| to zero | ${removalCells(zero)} |`,
-      "",
       `Subject exchanged, heads that restore most (${nSweep} prompts): ${best.map((h) => `${headName(h)} ${heads.normalized[h[0] * nHeads + h[1]]!.toFixed(2)}`).join(", ")}`,
       `Residual stream at the subject's second mention / at the end, by layer: ${handover.map(([a, b], l) => `${l}: ${a.toFixed(2)} / ${b.toFixed(2)}`).join("; ")}`,
     ],
     numbers: {
-      behaviour,
-      movers: movers.map(headName),
-      against: against.map(headName),
-      confirmed,
       speakers: speakers.map((h, i) => [
         headName(h),
         listens.effects[h[0] * nHeads + h[1]],
         speakersLook[i]!.s2.mean,
       ]),
-      looked,
-      written,
-      largest,
-      zero,
-      average,
       best: best.map(headName),
       handover,
     },

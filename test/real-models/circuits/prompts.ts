@@ -15,6 +15,8 @@ const THINGS =
   "book letter box table chair cup knife apple cake picture key door window clock hat coat ring stone ball lamp basket bottle map egg orange umbrella candle spoon blanket drum flower shoe".split(
     " ",
   );
+/** 86 words that the organisms were trained on, and that are one token each in their vocabulary. */
+export const words: readonly string[] = [...NAMES, ...PLACES, ...THINGS];
 const VERBS = ["gave", "sold", "showed", "offered"];
 
 /** The organisms' own training template, and a second one of theirs. */
