@@ -28,6 +28,7 @@ import {
   runWorker,
   startPeer,
   summary,
+  type Time,
 } from "./hooksFigures.ts";
 
 const { values } = parseArgs({
@@ -75,11 +76,11 @@ const recorded: object[] = [];
 interface Side {
   readonly name: string;
   readonly ours: boolean;
-  capture(ids: number[][]): Promise<number>;
-  patch(prompts: Prompts): Promise<number>;
-  ablate(prompts: Prompts): Promise<number>;
+  capture(ids: number[][]): Promise<Time>;
+  patch(prompts: Prompts): Promise<Time>;
+  ablate(prompts: Prompts): Promise<Time>;
   /** Does it once, untimed, and returns the values. */
-  values(work: (side: Side) => Promise<number>): Promise<Float32Array>;
+  values(work: (side: Side) => Promise<Time>): Promise<Float32Array>;
 }
 
 interface Prompts {
@@ -93,11 +94,12 @@ interface Prompts {
 function ourSide(name: string, model: HookedModel): Side {
   let last = (): number[] | Float32Array => [];
   const timed = async <T>(work: () => Promise<T>, read: (result: T) => number[] | Float32Array) => {
-    const start = performance.now();
+    const [start, before] = [performance.now(), process.cpuUsage()];
     const result = await work();
-    const time = (performance.now() - start) / 1000;
+    const seconds = (performance.now() - start) / 1000;
+    const { user, system } = process.cpuUsage(before);
     last = () => read(result);
-    return time;
+    return { seconds, cpu: (user + system) / 1e6 };
   };
   const metric = ({ right, wrong }: Prompts) =>
     logitDiff({ tokens: right, incorrectTokens: wrong });
@@ -143,8 +145,7 @@ function ourSide(name: string, model: HookedModel): Side {
 function peerSide(name: string, peer: Peer, batch?: number): Side {
   const dump = join(scratch, name.replaceAll(/\W+/g, "-"));
   let extra: Record<string, unknown> = batch === undefined ? {} : { batch };
-  const run = async (job: Record<string, unknown>): Promise<number> =>
-    (await peer.do({ ...job, ...extra })).seconds;
+  const run = (job: Record<string, unknown>): Promise<Time> => peer.do({ ...job, ...extra });
   const side: Side = {
     name,
     ours: false,
@@ -186,13 +187,13 @@ function difference(a: Float32Array, b: Float32Array): string {
   return `${most.toExponential(1)} (largest value ${largest.toPrecision(3)})`;
 }
 
-/** All sides do the same in turn; each round starts with another. `[side][round]` seconds. */
+/** All sides do the same in turn; each round starts with another. `[side][round]`. */
 async function rounds(
   sides: readonly Side[],
   n: number,
-  work: (side: Side) => Promise<number>,
-): Promise<number[][]> {
-  const times = sides.map((): number[] => []);
+  work: (side: Side) => Promise<Time>,
+): Promise<Time[][]> {
+  const times = sides.map((): Time[] => []);
   for (let round = 0; round < n; round++) {
     for (let i = 0; i < sides.length; i++) {
       const at = (i + round) % sides.length;
@@ -207,33 +208,34 @@ async function rounds(
 function table(
   title: string,
   sides: readonly Side[],
-  times: readonly (readonly number[])[],
+  times: readonly (readonly Time[])[],
   rate: { per: number; unit: string } | undefined,
 ): void {
+  recorded.push({ title, times: Object.fromEntries(sides.map((s, i) => [s.name, times[i]])) });
   console.log(`\n${title}; load ${loadavg()[0]!.toFixed(1)}`);
-  recorded.push({ title, seconds: Object.fromEntries(sides.map((s, i) => [s.name, times[i]])) });
-  const ours = sides.findIndex((side) => side.ours);
-  const reference = times[ours]!;
+  const reference = times[sides.findIndex((side) => side.ours)]!;
   for (const [i, { name }] of sides.entries()) {
     const own = times[i]!;
+    const seconds = own.map((t) => t.seconds);
     const speed = rate
       ? `${summary(
-          own.map((s) => rate.per / s),
+          seconds.map((s) => rate.per / s),
           0,
         )} ${rate.unit}`
-      : `${summary(own, own[0]! < 0.1 ? 4 : 2)} s`;
-    const ratio = own.map((s, round) => s / reference[round]!);
+      : `${summary(seconds, seconds[0]! < 0.1 ? 4 : 2)} s`;
+    const ratio = (of: keyof Time) => summary(own.map((t, round) => t[of] / reference[round]![of]));
     console.log(
-      `  ${name.padEnd(44)}${speed.padEnd(36)}${i === ours ? "" : ` takes ${summary(ratio)} x the time of ${sides[ours]!.name}`}`,
+      `  ${name.padEnd(44)}${speed.padEnd(36)} time ${ratio("seconds").padEnd(24)} processor time ${ratio("cpu")}`,
     );
   }
+  console.log("  time and processor time: times that of the first row");
 }
 
 /** Also the warm-up of every side. All are set against plain PyTorch, where it is there. */
 async function compare(
   what: string,
   sides: readonly Side[],
-  work: (side: Side) => Promise<number>,
+  work: (side: Side) => Promise<Time>,
   nLogits?: number,
 ): Promise<void> {
   const base = Math.max(
@@ -337,21 +339,24 @@ const mib = ({ rss, anonymous, file }: Resident): string =>
 async function opening(): Promise<void> {
   console.log(`\n===== opening; load ${loadavg()[0]!.toFixed(1)}`);
   const threads = cpus().length;
-  for (const way of ways) {
-    const [open, extra]: [number[], number[]] = [[], []];
-    for (let i = 0; i < sweeps; i++) {
+  const both = (times: readonly Time[]): string =>
+    `${summary(times.map((t) => t.seconds))} s (processors ${summary(times.map((t) => t.cpu))} s)`;
+  const times = ways.map((): { open: Time[]; extra: Time[] } => ({ open: [], extra: [] }));
+  for (let i = 0; i < sweeps; i++) {
+    for (const [w, way] of ways.entries()) {
       const options = { threads, verify: "none", ...WAYS[way] } as const;
       const { said } = await runWorker({ do: "open", folder, options, length: promptLength });
-      open.push(said["open"] as number);
-      extra.push(...(said["extra"] as number[]));
+      times[w]!.open.push(said["open"] as Time);
+      times[w]!.extra.push(...(said["extra"] as Time[]));
     }
-    console.log(
-      `  ${way.padEnd(14)} model read: ${summary(open)} s; hooked variant compiled: ${summary(extra)} s (target: at most 1)`,
-    );
+  }
+  for (const [w, way] of ways.entries()) {
+    console.log(`  ${way}: model read in ${both(times[w]!.open)}`);
+    console.log(`    a hooked variant compiled in ${both(times[w]!.extra)} (target: at most 1 s)`);
   }
   const full = await runWorker({ do: "open", folder, options: { threads }, length: promptLength });
   console.log(
-    `  with the checks at opening (verify: "full"): ${Number(full.said["open"]).toFixed(2)} s`,
+    `  with the checks at opening (verify: "full"): ${both([full.said["open"] as Time])}`,
   );
 }
 
@@ -410,9 +415,9 @@ async function store(): Promise<void> {
   const { samples, said } = await runWorker(job, 100);
   await rm(out, { recursive: true, force: true });
   const { bytes, nShards } = said["summary"] as { bytes: number; nShards: number };
-  const time = said["time"] as number;
+  const { seconds: time, cpu } = said["took"] as Time;
   console.log(
-    `\n===== ${tokens} tokens of ${values.stored} to disk: ${time.toFixed(1)} s, ${(tokens / time).toFixed(0)} tokens/s, ${(bytes / 2 ** 30).toFixed(2)} GiB in ${nShards} shards; load ${loadavg()[0]!.toFixed(1)}`,
+    `\n===== ${tokens} tokens of ${values.stored} to disk: ${time.toFixed(1)} s (processors ${cpu.toFixed(1)} s), ${(tokens / time).toFixed(0)} tokens/s, ${(bytes / 2 ** 30).toFixed(2)} GiB in ${nShards} shards; load ${loadavg()[0]!.toFixed(1)}`,
   );
   for (let tenth = 0; tenth < 10; tenth++) {
     const part = samples.filter(

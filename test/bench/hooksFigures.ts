@@ -87,8 +87,13 @@ export function runWorker(job: WorkerJob, everyMs = 5): Promise<WorkerReport> {
   });
 }
 
-export interface PeerAnswer {
+/** How long something took, and how long processors worked on it: the second hardly depends on who else uses them. */
+export interface Time {
   readonly seconds: number;
+  readonly cpu: number;
+}
+
+export interface PeerAnswer extends Time {
   readonly bytes: number;
 }
 

@@ -5,15 +5,16 @@
 import { createRng } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
 import { captureActivations } from "@penfield/store";
-import { CAPTURED, type WorkerJob } from "./hooksFigures.ts";
+import { CAPTURED, type Time, type WorkerJob } from "./hooksFigures.ts";
 
 const job = JSON.parse(process.argv[2]!) as WorkerJob;
 const say = (message: object): Promise<void> =>
   new Promise((resolve) => process.send!(message, () => resolve()));
-const seconds = async (work: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now();
+const time = async (work: () => Promise<unknown>): Promise<Time> => {
+  const [start, before] = [performance.now(), process.cpuUsage()];
   await work();
-  return (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { seconds: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 };
 };
 const rng = createRng(1);
 const random = (n: number, below: number): number[] =>
@@ -21,7 +22,7 @@ const random = (n: number, below: number): number[] =>
 
 await say({ phase: "open" });
 let model!: HookedModel;
-const open = await seconds(async () => {
+const open = await time(async () => {
   model = await HookedModel.fromPretrained(job.folder, job.options);
 });
 const { dVocab = 100, nLayers, nCtx = 256 } = model.cfg;
@@ -47,10 +48,11 @@ if (job.do === "memory") {
       return model.runWithInterventions(tokens, [{ hook, op: zero, units: [3] }]);
     }),
   ];
-  const extra: number[] = [];
+  const extra: Time[] = [];
   for (const variant of variants) {
-    const first = await seconds(variant);
-    extra.push(first - Math.min(await seconds(variant), await seconds(variant)));
+    const [first, second, third] = [await time(variant), await time(variant), await time(variant)];
+    const over = (of: keyof Time) => first[of] - Math.min(second[of], third[of]);
+    extra.push({ seconds: over("seconds"), cpu: over("cpu") });
   }
   await say({ phase: "done", open, extra });
 } else {
@@ -62,13 +64,13 @@ if (job.do === "memory") {
   }
   await say({ phase: "capture" });
   let summary = {};
-  const time = await seconds(async () => {
+  const took = await time(async () => {
     summary = await captureActivations(model, corpus, job.out, {
       hooks: job.hooks,
       onProgress: ({ done }) => process.send!({ done }),
     });
   });
-  await say({ phase: "done", time, summary });
+  await say({ phase: "done", took, summary });
 }
 await model.dispose();
 process.disconnect();

@@ -13,7 +13,7 @@ model of config.json, and no gradients. A line is one of
                                                each neuron of a layer zeroed by itself
 
 with, optionally, "dump": a file for the values, float32; for torch "batch": rows of a batch, patched or ablated by hand.
-The answer is {"seconds": s, ...}.
+The answer is {"seconds": s, "cpu": s of all threads, ...}.
 """
 
 import json
@@ -305,9 +305,9 @@ if about.get("class") == "HookedTransformer":
 print(json.dumps(about), file=answers, flush=True)
 for line in sys.stdin:
     job = json.loads(line)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     values = getattr(peer, job["do"])(job)
-    answer = {"seconds": time.perf_counter() - start, "bytes": sum(v.numel() * 4 for v in values)}
+    answer = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "bytes": sum(v.numel() * 4 for v in values)}
     if "dump" in job:
         with open(job["dump"], "wb") as file:
             for v in values:
