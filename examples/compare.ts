@@ -10,7 +10,7 @@ import {
 import { type Activations, createRng, permutation, takeRows, tensor } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
 import { createLinalg } from "@penfield/linalg";
-import { organismFolder } from "@penfield/organisms";
+import { type OrganismName, organismFolder } from "@penfield/organisms";
 
 // Twelve animals and twelve tools in the same sentence.
 const animals = "dog cat horse cow sheep goat fox bear hen duck wolf mouse".split(" ");
@@ -19,7 +19,7 @@ const words = [...animals, ...tools];
 const texts = words.map((word) => `The man saw the ${word}`);
 
 /** The residual stream after every block at the last word, [nTexts, dModel] each. */
-async function layersOf(name: string): Promise<Activations[]> {
+async function layersOf(name: OrganismName): Promise<Activations[]> {
   const model = await HookedModel.fromPretrained(organismFolder(name), { verify: "none" });
   const tokenizer = model.requireTokenizer();
   const hooks = Array.from({ length: model.cfg.nLayers }, (_, i) => `blocks.${i}.hook_resid_post`);
