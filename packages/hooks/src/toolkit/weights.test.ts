@@ -65,17 +65,7 @@ function inputOf(model: ModelProto, hook: string, tensor: string): string {
 
 const families = [
   ...["gpt2", "llama", "phi3", "neox", "bloom", "modernbert", "opt", "gemma2", "gemma3", "qwen2"],
-  ...[
-    "qwen3",
-    "olmo2",
-    "gptj",
-    "gptneo",
-    "mistral",
-    "bert",
-    "distilbert",
-    "roberta",
-    "llama/with_past",
-  ],
+  ...["qwen3", "olmo2", "gptj", "gptneo", "mistral", "bert", "distilbert", "roberta"],
 ];
 /** A norm stands between these matrices and their hooks. */
 const normed = (name: string, part: string): boolean =>

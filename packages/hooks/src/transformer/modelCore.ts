@@ -504,5 +504,9 @@ function availableMemory(): number {
   return 0.9 * free;
 }
 
-/** Inputs of a run that goes on from a past: the positions of its hooks are still its tokens. */
-const CONTINUES = /^(past_key_values\.|past_|attention_mask$|position_ids$|cache_position$)/;
+/**
+ * Inputs of a run that goes on from a past of its own: the positions of its hooks are still its
+ * tokens. A past of the encoder has the encoder's.
+ */
+const CONTINUES =
+  /^(past_key_values\.(?!\d+\.encoder\.)|past_(?!key_values)|attention_mask$|position_ids$|cache_position$)/;
