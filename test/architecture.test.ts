@@ -11,10 +11,11 @@ const root = fileURLToPath(new URL("../", import.meta.url));
  */
 const layers: readonly (readonly string[])[] = [
   ["core"],
-  ["linalg", "stats", "onnx", "organisms", "report"],
+  ["linalg", "stats", "onnx", "organisms", "report", "hdf5"],
   ["hooks"],
   ["recordings", "spiking"],
   ["localize", "ablate", "align", "compare", "spikes", "store"],
+  ["describe"],
   ["probes"],
   ["viewer"],
   ["cli"],

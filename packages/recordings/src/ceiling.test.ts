@@ -4,8 +4,8 @@ import { ArgumentError, activations, DataError, readNpy, ShapeError, tensor } fr
 import { pearsonColumns } from "@penfield/stats";
 import { describe, expect, test } from "vitest";
 import { leaveOneOutBounds, meanOverRepeats, splitHalfCeiling } from "./ceiling.ts";
-import type { Recording } from "./recording.ts";
 import { simulateRecording } from "./simulateRecording.ts";
+import type { Recording } from "./types.ts";
 
 function recordingOf(data: Float64Array, shape: [number, number, number]): Recording {
   return {

@@ -1,6 +1,6 @@
 import { ArgumentError, createRng, permutation, type Tensor, tensor } from "@penfield/core";
 import { pearsonColumns, quantile } from "@penfield/stats";
-import type { Recording } from "./recording.ts";
+import type { Recording } from "./types.ts";
 
 /** The mean over repeats, `[nStimuli, nTargets]`, float64. */
 export function meanOverRepeats(recording: Recording): Tensor<readonly ["stimulus", "target"]> {

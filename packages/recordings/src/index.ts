@@ -13,12 +13,7 @@ export {
   matchStimuli,
   type StimulusMatch,
 } from "./matchStimuli.ts";
-export {
-  type LoadRecordingOptions,
-  loadRecording,
-  type Recording,
-  type Target,
-} from "./recording.ts";
+export { type LoadRecordingOptions, loadRecording } from "./recording.ts";
 export { type SimulateOptions, simulateRecording } from "./simulateRecording.ts";
 export {
   type CorpusFile,
@@ -45,3 +40,12 @@ export {
   type Task,
   type TextTask,
 } from "./tasks.ts";
+export type {
+  RecordedEvent,
+  Recording,
+  RecordingInfo,
+  Space,
+  Target,
+  TimedRecording,
+  TimeSeries,
+} from "./types.ts";

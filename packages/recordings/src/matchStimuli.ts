@@ -1,6 +1,6 @@
 import { type Activations, DataError, ShapeError, tensor } from "@penfield/core";
-import type { Recording } from "./recording.ts";
 import type { StimulusSet } from "./stimulusSet.ts";
+import type { Recording } from "./types.ts";
 
 /** Which row of the model's side belongs to which row of the recording. */
 export interface StimulusMatch {

@@ -6,33 +6,11 @@ import {
   readNpy,
   ShapeError,
   sha256,
-  type Tensor,
   tensor,
 } from "@penfield/core";
 import { column, parseTable } from "./table.ts";
 import { decodeText, readBytes } from "./text.ts";
-
-/** One measured channel: a voxel, a sensor, a neuron. */
-export interface Target {
-  readonly id: string;
-  readonly region?: string | undefined;
-  readonly subject?: string | undefined;
-}
-
-/** What a brain did, stimulus by stimulus. */
-export interface Recording {
-  readonly name: string;
-  /** Whether it was made up by `simulateRecording` and not measured; every report says so. */
-  readonly simulated: boolean;
-  /** `[nRepeats, nStimuli, nTargets]`, all finite. */
-  readonly data: Tensor<readonly ["repeat", "stimulus", "target"]>;
-  /** One per stimulus, each once, in the order of the data. */
-  readonly stimulusIds: readonly string[];
-  /** One per target. */
-  readonly targets: readonly Target[];
-  /** Of the file, or of the simulated bytes. */
-  readonly sha256: string;
-}
+import type { Recording, Target } from "./types.ts";
 
 /** What the file itself does not say. */
 export interface LoadRecordingOptions {

@@ -7,7 +7,7 @@ import {
   sha256,
   tensor,
 } from "@penfield/core";
-import type { Recording } from "./recording.ts";
+import type { Recording } from "./types.ts";
 
 /** What kind of brain to make up. */
 export interface SimulateOptions {
