@@ -409,7 +409,7 @@ export class ModelWeights {
           hint: "Encoders have no unembedding.",
         });
       }
-      const from = this.#tensor("hook_resid_post", located.nLayers - 1);
+      const from = this.#tensor("hook_resid_post", located.main.nLayers - 1);
       const steps = await this.#read(readPath(this.#dequantized().index, from, located.logits));
       const place = steps.findIndex((step) => step.kind === "linear");
       const cap = steps.findIndex((step) => step.kind === "tanh");
@@ -444,7 +444,7 @@ export class ModelWeights {
 
   /** Whether each block starts with the sum that the one before it ended with: no norm between. */
   blocksAdd(): boolean {
-    const { nLayers } = this.#core.located;
+    const { nLayers } = this.#core.located.main;
     const { index } = this.#dequantized();
     for (let l = 1; l < nLayers; l++) {
       try {

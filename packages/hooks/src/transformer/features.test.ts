@@ -261,6 +261,39 @@ describe("functions at hooks", () => {
   });
 });
 
+test("functions at hooks of a decoder see what functions changed in the encoder", async () => {
+  const t5 = await HookedModel.fromPretrained(fixture("t5"), { verify: "none" });
+  try {
+    const inputs = { tokens: [[5, 9, 7, 3]], decoderTokens: [[0, 4, 8]] };
+    const silence = { hook: "encoder.blocks.1.hook_mlp_out", op: { type: "zero" } } as const;
+    const double = { hook: "decoder.blocks.0.cross_attn.hook_z", op: { type: "scale", factor: 2 } } as const;
+    const seen: string[] = [];
+    const { logits } = await t5.runWithHooks(inputs, {
+      fwdHooks: [
+        [
+          double.hook,
+          ({ data, shape }, { name }) => {
+            seen.push(name);
+            return { data: data.map((v) => 2 * v), shape };
+          },
+        ],
+        [
+          silence.hook,
+          ({ data, shape }, { name }) => {
+            seen.push(name);
+            return { data: data.map(() => 0), shape };
+          },
+        ],
+      ],
+    });
+    expect(seen).toEqual([silence.hook, double.hook]);
+    const { logits: byData } = await t5.run({ ...inputs, interventions: [silence, double] });
+    expect(bits(logits!).equals(bits(byData!))).toBe(true);
+  } finally {
+    await t5.dispose();
+  }
+});
+
 describe("tensors by their names in the file", () => {
   test("can be read and changed: a hook's tensor is the hook", async () => {
     const hook = model.hookPoint("blocks.0.mlp.hook_post");

@@ -60,8 +60,6 @@ export interface Located {
   readonly stacks: readonly LocatedStack[];
   /** The stack whose blocks make the output: the only one, the decoder, or the first. */
   readonly main: LocatedStack;
-  /** Of the main stack. */
-  readonly nLayers: number;
   /** Graph output with scores over the vocabulary, if the model has one. */
   readonly logits: string | undefined;
   /** What the last matrix before the logits reads, if it is `[batch, pos, unit]`. */
@@ -111,7 +109,6 @@ export function locate(
     hooks,
     stacks,
     main,
-    nLayers: main.nLayers,
     logits,
     unembedInput: unembedInput(view, logits),
     output: logits ?? lastHidden ?? outputs[0],

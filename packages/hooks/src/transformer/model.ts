@@ -287,7 +287,7 @@ export class HookedModel {
 
   /**
    * Runs the model with functions that change values at hook points: what interventions as data
-   * cannot express. At each hook point, in the order of the blocks, the model is run up to there, the
+   * cannot express. At each hook point, in the order of the graph, the model is run up to there, the
    * function gets the values and may change them or return others, and the run goes on from them.
    *
    * Slower than interventions: one more run for each hook point. Hook points must have the axes
@@ -297,14 +297,13 @@ export class HookedModel {
     input: TokenRows | ModelInputs,
     { fwdHooks, ...rest }: { fwdHooks: readonly FwdHook[] } & Pick<RunRequest, "capture" | "head">,
   ): Promise<RunResult> {
-    const order = new Map(this.hookPoints.map((h, i) => [h.name, [h.layer ?? -1, i] as const]));
+    const places = new Map(this.hookPoints.map((h, i) => [h.name, i]));
     for (const [name] of fwdHooks) this.#withPlainAxes(name, "runWithHooks");
     const hooks = fwdHooks
       .map(([name, change]) => ({ name: this.#writable(name), change }))
-      .sort((a, b) => {
-        const [x, y] = [order.get(a.name)!, order.get(b.name)!];
-        return x[0] - y[0] || depthOf(a.name) - depthOf(b.name) || x[1] - y[1];
-      });
+      .map((hook) => ({ ...hook, rank: this.#core.rankOf(hook.name) }))
+      // One tensor may be two hook points: the end of a block is the beginning of the next.
+      .sort((a, b) => a.rank - b.rank || places.get(a.name)! - places.get(b.name)!);
     const inputs = asInputs(input);
     // Later hooks see what earlier ones have changed: each change is put in place of the values.
     const changed: Intervention[] = [];
@@ -417,15 +416,6 @@ export type FwdHook = readonly [
 
 const asInputs = (input: TokenRows | ModelInputs): ModelInputs =>
   Array.isArray(input) ? { tokens: input as TokenRows } : (input as ModelInputs);
-
-/** Order of hook points within a block, as they are computed. */
-const DEPTH = [
-  ...["hook_resid_pre", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z"],
-  ...["hook_attn_out", "hook_resid_mid", "cross_attn.hook_z", "hook_cross_attn_out"],
-  ...["hook_resid_mid_cross", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"],
-  ...["hook_mlp_out", "hook_resid_post"],
-];
-const depthOf = (name: string): number => DEPTH.findIndex((kind) => name.endsWith(kind));
 
 async function openTokenizer(folder: string): Promise<TextTokenizer | undefined> {
   const tokenizer = await readModelJson(folder, "tokenizer.json");

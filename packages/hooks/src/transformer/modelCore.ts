@@ -149,6 +149,13 @@ export class ModelCore {
     return this.located.index.producer.has(name);
   }
 
+  /** When a hook's tensor is computed: of two hooks, the one with the lower number comes first. */
+  rankOf(name: string): number {
+    const { rank, producer } = this.located.index;
+    const number = producer.get(this.#hook(name).tensor);
+    return number === undefined ? -1 : rank[number]!;
+  }
+
   /** Names of all tensors that are computed. */
   tensorNames(): string[] {
     return [...this.located.index.producer.keys()];
