@@ -7,9 +7,9 @@ import {
 } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { quantile } from "@penfield/stats";
-import { checkFinite } from "./columns.ts";
 import { checkFolds, contiguousFolds, type Fold, groupedFolds } from "./folds.ts";
-import { type Responses, type RidgeOptions, ridgePredictions } from "./ridgeCv.ts";
+import { checkFinite } from "./regression/columns.ts";
+import { type Responses, type RidgeOptions, ridgePredictions } from "./regression/ridgeCv.ts";
 
 /** How an encoding model is fitted and tested. */
 export interface EncodingOptions extends Omit<RidgeOptions, "folds" | "intercept"> {

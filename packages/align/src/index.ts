@@ -17,5 +17,5 @@ export {
   type RidgeModel,
   type RidgeOptions,
   ridgeCv,
-} from "./ridgeCv.ts";
-export { type RidgeScore, ridgeScores } from "./scores.ts";
+} from "./regression/ridgeCv.ts";
+export { type RidgeScore, ridgeScores } from "./regression/scores.ts";

@@ -3,11 +3,11 @@ import { fileURLToPath } from "node:url";
 import { readNpy, tensor } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
-import { encodingScore } from "./encodingScore.ts";
-import { groupedFolds } from "./folds.ts";
+import { encodingScore } from "../encodingScore.ts";
+import { groupedFolds } from "../folds.ts";
 import { predict, type RidgeOptions, ridgeCv } from "./ridgeCv.ts";
 
-const golden = fileURLToPath(new URL("../../../../shared/golden/encoding/", import.meta.url));
+const golden = fileURLToPath(new URL("../../../../../shared/golden/encoding/", import.meta.url));
 const linalg = createLinalg();
 afterAll(() => linalg.dispose());
 

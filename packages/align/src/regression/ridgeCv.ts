@@ -8,8 +8,8 @@ import {
   throwIfAborted,
 } from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix } from "@penfield/linalg";
+import { checkFolds, contiguousFolds, type Fold } from "../folds.ts";
 import { block, checkFinite, columnMeans, subtractRow } from "./columns.ts";
-import { checkFolds, contiguousFolds, type Fold } from "./folds.ts";
 import { type RidgeScore, ridgeScores } from "./scores.ts";
 import { type Spectrum, spectrumOf } from "./spectrum.ts";
 

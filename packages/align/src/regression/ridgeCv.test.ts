@@ -12,7 +12,7 @@ import {
 } from "@penfield/core";
 import { choleskySolve, createLinalg, matrix } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
-import { contiguousFolds } from "./folds.ts";
+import { contiguousFolds } from "../folds.ts";
 import { predict, type Responses, ridgeCv, ridgePredictions } from "./ridgeCv.ts";
 
 const linalg = createLinalg();
