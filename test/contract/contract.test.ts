@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import type { SafeTensor } from "@penfield/core";
 import { HookedModel, type HookValues, type Intervention, type ModelInputs } from "@penfield/hooks";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -22,7 +23,13 @@ const testIf = (applies: boolean): ((name: string, body: () => Promise<void>) =>
   applies ? (name, body) => test(name, body) : () => undefined;
 
 const files = exportedFiles();
-const rows: { file: ExportedFile; cells: readonly string[] }[] = [];
+const rows: { file: ExportedFile; cells: readonly string[]; reasons: readonly string[] }[] = [];
+/** The largest difference of each check that has a tolerance, and where. */
+const largest = new Map<string, { difference: number; where: string }>();
+function note(check: string, difference: number, where: string): void {
+  if (difference >= (largest.get(check)?.difference ?? 0))
+    largest.set(check, { difference, where });
+}
 
 const sameBits = (a: Float32Array, b: Float32Array): boolean =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(
@@ -68,16 +75,18 @@ describe.each(files.map((file) => [`${file.family}/${file.file}`, file] as const
         name: file.file,
         config: file.config,
       });
-      rows.push({ file, cells: cellsOf(model) });
+      rows.push({ file, cells: cellsOf(model), reasons: reasonsOf(model) });
     });
     afterAll(() => model?.dispose());
 
     test("hooked and left alone, it is the model that came", () => {
       const { state, maxAbsDifference } = model.identity;
+      note(`left alone, ${variant}`, maxAbsDifference, id);
       if (variant === HALF) expect(maxAbsDifference).toBeLessThan(1e-2);
       else if (FUSED.has(variant)) expect(maxAbsDifference).toBeLessThan(5e-6);
       else if (id === "clip/int8_qdq") {
-        // onnxruntime moves a quantisation past a hook here: one step of it on scores of about 14.
+        // onnxruntime's TransposeOptimizer, part of `basic`, changes the values of this file, and others
+        // of them where hook_v is read; with that one optimiser off, hooked and plain are equal.
         expect(maxAbsDifference).toBeLessThan(0.1);
       } else expect([state, maxAbsDifference]).toEqual(["exact", 0]);
     });
@@ -111,7 +120,9 @@ describe.each(files.map((file) => [`${file.family}/${file.file}`, file] as const
         const flat = name.includes(".experts.")
           ? { data: values.data, shape: values.shape.slice(1) }
           : values;
-        expect(difference(file, name, flat, golden.get(name)!), name).toBeLessThan(tolerance);
+        const far = difference(file, name, flat, golden.get(name)!);
+        if (exact) note("hooks, float32", far, `${id} ${own}`);
+        expect(far, name).toBeLessThan(tolerance);
       }
       for (const [output, name] of Object.entries(file.outputs)) {
         const got = difference(file, name, cache.get(output)!, golden.get(name)!);
@@ -138,9 +149,9 @@ describe.each(files.map((file) => [`${file.family}/${file.file}`, file] as const
         });
         for (const [output, key] of outputs) {
           made++;
-          expect(difference(file, key, cache.get(output)!, golden.get(key)!), key).toBeLessThan(
-            1e-5,
-          );
+          const far = difference(file, key, cache.get(output)!, golden.get(key)!);
+          note("lesions, float32", far, `${id} ${name}`);
+          expect(far, key).toBeLessThan(1e-5);
         }
       }
       expect(made).toBeGreaterThan(2);
@@ -344,21 +355,44 @@ describe.each(files.map((file) => [`${file.family}/${file.file}`, file] as const
   },
 );
 
+const LEGEND = `\`rw\`: read and written; \`rw*\`: some of them only read; \`r\`: only read; \`-\`: not there. *Left alone*: outputs with every
+hook wired and nothing done, against the model as it came. Written by \`npx vitest run test/contract -u\`.
+`;
+
 describe("the table in the docs", () => {
   test("is what these files show", async () => {
     const head =
-      "| family | file | residual | attn out | z | q, k, v | pattern | MLP pre, post | left alone |";
-    const lines = [...rows]
-      .sort((a, b) => files.indexOf(a.file) - files.indexOf(b.file))
-      .map(({ file, cells }) => `| ${[file.family, file.file, ...cells].join(" | ")} |`);
+      "| family | file | residual | attn out | z | q, k, v | pattern | MLP pre, post | left alone | why not |";
+    const ordered = [...rows].sort((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
+    const reasons = [...new Set(ordered.flatMap((row) => row.reasons))];
+    const lines = ordered.map(({ file, cells, reasons: own }) => {
+      const notes = own.map((reason) => reasons.indexOf(reason) + 1).join(", ");
+      return `| ${[file.family, file.file, ...cells, notes].join(" | ")} |`;
+    });
     expect(lines.length).toBe(files.length);
+    const why = reasons.map((reason, i) => `${i + 1}. ${reason}`);
+    const table = [head, head.replace(/[^|]+/g, "---"), ...lines];
     await expect(
-      [head, head.replace(/[^|]+/g, "---"), ...lines, ""].join("\n"),
+      ["# Which hooks which file has", "", LEGEND, ...table, "", "Why not:", "", ...why, ""].join(
+        "\n",
+      ),
     ).toMatchFileSnapshot("../../docs/families-table.md");
+  });
+
+  test("the largest differences go to a file on request", async () => {
+    const target = process.env["PENFIELD_AGREEMENT"];
+    expect(largest.size).toBeGreaterThan(0);
+    if (target) await writeFile(target, JSON.stringify(Object.fromEntries(largest), null, 1));
   });
 });
 
-/** `rw` readable and writable, `r` readable, `-` not there; with what the first hook that is not says. */
+/** Why hooks that can be read cannot be written. */
+function reasonsOf(model: HookedModel): string[] {
+  const why = model.hookPoints.filter((h) => !h.writable).map((h) => h.reason);
+  return [...new Set(why.filter((reason) => reason !== undefined))];
+}
+
+/** A row of the table; the legend says what stands in it. */
 function cellsOf(model: HookedModel): string[] {
   const cell = (...kinds: readonly string[]): string => {
     const found = model.hookPoints.filter((h) => kinds.includes(h.kind));
