@@ -1,6 +1,6 @@
 import { ArgumentError, ShapeError, writeFileAtomic, writeNpy } from "@penfield/core";
-import { writeHdf5 } from "./nir/hdf5.ts";
-import type { H5Draft } from "./nir/hdf5Tree.ts";
+import type { H5Draft } from "@penfield/hdf5";
+import { writeHdf5 } from "@penfield/hdf5";
 import type { SpikingValues } from "./simulate/capture.ts";
 
 /**

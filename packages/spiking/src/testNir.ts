@@ -1,5 +1,5 @@
-import { writeHdf5 } from "./nir/hdf5.ts";
-import type { H5Draft } from "./nir/hdf5Tree.ts";
+import type { H5Draft } from "@penfield/hdf5";
+import { writeHdf5 } from "@penfield/hdf5";
 
 /** A parameter: one number, a list, a matrix, text, or numbers with their sizes. */
 export type Parameter =

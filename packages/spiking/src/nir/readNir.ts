@@ -1,6 +1,6 @@
 import { FormatError } from "@penfield/core";
-import { readHdf5 } from "./hdf5.ts";
-import type { H5Array, H5Group } from "./hdf5Tree.ts";
+import type { H5Array, H5Entry, H5Group } from "@penfield/hdf5";
+import { readHdf5 } from "@penfield/hdf5";
 import type { GraphNode, NirArray, NirGraph, NirNode, Pair } from "./nodes.ts";
 
 /**
@@ -18,7 +18,7 @@ import type { GraphNode, NirArray, NirGraph, NirNode, Pair } from "./nodes.ts";
  * Source: NIR (Pedersen et al. 2024, Nature Communications 15:8122), primitives as of nir 1.0.8.
  */
 export async function readNir(bytes: Uint8Array, name = "graph.nir"): Promise<NirGraph> {
-  const file = await readHdf5(bytes, name);
+  const file = await readHdf5(bytes, { name, doing: "readNir" });
   const root = file.children.get("node");
   if (root?.kind !== "group") {
     throw new FormatError(`readNir: ${name}: expected a group "node", got ${listOf(file)}`, {
@@ -144,7 +144,7 @@ function readGraph(at: Place): GraphNode {
     nodes: new Map(
       [...nodes.children].map(([name, child]) => {
         const path = `${at.path}/nodes/${name}`;
-        if (child.kind !== "group") fail({ ...at, path }, "a node", "an array");
+        if (child.kind !== "group") fail({ ...at, path }, "a node", "something else");
         return [name, readNode({ group: child, path, file: at.file })] as const;
       }),
     ),
@@ -152,10 +152,10 @@ function readGraph(at: Place): GraphNode {
   };
 }
 
-function readEdges(at: Place, edges: H5Array | H5Group): [string, string][] {
+function readEdges(at: Place, edges: H5Entry): [string, string][] {
   if (edges.kind === "array" && edges.data.length === 0) return [];
   if (edges.kind !== "array" || edges.shape[1] !== 2 || typeof edges.data[0] !== "string") {
-    const got = edges.kind === "array" ? `an array [${edges.shape.join(", ")}]` : "a group";
+    const got = edges.kind === "array" ? `an array [${edges.shape.join(", ")}]` : "none";
     fail(at, "edges as pairs of names", got);
   }
   const names = edges.data as readonly string[];
@@ -177,7 +177,7 @@ function text(at: Place, name: string): string {
 function numbers(at: Place, name: string): NirArray {
   const { data, shape } = parameter(at, name);
   if (typeof data[0] === "string") fail(at, `"${name}" as numbers`, "text");
-  const values = Float64Array.from(data as ArrayLike<number>);
+  const values = Float64Array.from(data as ArrayLike<number | bigint>, Number);
   const wrong = values.findIndex((value) => !Number.isFinite(value));
   if (wrong >= 0) fail(at, `finite numbers in "${name}"`, `${values[wrong]} at ${wrong}`);
   return { data: values, shape };
