@@ -1,9 +1,26 @@
 export {
+  type BlockOrderOptions,
+  blockOrders,
+  blockPermutationTest,
+  suggestBlockLength,
+} from "./blockPermutation.ts";
+export {
   type BootstrapInterval,
   type BootstrapOptions,
   bootstrapInterval,
   pairedBootstrap,
 } from "./bootstrap.ts";
+export {
+  type Cluster,
+  type ClusterTest,
+  type ClusterTestOptions,
+  clusterTest,
+  clusterTestTwoSamples,
+  gridNeighbours,
+  lineNeighbours,
+  type Neighbours,
+  spaceTimeNeighbours,
+} from "./clusterPermutation.ts";
 export { pearson, pearsonColumns, spearman } from "./correlation.ts";
 export { mean, quantile, standardDeviation, variance } from "./descriptive.ts";
 export {
@@ -35,6 +52,13 @@ export {
   studentTQuantile,
   studentTSurvival,
 } from "./special.ts";
+export {
+  jointBootstrap,
+  type RandomEffects,
+  randomEffects,
+  type SubjectSummary,
+  summarizeSubjects,
+} from "./subjects.ts";
 export {
   cohenD,
   cohenDFromMoments,
