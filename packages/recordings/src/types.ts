@@ -45,6 +45,10 @@ export interface RecordingInfo {
   readonly space?: Space | undefined;
   /** How many targets the file has that are not here, because a value was NaN or infinite, or never varied. */
   readonly nMasked?: number | undefined;
+  /** Their ids. */
+  readonly maskedTargets?: readonly string[] | undefined;
+  /** Ids of targets that are here but have one value throughout: no score or ceiling can be computed for them. */
+  readonly constantTargets?: readonly string[] | undefined;
 }
 
 /** What a brain did, stimulus by stimulus. */
@@ -84,5 +88,7 @@ export interface TimeSeries extends RecordingInfo {
   readonly data: Tensor<readonly ["time", "target"]>;
   /** Hz; for fMRI 1 / TR. */
   readonly samplingRate: number;
+  /** The first sample of each run, ascending from 0. Nothing is filtered across their borders. Default: one run. */
+  readonly runOnsets?: readonly number[] | undefined;
   readonly events: readonly RecordedEvent[];
 }
