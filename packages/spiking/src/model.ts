@@ -11,6 +11,7 @@ import { type PresetName, resolveOptions, type SimulationOptions } from "./simul
 import {
   type EngineOptions,
   rowsOf,
+  type SessionRequest,
   type SpikingInput,
   type SpikingResult,
   SpikingSession,
@@ -100,6 +101,7 @@ export class SpikingModel {
 
   readonly #engine: EngineOptions;
   readonly #byName: ReadonlyMap<string, SpikingHookPoint>;
+  readonly #maps: SessionRequest["maps"] = new Map();
 
   private constructor(
     network: Network,
@@ -243,6 +245,7 @@ export class SpikingModel {
       nRows,
       capture: this.#captures(request.capture ?? []),
       interventions: this.#interventions(request.interventions ?? []),
+      maps: this.#maps,
     });
     return {
       get step() {
@@ -264,6 +267,7 @@ export class SpikingModel {
       nRows: rowsOf(inputs.values().next().value!),
       capture: this.#captures(capture),
       interventions: this.#interventions(interventions),
+      maps: this.#maps,
     });
   }
 

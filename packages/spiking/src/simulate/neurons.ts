@@ -1,7 +1,16 @@
 import { type FloatArray, ModelError } from "@penfield/core";
 import { isSpiking, type NeuronNode, type NirArray } from "../nir/nodes.ts";
+import {
+  type Arena,
+  type Events,
+  type FireRule,
+  type Kernels,
+  type Precision,
+  type Records,
+  recordsOf,
+} from "./kernels.ts";
 import type { SimulationOptions } from "./options.ts";
-import type { Events, MakeFloats } from "./products.ts";
+import type { MakeFloats } from "./products.ts";
 
 /** One change of all values of a place, in a step of which the op itself knows whether it has a part in it. */
 type StepOp = (values: FloatArray, step: number) => void;
@@ -32,9 +41,14 @@ export interface NeuronTaps {
  * with coefficients that the scheme gives; then threshold and reset.
  */
 export interface Population {
-  readonly v: FloatArray;
-  readonly i: FloatArray | undefined;
+  /** Has a synaptic current of its own. */
+  readonly hasCurrent: boolean;
+  /** A spike is 1, whatever v. */
+  readonly single: boolean;
+  /** Moves the state to where kernels work; before that nothing can be run. */
+  reserve(arena: Arena): void;
   step(
+    kernels: Kernels,
     x: FloatArray,
     xFrom: number,
     out: FloatArray,
@@ -111,12 +125,13 @@ export function makePopulation(
   nRows: number,
   dt: number,
   options: SimulationOptions,
+  precision: Precision,
   floats: MakeFloats,
 ): Population {
   const { a, k, c, ai, ci } = coefficients(node, n, dt, options);
   const size = nRows * n;
-  const v = floats(size);
-  const i = ai && floats(size);
+  let v = floats(size);
+  let i = ai && floats(size);
   const spiking = isSpiking(node);
   const theta = spiking ? expand(node.vThreshold, n) : new Float64Array(n);
   const strict = options.threshold === ">";
@@ -135,6 +150,10 @@ export function makePopulation(
   const floor = options.floor === "-threshold" && spiking && !ai;
   const simple =
     reset !== "subtract_snntorch" && options.spikeStep === "same" && !multiSpike && !floor;
+  const rule: FireRule = { strict, subtracts };
+  let fireRecords: Records | undefined;
+  let synapseRecords: Records | undefined;
+  let rowDrive: Float64Array | undefined;
   // Sums of a step are in double precision until they are stored.
   let current: Float64Array | undefined;
   let pre: Float64Array | undefined;
@@ -143,35 +162,27 @@ export function makePopulation(
 
   /** All units at once, one after the other: nothing is done to them and nothing is looked at. */
   function stepFast(
+    kernels: Kernels,
     x: FloatArray,
     xFrom: number,
     out: FloatArray,
     outFrom: number,
-    events: Events | undefined,
+    { start, index }: Events,
     eventRow: number,
   ): void {
-    let count = events ? events.start[eventRow]! : 0;
+    let count = start[eventRow]!;
     for (let b = 0; b < nRows; b++) {
       const from = b * n;
-      if (events && events.index.length < count + n) events.index = grown(events.index, count + n);
       let drive = x;
       let driveFrom = xFrom + from;
       if (i) {
-        // The drive in double precision, as in stages.
-        current ??= new Float64Array(size);
-        synapseRow(ai!, ci!, i, from, x, xFrom + from, current, n, newCurrent);
-        drive = current;
+        kernels.synapse(newCurrent, synapseRecords!, i, from, x, driveFrom, rowDrive!, n);
+        drive = rowDrive!;
         driveFrom = 0;
       }
-      const index = events?.index ?? none;
-      const row = strict ? fireRow : fireRowOrEqual;
-      const after = row(
-        a,
-        k,
-        c,
-        theta,
-        subtracts ? drop : target,
-        subtracts,
+      count = kernels.fire(
+        rule,
+        fireRecords!,
         v,
         from,
         drive,
@@ -180,12 +191,9 @@ export function makePopulation(
         outFrom + from,
         n,
         index,
-        events ? count : -1,
+        count,
       );
-      if (events) {
-        count = after;
-        events.start[eventRow + b + 1] = count;
-      }
+      start[eventRow + b + 1] = count;
     }
   }
 
@@ -278,7 +286,6 @@ export function makePopulation(
   function listEvents(out: FloatArray, outFrom: number, events: Events, eventRow: number): void {
     let count = events.start[eventRow]!;
     for (let b = 0; b < nRows; b++) {
-      if (events.index.length < count + n) events.index = grown(events.index, count + n);
       for (let j = 0; j < n; j++) {
         if (out[outFrom + b * n + j] !== 0) events.index[count++] = j;
       }
@@ -287,115 +294,52 @@ export function makePopulation(
   }
 
   return {
-    v,
-    i,
-    step(x, xFrom, out, outFrom, step, events, eventRow, ops, taps, tapFrom) {
+    hasCurrent: ai !== undefined,
+    single: !multiSpike,
+    reserve(arena) {
+      arena.floats(size, (array) => {
+        array.set(v);
+        v = array;
+      });
+      if (ai && ci) {
+        arena.floats(size, (array) => {
+          array.set(i!);
+          i = array;
+        });
+        arena.doubles(n, (array) => {
+          rowDrive = array;
+        });
+        reserveRecords(arena, [ai, ci], (records) => {
+          synapseRecords = records;
+        });
+      }
+      if (!spiking) return;
+      reserveRecords(arena, [a, k, c, theta, subtracts ? drop : target], (records) => {
+        fireRecords = records;
+      });
+    },
+    step(kernels, x, xFrom, out, outFrom, step, events, eventRow, ops, taps, tapFrom) {
       const inside = ops !== undefined || taps?.vPre || taps?.i;
       if (inside || (spiking && !simple)) {
         stepStaged(x, xFrom, out, outFrom, step, ops ?? {}, taps ?? {}, tapFrom);
         if (events) listEvents(out, outFrom, events, eventRow);
         return;
       }
-      if (spiking) stepFast(x, xFrom, out, outFrom, events, eventRow);
+      if (events) stepFast(kernels, x, xFrom, out, outFrom, events, eventRow);
       else stepGraded(x, xFrom, out, outFrom);
       taps?.v?.set(v, tapFrom);
     },
   };
-}
 
-const none = new Int32Array(0);
-
-/** i' = ai i + ci x; what drives the membrane (the new or the old i) goes to `drive`. */
-function synapseRow(
-  ai: Float64Array,
-  ci: Float64Array,
-  i: FloatArray,
-  from: number,
-  x: FloatArray,
-  xFrom: number,
-  drive: Float64Array,
-  n: number,
-  newCurrent: boolean,
-): void {
-  for (let j = 0; j < n; j++) {
-    const old = i[from + j]!;
-    const next = ai[j]! * old + ci[j]! * x[xFrom + j]!;
-    drive[j] = newCurrent ? next : old;
-    i[from + j] = next;
+  function reserveRecords(
+    arena: Arena,
+    coefficients: readonly Float64Array[],
+    use: (records: Records) => void,
+  ): void {
+    const { values, stride } = recordsOf(precision, coefficients);
+    arena.doubles(values.length, (data) => {
+      data.set(values);
+      use({ data, stride });
+    });
   }
-}
-
-/**
- * One row of units with a threshold. Units that spike are listed in `index` from `count` on, unless `count` is
- * negative. All it needs are its arguments: the innermost loop of most networks.
- *
- * @returns The new count.
- */
-function fireRow(
-  a: Float64Array,
-  k: Float64Array,
-  c: Float64Array,
-  theta: Float64Array,
-  reset: Float64Array,
-  subtracts: boolean,
-  v: FloatArray,
-  vFrom: number,
-  x: FloatArray,
-  xFrom: number,
-  out: FloatArray,
-  outFrom: number,
-  n: number,
-  index: Int32Array,
-  count: number,
-): number {
-  for (let j = 0; j < n; j++) {
-    const p = a[j]! * v[vFrom + j]! + k[j]! + c[j]! * x[xFrom + j]!;
-    if (p > theta[j]!) {
-      v[vFrom + j] = subtracts ? p - reset[j]! : reset[j]!;
-      out[outFrom + j] = 1;
-      if (count >= 0) index[count++] = j;
-    } else {
-      v[vFrom + j] = p;
-      out[outFrom + j] = 0;
-    }
-  }
-  return count;
-}
-
-/** The same with spikes at the threshold. */
-function fireRowOrEqual(
-  a: Float64Array,
-  k: Float64Array,
-  c: Float64Array,
-  theta: Float64Array,
-  reset: Float64Array,
-  subtracts: boolean,
-  v: FloatArray,
-  vFrom: number,
-  x: FloatArray,
-  xFrom: number,
-  out: FloatArray,
-  outFrom: number,
-  n: number,
-  index: Int32Array,
-  count: number,
-): number {
-  for (let j = 0; j < n; j++) {
-    const p = a[j]! * v[vFrom + j]! + k[j]! + c[j]! * x[xFrom + j]!;
-    if (p >= theta[j]!) {
-      v[vFrom + j] = subtracts ? p - reset[j]! : reset[j]!;
-      out[outFrom + j] = 1;
-      if (count >= 0) index[count++] = j;
-    } else {
-      v[vFrom + j] = p;
-      out[outFrom + j] = 0;
-    }
-  }
-  return count;
-}
-
-function grown(index: Int32Array, least: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(Math.max(least, 2 * index.length));
-  larger.set(index);
-  return larger;
 }

@@ -1,13 +1,6 @@
 import type { FloatArray } from "@penfield/core";
 import type { ConvNode, DenseNode, PoolNode } from "../nir/nodes.ts";
-
-/** Which units of each row are not 0: rows one after the other, units ascending. */
-export interface Events {
-  /** `[nRows + 1]`: where each row's units begin. */
-  readonly start: Int32Array;
-  /** `start[nRows]` of them are valid. */
-  index: Int32Array;
-}
+import { type Precision, type Strips, stripsOf } from "./kernels.ts";
 
 export type MakeFloats = (from: number | ArrayLike<number>) => FloatArray;
 
@@ -17,10 +10,10 @@ export interface DenseWeights {
   readonly nOut: number;
   /** `[nOut, nIn]`, as the file has it, for products of whole matrices. */
   readonly weight: FloatArray;
-  /** `[nIn, nOut]`: what one active input adds, in one piece. Absent if most weights are 0. */
-  readonly rows: FloatArray | undefined;
-  /** The same without zeros. */
-  readonly sparse:
+  /** What the kernels add up. Absent if most weights are 0, or where there are too few outputs. */
+  readonly strips: Strips | undefined;
+  /** What each input adds to which outputs, in place of strips, without zeros. */
+  readonly lists:
     | { readonly start: Int32Array; readonly target: Int32Array; readonly value: FloatArray }
     | undefined;
   readonly bias: FloatArray | undefined;
@@ -34,38 +27,48 @@ function denseWeights(
   nOut: number,
   nIn: number,
   bias: ArrayLike<number> | undefined,
+  precision: Precision,
   floats: MakeFloats,
 ): DenseWeights {
   let nonZero = 0;
   for (let k = 0; k < weight.length; k++) if (weight[k] !== 0) nonZero++;
   const few = nIn * nOut >= 4096 && nonZero < SPARSE_WEIGHTS * nIn * nOut;
-  const start = new Int32Array(nIn + 1);
-  const target = new Int32Array(few ? nonZero : 0);
-  const value = floats(few ? nonZero : 0);
-  const rows = few ? undefined : floats(nIn * nOut);
-  let at = 0;
-  for (let i = 0; i < nIn; i++) {
-    for (let j = 0; j < nOut; j++) {
-      const w = weight[j * nIn + i]!;
-      if (rows) rows[i * nOut + j] = w;
-      else if (w !== 0) {
-        target[at] = j;
-        value[at++] = w;
-      }
-    }
-    start[i + 1] = at;
-  }
+  const own = floats(weight);
+  const strips = few ? undefined : stripsOf(precision, own, nOut, nIn);
   return {
     nIn,
     nOut,
-    weight: floats(weight),
-    rows,
-    sparse: few ? { start, target, value } : undefined,
+    weight: own,
+    strips,
+    lists: strips ? undefined : weightLists(own, nOut, nIn, nonZero, floats),
     bias: bias && floats(bias),
   };
 }
 
-/** Finds the units that are not 0; says whether all of them are 1. */
+function weightLists(
+  weight: FloatArray,
+  nOut: number,
+  nIn: number,
+  nonZero: number,
+  floats: MakeFloats,
+): NonNullable<DenseWeights["lists"]> {
+  const start = new Int32Array(nIn + 1);
+  const target = new Int32Array(nonZero);
+  const value = floats(nonZero);
+  let at = 0;
+  for (let i = 0; i < nIn; i++) {
+    for (let j = 0; j < nOut; j++) {
+      const w = weight[j * nIn + i]!;
+      if (w === 0) continue;
+      target[at] = j;
+      value[at++] = w;
+    }
+    start[i + 1] = at;
+  }
+  return { start, target, value };
+}
+
+/** Finds the units that are not 0. */
 function scan(x: FloatArray, from: number, n: number, active: Int32Array): number {
   let count = 0;
   for (let i = 0; i < n; i++) {
@@ -74,150 +77,52 @@ function scan(x: FloatArray, from: number, n: number, active: Int32Array): numbe
   return count;
 }
 
-function allOnes(x: FloatArray, from: number, active: Int32Array, first: number, count: number) {
-  for (let k = first; k < first + count; k++) if (x[from + active[k]!] !== 1) return false;
-  return true;
-}
-
-/**
- * `out = W x + b` for rows of x, adding up the weights of active inputs. What a row gets does not depend on
- * the other rows.
- */
-function eventProduct(
-  weights: DenseWeights,
-  x: FloatArray,
-  xFrom: number,
-  nRows: number,
-  out: FloatArray,
-  outFrom: number,
-  events: Events | undefined,
-  eventRow: number,
-  scratch: Int32Array,
-): void {
-  const { nIn, nOut, rows, sparse, bias } = weights;
-  for (let r = 0; r < nRows; r++) {
-    const xRow = xFrom + r * nIn;
-    const outRow = outFrom + r * nOut;
-    if (bias) out.set(bias, outRow);
-    else out.fill(0, outRow, outRow + nOut);
-    let active = scratch;
-    let first = 0;
-    let count: number;
-    if (events) {
-      active = events.index;
-      first = events.start[eventRow + r]!;
-      count = events.start[eventRow + r + 1]! - first;
-    } else count = scan(x, xRow, nIn, scratch);
-    if (count === 0) continue;
-    if (sparse) addLists(sparse, x, xRow, active, first, count, out, outRow);
-    else if (allOnes(x, xRow, active, first, count)) {
-      addRows(rows!, nOut, active, first, count, out, outRow);
-    } else addScaledRows(rows!, nOut, x, xRow, active, first, count, out, outRow);
-  }
-}
-
-function addLists(
-  { start, target, value }: NonNullable<DenseWeights["sparse"]>,
+/** `out += W x` of the listed inputs of one row. */
+export function addLists(
+  { start, target, value }: NonNullable<DenseWeights["lists"]>,
   x: FloatArray,
   xRow: number,
   active: Int32Array,
   first: number,
-  count: number,
+  end: number,
   out: FloatArray,
   outRow: number,
 ): void {
-  for (let k = first; k < first + count; k++) {
+  for (let k = first; k < end; k++) {
     const i = active[k]!;
     const factor = x[xRow + i]!;
-    const end = start[i + 1]!;
-    for (let p = start[i]!; p < end; p++) {
+    const last = start[i + 1]!;
+    for (let p = start[i]!; p < last; p++) {
       out[outRow + target[p]!]! += factor * value[p]!;
     }
   }
 }
 
-/** Eight rows at a time: the sums are read and written once for all of them. */
-function addRows(
-  w: FloatArray,
-  n: number,
-  active: Int32Array,
-  first: number,
-  count: number,
-  out: FloatArray,
-  outRow: number,
-): void {
-  let k = first;
-  const end = first + count;
-  for (; k + 8 <= end; k += 8) {
-    const a = active[k]! * n;
-    const b = active[k + 1]! * n;
-    const c = active[k + 2]! * n;
-    const d = active[k + 3]! * n;
-    const e = active[k + 4]! * n;
-    const f = active[k + 5]! * n;
-    const g = active[k + 6]! * n;
-    const h = active[k + 7]! * n;
-    for (let j = 0; j < n; j++) {
-      out[outRow + j]! +=
-        w[a + j]! +
-        w[b + j]! +
-        (w[c + j]! + w[d + j]!) +
-        (w[e + j]! + w[f + j]! + (w[g + j]! + w[h + j]!));
-    }
-  }
-  for (; k < end; k++) {
-    const a = active[k]! * n;
-    for (let j = 0; j < n; j++) out[outRow + j]! += w[a + j]!;
-  }
-}
-
-function addScaledRows(
-  w: FloatArray,
-  n: number,
-  x: FloatArray,
-  xRow: number,
-  active: Int32Array,
-  first: number,
-  count: number,
-  out: FloatArray,
-  outRow: number,
-): void {
-  let k = first;
-  const end = first + count;
-  for (; k + 4 <= end; k += 4) {
-    const a = active[k]!;
-    const b = active[k + 1]!;
-    const c = active[k + 2]!;
-    const d = active[k + 3]!;
-    const xa = x[xRow + a]!;
-    const xb = x[xRow + b]!;
-    const xc = x[xRow + c]!;
-    const xd = x[xRow + d]!;
-    for (let j = 0; j < n; j++) {
-      out[outRow + j]! +=
-        xa * w[a * n + j]! + xb * w[b * n + j]! + (xc * w[c * n + j]! + xd * w[d * n + j]!);
-    }
-  }
-  for (; k < end; k++) {
-    const a = active[k]!;
-    const xa = x[xRow + a]!;
-    for (let j = 0; j < n; j++) out[outRow + j]! += xa * w[a * n + j]!;
-  }
-}
-
 /** Something that turns rows of values into rows of values and remembers nothing. */
 export interface RowMap {
-  run(
-    x: FloatArray,
-    xFrom: number,
-    nRows: number,
-    out: FloatArray,
-    outFrom: number,
-    events: Events | undefined,
-    eventRow: number,
-  ): void;
+  run(x: FloatArray, xFrom: number, nRows: number, out: FloatArray, outFrom: number): void;
   /** The matrix, if the whole of it is one. */
   readonly dense?: DenseWeights;
+}
+
+/** `out = W x + b` of one row, by active inputs. */
+function rowProduct(
+  { nIn, nOut, weight, lists, bias }: DenseWeights,
+  x: FloatArray,
+  xFrom: number,
+  out: FloatArray,
+  outFrom: number,
+  scratch: Int32Array,
+): void {
+  if (bias) out.set(bias, outFrom);
+  else out.fill(0, outFrom, outFrom + nOut);
+  const count = scan(x, xFrom, nIn, scratch);
+  if (lists) addLists(lists, x, xFrom, scratch, 0, count, out, outFrom);
+  for (let k = 0; k < count && !lists; k++) {
+    const i = scratch[k]!;
+    const factor = x[xFrom + i]!;
+    for (let j = 0; j < nOut; j++) out[outFrom + j]! += factor * weight[j * nIn + i]!;
+  }
 }
 
 /** A Linear or Affine node, whatever its leading axes. */
@@ -225,6 +130,7 @@ export function denseMap(
   { weight, bias }: DenseNode,
   nInputs: number,
   weights: Float64Array,
+  precision: Precision,
   floats: MakeFloats,
 ): RowMap {
   const [nOut, nIn] = weight.shape.slice(-2) as [number, number];
@@ -237,29 +143,17 @@ export function denseMap(
       nOut,
       nIn,
       bias && (bias.data.length === nOut ? bias.data : bias.data.slice(g * nOut, (g + 1) * nOut)),
+      precision,
       floats,
     ),
   );
-  const [only] = parts as [DenseWeights];
-  if (lead === 1) {
-    return {
-      run(x, xFrom, nRows, out, outFrom, events, eventRow) {
-        const known = repeats === 1 ? events : undefined;
-        eventProduct(only, x, xFrom, nRows * repeats, out, outFrom, known, eventRow, scratch);
-      },
-      ...(repeats === 1 ? { dense: only } : {}),
-    };
-  }
   return {
     run(x, xFrom, nRows, out, outFrom) {
-      for (let r = 0; r < nRows; r++) {
-        parts.forEach((part, g) => {
-          const xPart = xFrom + (r * lead + g) * nIn;
-          const outPart = outFrom + (r * lead + g) * nOut;
-          eventProduct(part, x, xPart, 1, out, outPart, undefined, 0, scratch);
-        });
+      for (let r = 0; r < nRows * lead * repeats; r++) {
+        rowProduct(parts[r % lead]!, x, xFrom + r * nIn, out, outFrom + r * nOut, scratch);
       }
     },
+    ...(lead === 1 && repeats === 1 ? { dense: parts[0]! } : {}),
   };
 }
 

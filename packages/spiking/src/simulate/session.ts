@@ -18,13 +18,14 @@ import {
 import { leastSteps, type Network, type NetworkNode, sizeOf } from "../network.ts";
 import { isNeuron, isSpiking } from "../nir/nodes.ts";
 import { type CaptureRequest, makeRecorder, type Recorder, type SpikingValues } from "./capture.ts";
+import { type Events, type Kernels, makeKernels, type Precision, type Strips } from "./kernels.ts";
 import { makePopulation, type NeuronOps, type NeuronTaps, type Population } from "./neurons.ts";
 import type { SimulationOptions } from "./options.ts";
 import {
+  addLists,
   convMap,
   type DenseWeights,
   denseMap,
-  type Events,
   type MakeFloats,
   poolMap,
   type RowMap,
@@ -48,7 +49,7 @@ export interface EngineOptions {
   /** Seconds of a step. */
   readonly dt: number;
   readonly simulation: SimulationOptions;
-  readonly precision: "float64" | "float32";
+  readonly precision: Precision;
   readonly products: "auto" | "event" | "matmul";
   readonly threads?: number | undefined;
 }
@@ -72,9 +73,12 @@ interface Plan {
   readonly passes: boolean;
   out: FloatArray;
   input: FloatArray | undefined;
-  events: Events | undefined;
+  /** What is not 0 of `out`, at neurons with a threshold. */
+  events: Listed | undefined;
   population: Population | undefined;
   map: RowMap | undefined;
+  /** The map's weights where kernels find them, and a list for what comes in. */
+  placed: { strips?: Strips; bias?: FloatArray; list?: Listed } | undefined;
   ring: { data: FloatArray; length: number; steps: Int32Array; early: boolean } | undefined;
   /** The last step, for edges that carry the step before. */
   last: FloatArray | undefined;
@@ -84,10 +88,17 @@ interface Plan {
   taps: { i?: FloatArray; vPre?: FloatArray; v?: FloatArray } | undefined;
 }
 
+/** Active units, and whether all of them are 1. */
+interface Listed extends Events {
+  ones: boolean;
+}
+
 export interface SessionRequest {
   readonly nRows: number;
   readonly capture: readonly CaptureRequest[];
   readonly interventions: readonly SpikingIntervention[];
+  /** Weights made ready, by node: filled by the first session, used by those after it. */
+  readonly maps: Map<NetworkNode, RowMap | undefined>;
 }
 
 /** What a piece of a recording gave. */
@@ -115,12 +126,16 @@ export class SpikingSession {
   readonly #edgeChanges: readonly SpikingIntervention[];
   #edgeFactors = new Map<string, number>();
   #linalg: Linalg | undefined;
+  readonly #maps: SessionRequest["maps"];
+  /** With the memory that holds all values; undefined when weights are others than it holds. */
+  #kernels: Kernels | undefined;
   #pieceSteps = 0;
   #step = 0;
   #changesKey: string | undefined;
 
   constructor(network: Network, engine: EngineOptions, request: SessionRequest) {
-    const { nRows, capture, interventions } = request;
+    const { nRows, capture, interventions, maps } = request;
+    this.#maps = maps;
     this.nRows = nRows;
     this.#network = network;
     this.#engine = engine;
@@ -159,7 +174,7 @@ export class SpikingSession {
 
   #plan(node: NetworkNode, index: number, interventions: readonly SpikingIntervention[]): Plan {
     const { nRows } = this;
-    const { dt, simulation } = this.#engine;
+    const { dt, simulation, precision } = this.#engine;
     const { nUnits, nInputs, name } = node;
     const kind = node.node;
     const of = (place: string, n: number): CompiledOp | undefined =>
@@ -222,9 +237,10 @@ export class SpikingSession {
       input: undefined,
       events: undefined,
       population: isNeuron(kind)
-        ? makePopulation(name, kind, nUnits, nRows, dt, simulation, this.#floats)
+        ? makePopulation(name, kind, nUnits, nRows, dt, simulation, precision, this.#floats)
         : undefined,
       map: undefined,
+      placed: undefined,
       ring,
       last: undefined,
       ops: changed ? ops : undefined,
@@ -254,10 +270,11 @@ export class SpikingSession {
     for (const plan of this.#plans) {
       const mine = this.#weightChanges.filter((i) => placeOf(i.hook).node === plan.node.name);
       if (first || mine.length > 0) {
-        plan.map = this.#map(
+        plan.map = this.#mapWith(
           plan.node,
           mine.filter((i) => on.has(i)),
         );
+        if (plan.map?.dense) this.#kernels = undefined;
       }
     }
     this.#edgeFactors = new Map();
@@ -268,6 +285,12 @@ export class SpikingSession {
       this.#edgeFactors.set(edge, (this.#edgeFactors.get(edge) ?? 1) * factor);
     }
     return next;
+  }
+
+  #mapWith(node: NetworkNode, changes: readonly SpikingIntervention[]): RowMap | undefined {
+    if (changes.length > 0) return this.#map(node, changes);
+    if (!this.#maps.has(node)) this.#maps.set(node, this.#map(node, []));
+    return this.#maps.get(node);
   }
 
   #map(node: NetworkNode, changes: readonly SpikingIntervention[]): RowMap | undefined {
@@ -281,7 +304,7 @@ export class SpikingSession {
       );
       return "groups" in kind
         ? convMap(kind, node.inputShape, node.shape, weights, floats)
-        : denseMap(kind, node.nInputs, weights, floats);
+        : denseMap(kind, node.nInputs, weights, this.#engine.precision, floats);
     }
     if (kind.type === "SumPool2d" || kind.type === "AvgPool2d") {
       return poolMap(kind, node.inputShape, node.shape);
@@ -322,7 +345,7 @@ export class SpikingSession {
         const values = silent[source]!;
         for (let k = 0; k < sum.length; k++) sum[k]! += factor * values[k]!;
       }
-      if (map) map.run(sum, 0, nRows, silent[index]!, 0, undefined, 0);
+      if (map) map.run(sum, 0, nRows, silent[index]!, 0);
       else silent[index]!.set(sum);
     }
     for (const { index, last } of this.#plans) last?.set(silent[index]!);
@@ -367,11 +390,12 @@ export class SpikingSession {
       const n = request.place === "input" ? nInputs : nUnits;
       return makeRecorder(request, nRows, n, firstStep, nSteps, this.#floats);
     });
-    this.#allocate(nSteps);
+    this.#choosePiece(nSteps);
     const all = [...outputs.values(), ...recorders];
     for (let done = 0; done < nSteps; ) {
       throwIfAborted(signal, "run");
       const next = this.#applyChanges(this.#step);
+      if (!this.#kernels) this.#allocate();
       const nPiece = Math.min(nSteps - done, this.#pieceSteps, next - this.#step);
       for (const { index, feed } of feeds) feed.fill(this.#plans[index]!.out, done, nPiece);
       for (const { index } of feeds) {
@@ -407,7 +431,7 @@ export class SpikingSession {
     this.#linalg = undefined;
   }
 
-  #allocate(nSteps: number): void {
+  #choosePiece(nSteps: number): void {
     const { nRows } = this;
     const perStep = this.#plans.reduce(
       (sum, { node, passes, alias }) =>
@@ -417,23 +441,70 @@ export class SpikingSession {
     const piece = Math.max(1, Math.min(nSteps, Math.floor(PIECE_VALUES / perStep)));
     if (piece <= this.#pieceSteps) return;
     this.#pieceSteps = piece;
-    for (const plan of this.#plans) {
-      const { node, passes, alias, population } = plan;
-      if (!passes) plan.out = this.#floats(piece * nRows * node.nUnits);
-      const isInput = node.node.type === "Input" && node.sources.length === 0;
-      if (alias === undefined && !isInput) {
-        plan.input = this.#floats(piece * nRows * node.nInputs);
+    this.#kernels = undefined;
+  }
+
+  #allocate(): void {
+    const rows = this.#pieceSteps * this.nRows;
+    this.#kernels = makeKernels(this.#engine.precision, (arena) => {
+      const listOf = (n: number, ones: boolean, use: (list: Listed) => void): void => {
+        let start: Int32Array | undefined;
+        arena.ints(rows + 1, (array) => {
+          start = array;
+        });
+        arena.ints(rows * n, (index) => use({ start: start!, index, ones }));
+      };
+      for (const plan of this.#plans) {
+        const { node, passes, alias, population, map, ops } = plan;
+        const { nUnits, nInputs } = node;
+        if (!passes) {
+          arena.floats(rows * nUnits, (array) => {
+            plan.out = array;
+          });
+        }
+        const isInput = node.node.type === "Input" && node.sources.length === 0;
+        if (alias === undefined && !isInput) {
+          arena.floats(rows * nInputs, (array) => {
+            plan.input = array;
+          });
+        }
+        population?.reserve(arena);
+        if (population && isSpiking(node.node)) {
+          listOf(nUnits, population.single && !ops, (list) => {
+            plan.events = list;
+          });
+        }
+        const dense = map?.dense;
+        plan.placed = dense && {};
+        if (!dense) continue;
+        const { placed } = plan;
+        listOf(nInputs, false, (list) => {
+          placed!.list = list;
+        });
+        if (!dense.strips) continue;
+        const { strips, bias } = dense;
+        arena.floats(strips.data.length, (data) => {
+          data.set(strips.data);
+          placed!.strips = { ...strips, data };
+        });
+        arena.floats(nUnits, (array) => {
+          if (bias) array.set(bias);
+          placed!.bias = array;
+        });
       }
-      plan.events =
-        population && isSpiking(node.node)
-          ? { start: new Int32Array(piece * nRows + 1), index: new Int32Array(1024) }
-          : undefined;
+    });
+    for (const plan of this.#plans) {
+      const { node, population } = plan;
       const wanted = this.#capture.filter((request) => request.node === plan.index);
       const tap = (place: string) =>
         wanted.some((request) => request.place === place)
-          ? this.#floats(piece * nRows * node.nUnits)
+          ? this.#floats(rows * node.nUnits)
           : undefined;
-      const taps = { i: population?.i && tap("i"), vPre: tap("vPre"), v: tap("v") };
+      const taps = {
+        i: population?.hasCurrent ? tap("i") : undefined,
+        vPre: tap("vPre"),
+        v: tap("v"),
+      };
       plan.taps =
         population && (taps.i || taps.vPre || taps.v)
           ? (Object.fromEntries(Object.entries(taps).filter(([, t]) => t)) as Plan["taps"])
@@ -462,12 +533,16 @@ export class SpikingSession {
     for (const { node: source, count, delayed } of node.sources) {
       const factor = count * this.#factor(source, index);
       const { out, last } = this.#plans[source]!;
-      if (!delayed) {
-        accumulate(input, from * size, out, from * size, (to - from) * size, factor, fresh);
-      } else {
+      const add = (at: number, values: FloatArray, start: number, n: number): void => {
+        if (fresh || factor !== 1 || values === last) {
+          accumulate(input, at, values, start, n, factor, fresh);
+        } else this.#kernels!.accumulate(input, at, values, start, n);
+      };
+      if (!delayed) add(from * size, out, from * size, (to - from) * size);
+      else {
         for (let t = from; t < to; t++) {
-          if (t === 0) accumulate(input, 0, last!, 0, size, factor, fresh);
-          else accumulate(input, t * size, out, (t - 1) * size, size, factor, fresh);
+          if (t === 0) add(0, last!, 0, size);
+          else add(t * size, out, (t - 1) * size, size);
         }
       }
       fresh = false;
@@ -484,11 +559,46 @@ export class SpikingSession {
   async #runNode(plan: Plan, nPiece: number): Promise<void> {
     this.#gather(plan, 0, nPiece);
     const dense = plan.map?.dense;
-    if (dense && (await this.#byMatrix(plan, dense, nPiece))) {
+    if (dense) {
+      if (!(await this.#byMatrix(plan, dense, nPiece))) this.#byEvents(plan, dense, 0, nPiece);
       if (plan.outOp) this.#eachStep(plan.outOp, plan.out, plan.node.nUnits, 0, nPiece);
+    } else this.#compute(plan, 0, nPiece);
+  }
+
+  /** What is not 0 of what comes in. */
+  #listed(plan: Plan, from: number, to: number): Listed {
+    const known = plan.alias === undefined ? undefined : this.#plans[plan.alias]!.events;
+    if (known) return known;
+    const { nRows } = this;
+    const list = plan.placed!.list!;
+    list.ones = this.#kernels!.scan(
+      this.#inputOf(plan),
+      plan.node.nInputs,
+      from * nRows,
+      (to - from) * nRows,
+      list,
+    );
+    return list;
+  }
+
+  /** `W x + b` for the steps `from` to `to`, adding up the weights of active inputs. */
+  #byEvents(plan: Plan, { nIn, nOut, lists, bias }: DenseWeights, from: number, to: number): void {
+    const events = this.#listed(plan, from, to);
+    const x = this.#inputOf(plan);
+    const { out, placed } = plan;
+    const { nRows } = this;
+    const [first, end] = [from * nRows, to * nRows];
+    const { strips, bias: placedBias } = placed!;
+    if (strips) {
+      this.#kernels!.sum(strips, placedBias!, x, out, first, end - first, events, events.ones);
       return;
     }
-    this.#compute(plan, 0, nPiece);
+    const { start, index } = events;
+    for (let r = first; r < end; r++) {
+      if (bias) out.set(bias, r * nOut);
+      else out.fill(0, r * nOut, (r + 1) * nOut);
+      addLists(lists!, x, r * nIn, index, start[r]!, start[r + 1]!, out, r * nOut);
+    }
   }
 
   #runCycle(members: readonly number[], nPiece: number): void {
@@ -522,6 +632,7 @@ export class SpikingSession {
         const row = t * nRows;
         const place = row * nUnits;
         population.step(
+          this.#kernels!,
           input,
           row * nInputs,
           out,
@@ -540,9 +651,10 @@ export class SpikingSession {
         this.#delayOut(plan, t);
       }
       return;
+    } else if (map?.dense) {
+      this.#byEvents(plan, map.dense, from, to);
     } else if (map) {
-      const events = plan.alias === undefined ? undefined : this.#plans[plan.alias]!.events;
-      map.run(input, first * nInputs, (to - from) * nRows, out, first * nUnits, events, first);
+      map.run(input, first * nInputs, (to - from) * nRows, out, first * nUnits);
     } else {
       out.set(input.subarray(first * nInputs, to * nRows * nInputs), first * nUnits);
     }
@@ -578,9 +690,10 @@ export class SpikingSession {
     const input = this.#inputOf(plan).subarray(0, rows * nIn);
     if (products === "auto") {
       // In float64 a row's result must not depend on the rows beside it.
-      if (precision === "float64" || dense.sparse || rows * nIn * nOut < LEAST_PRODUCT)
+      if (precision === "float64" || !dense.strips || rows * nIn * nOut < LEAST_PRODUCT)
         return false;
-      if (share(input) < CROSSOVER) return false;
+      const { start } = this.#listed(plan, 0, nPiece);
+      if (start[rows]! < CROSSOVER * rows * nIn) return false;
     }
     this.#linalg ??= await createLinalg(threads === undefined ? {} : { threads });
     const { data } = await this.#linalg.matmul(
@@ -626,13 +739,6 @@ function accumulate(
   } else {
     for (let k = 0; k < n; k++) into[to + k]! += factor * from[start + k]!;
   }
-}
-
-/** How many of the values are not 0, judged by every seventh. */
-function share(values: FloatArray): number {
-  let active = 0;
-  for (let k = 0; k < values.length; k += 7) if (values[k] !== 0) active++;
-  return (7 * active) / Math.max(1, values.length);
 }
 
 /** Output units, input units and kernel size of a node's weights. */
