@@ -1,55 +1,70 @@
-import { type Linalg, type Matrix, symmetricEigen } from "@penfield/linalg";
+import { eigenSymmetric, type Linalg, type Matrix, transpose } from "@penfield/linalg";
+import { inPrecision, type Precision, scaledColumns } from "./arrays.ts";
+import { columnMeans, subtractRow } from "./columns.ts";
 
 /**
- * Ridge regression on one set of training stimuli, prepared so that any penalty and any targets cost
- * only products. With X = U diag(s) V^T (never formed), lambda = s^2 and k = min(n, p):
+ * Units over all stimuli, X = U diag(s) V^T, so that any penalty and any targets cost only products:
  *
- *   C = project Y,   coefficients(alpha) = expand diag(1 / (lambda + alpha)) C
+ *   A = Y^T U,   coefficients(alpha)^T = A diag(s / (s^2 + alpha)) V^T
  *
- *   p <= n: eigenvectors V of X^T X;   project = V^T X^T,  expand = V
- *   p >  n: eigenvectors U of X X^T;   project = U^T,      expand = X^T U
+ * from the eigenvectors of the smaller of X^T X and X X^T. Directions whose s^2 is rounding are left out (their
+ * column of U and their s are 0).
  */
 export interface Spectrum {
-  /** Never negative, [k]. */
-  readonly lambda: Float64Array;
-  /** [k, nTrain]. */
-  readonly project: Matrix<Float64Array>;
-  /** [p, k]; `other` stimuli times this are their scores. */
-  readonly expand: (linalg: Linalg) => Promise<Matrix<Float64Array>>;
-  /** Scores of other stimuli, [nOther, k], so that predictions are scores diag(1 / (lambda + alpha)) C. */
-  readonly scoresOf: (other: Matrix<Float64Array>) => Promise<Matrix<Float64Array>>;
+  /** `[nStimuli, nUnits]`, centred if there is an intercept. */
+  readonly x: Matrix<Float64Array>;
+  readonly xMeans: Float64Array;
+  /** X X^T where there are more units than stimuli, else X^T X. */
+  readonly gram: Matrix<Float64Array>;
+  readonly wide: boolean;
+  /** [k], k = min(nStimuli, nUnits). */
+  readonly s: Float64Array;
+  /** V, `[nUnits, k]`, where there are not more units than stimuli; else made when asked for. */
+  readonly v: () => Promise<Matrix<Float64Array>>;
+  /** U, `[nStimuli, k]`, in the working precision. */
+  readonly u: Matrix;
 }
 
-/** @param x - `[nTrain, p]`, already centred if there is an intercept. */
-export async function spectrumOf(x: Matrix<Float64Array>, linalg: Linalg): Promise<Spectrum> {
+/** @param x - `[nStimuli, nUnits]`; centred here, in place. */
+export async function spectrumOf(
+  x: Matrix<Float64Array>,
+  intercept: boolean,
+  precision: Precision,
+  linalg: Linalg,
+): Promise<Spectrum> {
+  const xMeans = intercept ? columnMeans(x) : new Float64Array(x.nColumns);
+  if (intercept) subtractRow(x, xMeans);
   const wide = x.nColumns > x.nRows;
   const gram = await linalg.matmul(x, x, wide ? { transposeB: true } : { transposeA: true });
-  const { values, vectors } = symmetricEigen(gram); // eigenvectors as rows
-  // Rounding may leave an eigenvalue that is zero a little below it.
-  const lambda = values.map((value) => Math.max(0, value));
+  const { values, vectors } = await eigenSymmetric(gram, linalg); // eigenvectors as rows
+  const least = values.length * Number.EPSILON * Math.max(0, values[0] ?? 0);
+  const s = values.map((value) => (value > least ? Math.sqrt(value) : 0));
+  const inverse = s.map((value) => (value === 0 ? 0 : 1 / value));
+  const columns = transpose(vectors);
   if (wide) {
-    return {
-      lambda,
-      project: vectors,
-      expand: () => linalg.matmul(x, vectors, { transposeA: true, transposeB: true }),
-      scoresOf: async (other) =>
-        linalg.matmul(await linalg.matmul(other, x, { transposeB: true }), vectors, {
-          transposeB: true,
-        }),
+    const kept = inverse.map((value) => (value === 0 ? 0 : 1));
+    const u = scaledColumns(columns, kept);
+    const v = async () => {
+      const product = await linalg.matmul(x, u, { transposeA: true });
+      return scaledColumns(product, inverse);
     };
+    return { x, xMeans, gram, wide, s, v, u: inPrecision(u, precision) };
   }
-  return {
-    lambda,
-    project: await linalg.matmul(vectors, x, { transposeB: true }),
-    expand: async () => transposed(vectors),
-    scoresOf: (other) => linalg.matmul(other, vectors, { transposeB: true }),
-  };
+  const scores = await linalg.matmul(x, columns);
+  const u = inPrecision(scaledColumns(scores, inverse), precision);
+  return { x, xMeans, gram, wide, s, v: async () => columns, u };
 }
 
-function transposed({ data, nRows, nColumns }: Matrix<Float64Array>): Matrix<Float64Array> {
-  const out = new Float64Array(data.length);
-  for (let i = 0; i < nRows; i++) {
-    for (let j = 0; j < nColumns; j++) out[j * nRows + i] = data[i * nColumns + j]!;
+/** A diag(s / (s^2 + alpha)), a penalty per row of A, in place. */
+export function shrinkRows(
+  { data, nRows, nColumns }: Matrix,
+  s: Float64Array,
+  alphas: ArrayLike<number>,
+): void {
+  for (let t = 0; t < nRows; t++) {
+    const alpha = alphas[t]!;
+    for (let j = 0; j < nColumns; j++) {
+      data[t * nColumns + j]! *= s[j] === 0 ? 0 : s[j]! / (s[j]! ** 2 + alpha);
+    }
   }
-  return { data: out, nRows: nColumns, nColumns: nRows };
 }
