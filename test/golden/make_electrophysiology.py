@@ -68,3 +68,97 @@ with h5py.File(HERE / "kinds.h5", "w", userblock_size=512) as f:
     f["soft"] = h5py.SoftLink("/numbers/f8")
     f["lost"] = h5py.SoftLink("/nowhere")
     f["outside"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+# MATLAB 5 by scipy: all classes, nested, compressed or not; and by hand what scipy does not write.
+cells = np.empty((2, 2), dtype=object)
+cells[0, 0], cells[0, 1], cells[1, 0], cells[1, 1] = "a", np.arange(3.0), np.zeros((0, 0)), np.array([[True, False]])
+records = np.zeros((1, 2), dtype=[("onset", object), ("name", object)])
+records[0, 0] = (1.5, "first")
+records[0, 1] = (2.5, "second")
+cube = np.arange(24.0).reshape(2, 3, 4)
+mat = {
+    **{kind: np.arange(6).reshape(2, 3).astype(kind) for kind in
+       ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]},
+    "wide": np.array([[-(2**62), 2**62 + 1]], dtype="int64"),
+    "cube": cube,
+    "complex": np.array([[1 + 2j, 3 - 4j], [5, 6j]]),
+    "truth": np.array([[True, False], [False, False]]),
+    "text": "K\u00f6ln",
+    "rows": np.array(["ab", "cd"]),
+    "nothing": np.zeros((0, 3)),
+    "cells": cells,
+    "records": records,
+    "nested": {"a": {"b": {"c": 7.0}}, "list": [1.0, 2.0]},
+    "sparse": scipy.sparse.csc_matrix(np.array([[0, 1.5, 0], [2.5, 0, -1]])),
+    "sparseComplex": scipy.sparse.csc_matrix(np.array([[0, 1j], [2, 0]])),
+}
+scipy.io.savemat(HERE / "plain.mat", mat, do_compression=False, oned_as="row")
+scipy.io.savemat(HERE / "compressed.mat", mat, do_compression=True, oned_as="row")
+
+# MATLAB 7.3 as MATLAB writes it: HDF5 behind 512 bytes, columns first, cells and structs as references.
+with h5py.File(HERE / "v73.mat", "w", userblock_size=512) as f:
+    refs = f.create_group("#refs#")
+
+    def put(where, name, value, kind, **attributes):
+        d = where.create_dataset(name, data=value)
+        d.attrs["MATLAB_class"] = np.bytes_(kind)
+        for key, v in attributes.items():
+            d.attrs[key] = v
+        return d
+
+    put(f, "cube", cube.T, "double")
+    put(f, "counts", np.arange(6, dtype="int16").reshape(2, 3).T, "int16")
+    put(f, "truth", np.array([[1, 0]], dtype="u1").T, "logical", MATLAB_int_decode=np.int32(1))
+    put(f, "text", np.array([[ord(c)] for c in "K\u00f6ln"], dtype="u2"), "char", MATLAB_int_decode=np.int32(2))
+    put(f, "nothing", np.array([0, 3], dtype="u8"), "double", MATLAB_empty=np.uint8(1))
+    parts = [put(refs, "a", np.array([[ord("x")]], dtype="u2"), "char"), put(refs, "b", np.array([[4.0]]), "double"),
+             put(refs, "c", np.array([[5.0]]), "double"), put(refs, "d", np.array([[6.0]]), "double")]
+    cell = f.create_dataset("cells", data=np.array([[parts[0].ref, parts[1].ref], [parts[2].ref, parts[3].ref]], dtype=h5py.ref_dtype))
+    cell.attrs["MATLAB_class"] = np.bytes_("cell")
+    struct = f.create_group("nested")
+    struct.attrs["MATLAB_class"] = np.bytes_("struct")
+    put(struct, "value", np.array([[7.0]]), "double")
+    array = f.create_group("records")
+    array.attrs["MATLAB_class"] = np.bytes_("struct")
+    array.create_dataset("onset", data=np.array([[parts[1].ref], [parts[2].ref]], dtype=h5py.ref_dtype))
+    array.create_dataset("name", data=np.array([[parts[0].ref], [parts[0].ref]], dtype=h5py.ref_dtype))
+    sparse = f.create_group("sparse")
+    sparse.attrs["MATLAB_class"] = np.bytes_("double")
+    sparse.attrs["MATLAB_sparse"] = np.uint64(2)
+    sparse["data"], sparse["ir"], sparse["jc"] = np.array([2.5, 1.5, -1]), np.array([1, 0, 1], "u8"), np.array([0, 1, 2, 3], "u8")
+# h5py's user block is empty; MATLAB's begins with text.
+with open(HERE / "v73.mat", "r+b") as f:
+    f.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+# --- the real files ---
+real = {}
+data = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
+if data:
+    def mat_value(file, *steps):
+        value = scipy.io.loadmat(data / file)
+        for step in steps:
+            value = value[step] if isinstance(step, str) else value.ravel()[step]
+        # scipy gives a field of a 1 x 1 struct array as an array of objects.
+        while value.dtype == object and value.size == 1:
+            value = value.item()
+        path = " / ".join(f"[{s}]" if isinstance(s, int) else s for s in steps)
+        return f"{file}: {path}", summary(value)
+
+    real["mat"] = dict([
+        mat_value("rdm92/92_brainRDMs.mat", "RDMs", 0, "RDM"),
+        mat_value("rdm92/92_brainRDMs.mat", "RDMs", 7, "RDM"),
+        mat_value("rdm92/92_behavRDMs.mat", "rdms_behav_92", 15, "RDM"),
+        mat_value("rdm92/92_modelRDMs.mat", "Models", 3, "RDM"),
+        mat_value("rdm92/Kriegeskorte_Neuron2008_supplementalData.mat", "categoryVectors"),
+        mat_value("rdm92/Kriegeskorte_Neuron2008_supplementalData.mat", "RDMs_mIT_hIT_fig1", 1, "RDM"),
+        mat_value("rdm92/Kriegeskorte_Neuron2008_supplementalData.mat", "stimuli_92objs", 91, "image"),
+        mat_value("spikes/linear-track_spikes.mat", "spikes", 0, 0, 0, 1, "time"),
+    ])
+    with h5py.File(data / "matv73/v73.mat") as f:
+        for name in ["x", "y"]:
+            real["mat"][f"matv73/v73.mat: {name}"] = summary(f[name][()].T)
+
+(HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+if data:
+    (HERE / "realFiles.json").write_text(json.dumps(real, indent=1) + "\n")

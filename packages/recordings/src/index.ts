@@ -5,6 +5,16 @@ export {
   type RepeatBounds,
   splitHalfCeiling,
 } from "./ceiling.ts";
+export { readMat } from "./containers/mat.ts";
+export { type ReadMatOptions, readMat5 } from "./containers/mat5.ts";
+export {
+  type MatNumbers,
+  type MatValue,
+  matField,
+  matNumber,
+  matNumbers,
+  matText,
+} from "./containers/matValue.ts";
 export { type FetchCorpusOptions, type FetchedCorpus, fetchCorpus } from "./fetchCorpus.ts";
 export { evaluateFormula, type Formula, parseFormula } from "./formula.ts";
 export {
