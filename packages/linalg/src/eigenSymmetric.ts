@@ -1,5 +1,6 @@
 import type { Linalg } from "./linalg.ts";
 import { checkSquareFinite, type Matrix } from "./matrix.ts";
+import { type Panel, reflectBack, reflection } from "./reflections.ts";
 import { solveSecular } from "./secular.ts";
 import { implicitQl, type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
 import { type VectorKernels, vectorKernels } from "./vectorKernels.ts";
@@ -63,21 +64,17 @@ export async function eigenSymmetric(
     };
   }
   const solved = await divideAndConquer(diagonal, off, linalg);
-  const z = await turnBack(solved.vectors, n, panels, linalg);
+  const vectors = transposed(solved.vectors, n);
+  await reflectBack(vectors, n, panels, linalg);
   const values = new Float64Array(n);
-  const rows = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    values[i] = solved.values[n - 1 - i]! * scale;
-    rows.set(z.subarray((n - 1 - i) * n, (n - i) * n), i * n);
+  const rows = transposed(vectors, n);
+  for (let i = 0; i < n; i++) values[i] = solved.values[n - 1 - i]! * scale;
+  for (let i = 0; i < n >> 1; i++) {
+    const other = rows.slice((n - 1 - i) * n, (n - i) * n);
+    rows.copyWithin((n - 1 - i) * n, i * n, (i + 1) * n);
+    rows.set(other, i * n);
   }
   return { values, vectors: { data: rows, nRows: n, nColumns: n } };
-}
-
-/** Reflections I - tau v v^T of some neighbouring columns. */
-interface Panel {
-  /** [count, n], one v per row; zeros before its start. */
-  readonly v: Float64Array;
-  readonly tau: Float64Array;
 }
 
 /** The matrix, `[n, n]`, at the start of the memory; after it room for a panel's v and w, and for 4 numbers. */
@@ -103,7 +100,8 @@ async function tridiagonalize(
     for (let i = from; i < to; i++) {
       const at = i - from;
       const column = a.subarray(i * n, (i + 1) * n);
-      // The column as earlier reflections of the panel leave it.
+      // The column, from below the diagonal, as earlier reflections of the panel leave it.
+      for (let r = i + 1; r < n; r++) column[r] = a[r * n + i]!;
       for (let p = 0; p < at; p++) {
         left[p] = w[p * n + i]!;
         right[p] = v[p * n + i]!;
@@ -111,33 +109,17 @@ async function tridiagonalize(
       subtract(kernels, i * n, left, right, at, n, i);
       diagonal[i] = column[i]!;
       const own = v.subarray(at * n, (at + 1) * n);
-      tau[at] = reflection(column, i + 1, n, own);
-      off[i] = tau[at] === 0 ? column[i + 1]! : headOf(column, i + 1, n);
-      if (tau[at] === 0) continue;
+      const found = reflection(column, i + 1, n, own);
+      tau[at] = found.tau;
+      off[i] = found.head;
+      if (found.tau === 0) continue;
       secondFactor(kernels, n, i + 1, at, tau[at]!);
     }
-    panels.push({ v: v.slice(0, width * n), tau });
+    panels.push({ v: v.slice(0, width * n), tau, start: from + 1 });
     await updateRest(a, n, to, v, w, width, linalg);
   }
   diagonal[n - 1] = a[n * n - 1]!;
   return { diagonal, off, panels };
-}
-
-/** Fills v so that I - tau v v^T leaves of x, from `start`, only its first entry. Returns tau; 0 if there is nothing to do. */
-function reflection(x: Float64Array, start: number, n: number, v: Float64Array): number {
-  let rest = 0;
-  for (let r = start + 1; r < n; r++) rest += x[r]! * x[r]!;
-  if (rest === 0) return 0;
-  const head = headOf(x, start, n);
-  for (let r = start; r < n; r++) v[r] = x[r]!;
-  v[start] = x[start]! - head;
-  return 2 / (rest + v[start]! * v[start]!);
-}
-
-function headOf(x: Float64Array, start: number, n: number): number {
-  let square = 0;
-  for (let r = start; r < n; r++) square += x[r]! * x[r]!;
-  return x[start]! >= 0 ? -Math.sqrt(square) : Math.sqrt(square);
 }
 
 /** w = tau (A v - V W^T v - W V^T v), less half its part along v: then A - v w^T - w v^T is A reflected from both sides. */
@@ -248,6 +230,8 @@ function timesRow(
   out[i]! += sum;
 }
 
+const STRIP = 256;
+
 /** A -= V W^T + W V^T on rows and columns from `start`, by one product. */
 async function updateRest(
   a: Float64Array,
@@ -269,58 +253,48 @@ async function updateRest(
     right.set(wp, p * m);
     right.set(vp, (width + p) * m);
   }
-  const { data } = await linalg.matmul(
-    { data: left, nRows: 2 * width, nColumns: m },
-    { data: right, nRows: 2 * width, nColumns: m },
-    { transposeA: true },
-  );
-  for (let r = 0; r < m; r++) {
-    const at = (start + r) * n + start;
-    for (let c = 0; c < m; c++) a[at + c]! -= data[r * m + c]!;
+  // Only the lower triangle is read later: strips of rows, each up to its diagonal.
+  for (let top = 0; top < m; top += STRIP) {
+    const end = Math.min(m, top + STRIP);
+    const { data } = await linalg.matmul(
+      { data: columns(left, 2 * width, m, top, end), nRows: 2 * width, nColumns: end - top },
+      { data: columns(right, 2 * width, m, 0, end), nRows: 2 * width, nColumns: end },
+      { transposeA: true },
+    );
+    for (let r = top; r < end; r++) {
+      const at = (start + r) * n + start;
+      const from = (r - top) * end;
+      for (let c = 0; c <= r; c++) a[at + c]! -= data[from + c]!;
+    }
   }
 }
 
-/** Rows z of the tridiagonal matrix's eigenvectors to those of the matrix: the panels from the last to the first. */
-async function turnBack(
-  z: Float64Array,
+/** Columns `from` to `to` of `[count, n]`. */
+function columns(
+  a: Float64Array,
+  count: number,
   n: number,
-  panels: readonly Panel[],
-  linalg: Linalg,
-): Promise<Float64Array> {
-  for (const { v, tau } of [...panels].reverse()) {
-    const width = tau.length;
-    const t = compact(v, tau, n);
-    const vMatrix = { data: v, nRows: width, nColumns: n };
-    const zMatrix = { data: z, nRows: n, nColumns: n };
-    // (I - V T V^T) z for every row z: z -= (z V) T^T V^T.
-    const inner = await linalg.matmul(zMatrix, vMatrix, { transposeB: true });
-    const tMatrix = { data: t, nRows: width, nColumns: width };
-    const turned = await linalg.matmul(inner, tMatrix, { transposeB: true });
-    const { data } = await linalg.matmul(turned, vMatrix);
-    for (let i = 0; i < z.length; i++) z[i]! -= data[i]!;
-  }
-  return z;
+  from: number,
+  to: number,
+): Float64Array {
+  const width = to - from;
+  const out = new Float64Array(count * width);
+  for (let p = 0; p < count; p++) out.set(a.subarray(p * n + from, p * n + to), p * width);
+  return out;
 }
 
-/** T of the product of reflections, H_1 H_2 ... = I - V T V^T, upper triangular. */
-function compact(v: Float64Array, tau: Float64Array, n: number): Float64Array {
-  const k = tau.length;
-  const t = new Float64Array(k * k);
-  for (let j = 0; j < k; j++) {
-    const products = new Float64Array(j);
-    for (let p = 0; p < j; p++) {
-      let sum = 0;
-      for (let r = 0; r < n; r++) sum += v[p * n + r]! * v[j * n + r]!;
-      products[p] = sum;
+const TILE = 16;
+
+/** By tiles: whole columns would not stay in the cache. */
+function transposed(a: Float64Array, n: number): Float64Array {
+  const out = new Float64Array(n * n);
+  for (let rows = 0; rows < n; rows += TILE) {
+    const end = Math.min(n, rows + TILE);
+    for (let c = 0; c < n; c++) {
+      for (let r = rows; r < end; r++) out[c * n + r] = a[r * n + c]!;
     }
-    for (let i = 0; i < j; i++) {
-      let sum = 0;
-      for (let p = i; p < j; p++) sum += t[i * k + p]! * products[p]!;
-      t[i * k + j] = -tau[j]! * sum;
-    }
-    t[j * k + j] = tau[j]!;
   }
-  return t;
+  return out;
 }
 
 /** Eigenvalues ascending, vectors as rows. */

@@ -7,7 +7,7 @@ import { qr } from "./qr.ts";
 import { thinSvd } from "./thinSvd.ts";
 
 /** Orthogonal factors, and whether they are what they should be. */
-export interface PolarFactors {
+interface PolarFactors {
   /** `[count, nRows, nColumns]`: orthonormal columns (rows, if there are fewer of them). */
   readonly factors: MatrixBatch;
   /** Per matrix: the greatest entry of |U^T U - I| one step before the end; what is left is about its cube. */
@@ -124,7 +124,7 @@ async function completed(
  * One pass of steps, without a second pass or fallback: singular values above `reach` of the
  * largest become 1, smaller ones something between themselves (over the largest) and 1.
  */
-export async function polarPass(
+async function polarPass(
   a: MatrixBatch,
   linalg: Linalg,
   reach: number = POLAR_REACH,

@@ -1,5 +1,5 @@
 /**
- * Three loops over vectors in WebAssembly with SIMD, two numbers at a time: what tridiagonalization spends its time in.
+ * Loops over vectors in WebAssembly with SIMD, two numbers at a time: what tridiagonalization and bidiagonalization spend their time in.
  * The module is put together here, instruction by instruction, as ONNX graphs are in graphModel.ts.
  *
  * Source: WebAssembly Core Specification 2.0, 5 (binary format).
@@ -32,6 +32,10 @@ export interface VectorKernels {
     x: number,
     sums: number,
   ) => void;
+  /** sums[0..3] += rows v, for four rows that are `stride` apart. */
+  readonly fourDots: (row: number, stride: number, v: number, count: number, sums: number) => void;
+  /** out += rows^T x[0..3], for four rows that are `stride` apart. */
+  readonly addFour: (row: number, stride: number, out: number, count: number, x: number) => void;
   /** x -= by[0] v + by[1] w + by[2] v' + by[3] w', v' and w' `stride` after v and w. */
   readonly subtractTwo: (
     x: number,
@@ -49,11 +53,15 @@ export interface VectorKernels {
 export function vectorKernels(size: number): VectorKernels {
   const memory = new WebAssembly.Memory({ initial: Math.ceil((size * 8) / 65536) });
   const { exports } = new WebAssembly.Instance(compiled, { m: { m: memory } });
-  const { fourRows, subtractTwo, dots } = exports;
+  const { fourRows, fourDots, addFour, subtractTwo, dots } = exports;
   return {
     memory: new Float64Array(memory.buffer),
     fourRows: (row, stride, v, out, count, x, sums) =>
       fourRows!(8 * row, 8 * stride, 8 * v, 8 * out, 8 * (v + count), 8 * x, 8 * sums),
+    fourDots: (row, stride, v, count, sums) =>
+      fourDots!(8 * row, 8 * stride, 8 * v, 8 * (v + count), 8 * sums),
+    addFour: (row, stride, out, count, x) =>
+      addFour!(8 * row, 8 * stride, 8 * out, 8 * (out + count), 8 * x),
     subtractTwo: (x, v, w, stride, count, by) =>
       subtractTwo!(8 * x, 8 * v, 8 * w, 8 * stride, 8 * (x + count), 8 * by),
     dots: (x, v, w, count, to) => dots!(8 * x, 8 * v, 8 * w, 8 * (x + count), 8 * to),
@@ -126,6 +134,39 @@ function fourRowsCode(): Code {
   ];
 }
 
+function fourDotsCode(): Code {
+  const [row, stride, v, end, sums] = [0, 1, 2, 3, 4];
+  const rows = [row, 5, 6, 7];
+  const totals = [8, 9, 10, 11];
+  const here = 12;
+  return [
+    ...rows.slice(1).flatMap((r, k) => set(r, plus(get(rows[k]!), get(stride)))),
+    ...whileBelow(v, end, [
+      ...set(here, load(v)),
+      ...totals.flatMap((t, k) => set(t, add(get(t), multiply(load(rows[k]!), get(here))))),
+      ...[...rows, v].flatMap(advance),
+    ]),
+    ...totals.flatMap((t, k) =>
+      storeOne(sums, 8 * k, [...loadOne(sums, 8 * k), ...across(t), 0xa0]),
+    ),
+  ];
+}
+
+function addFourCode(): Code {
+  const [row, stride, out, end, x] = [0, 1, 2, 3, 4];
+  const rows = [row, 5, 6, 7];
+  const factors = [8, 9, 10, 11];
+  const parts = rows.map((r, k) => multiply(load(r), get(factors[k]!)));
+  return [
+    ...rows.slice(1).flatMap((r, k) => set(r, plus(get(rows[k]!), get(stride)))),
+    ...factors.flatMap((f, k) => set(f, twice(x, 8 * k))),
+    ...whileBelow(out, end, [
+      ...store(out, add(load(out), add(add(parts[0]!, parts[1]!), add(parts[2]!, parts[3]!)))),
+      ...[...rows, out].flatMap(advance),
+    ]),
+  ];
+}
+
 function subtractTwoCode(): Code {
   const [x, v, w, stride, end, by] = [0, 1, 2, 3, 4, 5];
   const [nextV, nextW] = [6, 7];
@@ -160,6 +201,8 @@ function dotsCode(): Code {
 function moduleBytes(): Uint8Array<ArrayBuffer> {
   const functions = [
     { name: "fourRows", parameters: 7, addresses: 3, vectors: 13, code: fourRowsCode() },
+    { name: "fourDots", parameters: 5, addresses: 3, vectors: 5, code: fourDotsCode() },
+    { name: "addFour", parameters: 5, addresses: 3, vectors: 4, code: addFourCode() },
     { name: "subtractTwo", parameters: 6, addresses: 2, vectors: 4, code: subtractTwoCode() },
     { name: "dots", parameters: 5, addresses: 0, vectors: 2, code: dotsCode() },
   ];
