@@ -19,3 +19,39 @@ export {
   ridgeCv,
 } from "./regression/ridgeCv.ts";
 export { type RidgeScore, ridgeScores } from "./regression/scores.ts";
+export {
+  alignSubject,
+  type EmbeddingConsistency,
+  embeddingConsistency,
+  hyperalign,
+  orthogonalProcrustes,
+  type Procrustes,
+  projectToShared,
+  type SegmentMatching,
+  type SubjectMap,
+  timeSegmentMatching,
+} from "./shared/hyperalign.ts";
+export {
+  type Isc,
+  type IscInterval,
+  type IscMethod,
+  type IscNull,
+  type IscOptions,
+  type IscSummary,
+  type IscTest,
+  type IscTestOptions,
+  isc,
+  iscBootstrap,
+  iscGroupTest,
+  iscTest,
+  isfc,
+} from "./shared/isc.ts";
+export type { SubjectSeries } from "./shared/series.ts";
+export {
+  type DetSrm,
+  detSrm,
+  type SharedSpace,
+  type Srm,
+  type SrmOptions,
+  srm,
+} from "./shared/srm.ts";
