@@ -4,7 +4,7 @@ import { ArgumentError, type FloatArray, fileError, HookPointError, sha256 } fro
 import { type HookPoint, matchesHook } from "@penfield/hooks";
 import type { SpikingIntervention } from "./interventions.ts";
 import { type Network, type NetworkNode, planNetwork } from "./network.ts";
-import { isNeuron, isSpiking } from "./nir/nodes.ts";
+import { isNeuron, isSpiking, type NirGraph } from "./nir/nodes.ts";
 import { readNir } from "./nir/readNir.ts";
 import type { CapturePlace, CaptureRequest } from "./simulate/capture.ts";
 import { type PresetName, resolveOptions, type SimulationOptions } from "./simulate/options.ts";
@@ -141,19 +141,58 @@ export class SpikingModel {
     bytes: Uint8Array,
     options: OpenSpikingOptions & { readonly name?: string },
   ): Promise<SpikingModel> {
+    checkStep(options?.dt);
+    const { name = "graph.nir" } = options;
+    const graph = await readNir(bytes, name);
+    return SpikingModel.#open(graph, sha256(bytes), { ...options, name });
+  }
+
+  /**
+   * A network made in code, as a file would hold it.
+   *
+   * @param graph - What `readNir` gives of a file; `sha256` is that of its content.
+   *
+   * @example
+   * const one = (value) => ({ data: Float64Array.of(value), shape: [1] });
+   * const nodes = new Map([
+   *   ["input", { type: "Input", shape: [1] }],
+   *   ["lif", { type: "IF", r: one(1), vThreshold: one(1), vReset: one(0) }],
+   *   ["output", { type: "Output", shape: [1] }],
+   * ]);
+   * const edges = [["input", "lif"], ["lif", "output"]];
+   * const root = { type: "NIRGraph", nodes, edges };
+   * const model = SpikingModel.fromGraph({ root, version: undefined }, { dt: 1 });
+   * const { output } = await model.run({ input: { data: [0.6, 0.6, 0.6], shape: [1, 3, 1] } });
+   * Array.from(output.data).join("") // => "010"
+   */
+  static fromGraph(
+    graph: NirGraph,
+    options: OpenSpikingOptions & { readonly name?: string },
+  ): SpikingModel {
+    const content = JSON.stringify(graph, (_, value) => {
+      if (value instanceof Map) return [...value];
+      return value instanceof Float64Array ? Array.from(value) : value;
+    });
+    return SpikingModel.#open(graph, sha256(new TextEncoder().encode(content)), options);
+  }
+
+  static #open(
+    graph: NirGraph,
+    hash: string,
+    options: OpenSpikingOptions & { readonly name?: string },
+  ): SpikingModel {
     const { dt, name = "graph.nir", preset = "spec", products = "auto", threads } = options;
     checkStep(dt);
     const { precision = "float64" } = options;
     requireOneOf("precision", precision, ["float64", "float32"]);
     requireOneOf("products", products, ["auto", "event", "matmul"]);
     const simulation = resolveOptions(preset, options.options);
-    const graph = await readNir(bytes, name);
     const network = planNetwork(graph, { dt, delayedEdges: simulation.delayedEdges }, name);
     refuseUnfaithful(network, preset, name);
     const engine: EngineOptions = { dt, simulation, precision, products, threads };
     return new SpikingModel(network, engine, {
       name,
-      sha256: sha256(bytes),
+      sha256: hash,
       version: graph.version,
       preset,
     });

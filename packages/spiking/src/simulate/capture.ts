@@ -1,4 +1,5 @@
 import { ArgumentError, type FloatArray } from "@penfield/core";
+import type { Events } from "./kernels.ts";
 import type { MakeFloats } from "./products.ts";
 
 export type CapturePlace = "spikes" | "v" | "vPre" | "i" | "input" | "out";
@@ -40,8 +41,8 @@ export interface SpikingValues {
 
 export interface Recorder {
   readonly request: CaptureRequest;
-  /** `values` are `[step, row, unit]` from `step` on. */
-  take(values: FloatArray, step: number, nPiece: number): void;
+  /** `values` are `[step, row, unit]` from `step` on; `known` lists those that are not 0, if that is known. */
+  take(values: FloatArray, step: number, nPiece: number, known?: Events): void;
   values(): SpikingValues;
 }
 
@@ -73,26 +74,20 @@ export function makeRecorder(
   const nChosen = units ? units.length : nUnits;
   const steps = { from: first, every };
   if (request.events) {
-    const row: number[] = [];
-    const stepList: number[] = [];
-    const unit: number[] = [];
-    const value: number[] = [];
-    const chosen = units ?? Int32Array.from({ length: nUnits }, (_, j) => j);
+    const list = eventList();
+    const chosen = units && Int32Array.from(new Set(units)).sort();
+    const place = chosen && placesOf(chosen, nUnits);
     return {
       request,
-      take(values, step, nPiece) {
+      take(values, step, nPiece, known) {
         for (let t = 0; t < nPiece; t++) {
           if (!wanted(step + t)) continue;
           for (let b = 0; b < nRows; b++) {
-            const start = (t * nRows + b) * nUnits;
-            for (const j of chosen) {
-              const v = values[start + j]!;
-              if (v === 0) continue;
-              row.push(b);
-              stepList.push(step + t);
-              unit.push(j);
-              value.push(v);
-            }
+            const r = t * nRows + b;
+            const start = r * nUnits;
+            if (known) list.addListed(b, step + t, values, start, known, r, place);
+            else if (chosen) list.addChosen(b, step + t, values, start, chosen);
+            else list.addAll(b, step + t, values, start, nUnits);
           }
         }
       },
@@ -101,12 +96,7 @@ export function makeRecorder(
         shape: [nRows, count, nChosen],
         axes: AXES,
         steps,
-        events: {
-          row: Int32Array.from(row),
-          step: Int32Array.from(stepList),
-          unit: Int32Array.from(unit),
-          value: Float32Array.from(value),
-        },
+        events: list.events(),
       }),
     };
   }
@@ -127,5 +117,85 @@ export function makeRecorder(
       }
     },
     values: () => ({ data, shape: [nRows, count, nChosen], axes: AXES, steps, events: undefined }),
+  };
+}
+
+/** 1 for each unit that was chosen. */
+function placesOf(units: Int32Array, nUnits: number): Uint8Array {
+  const places = new Uint8Array(nUnits);
+  for (const unit of units) places[unit] = 1;
+  return places;
+}
+
+interface EventList {
+  /** Of a row whose active units are listed, those that were chosen. */
+  addListed(
+    row: number,
+    step: number,
+    values: FloatArray,
+    start: number,
+    known: Events,
+    at: number,
+    chosen: Uint8Array | undefined,
+  ): void;
+  addChosen(row: number, step: number, values: FloatArray, start: number, units: Int32Array): void;
+  addAll(row: number, step: number, values: FloatArray, start: number, n: number): void;
+  events(): SpikeEvents;
+}
+
+/** Events in arrays that double when they are full. */
+function eventList(): EventList {
+  let rows = new Int32Array(1024);
+  let steps = new Int32Array(1024);
+  let units = new Int32Array(1024);
+  let sizes = new Float32Array(1024);
+  let count = 0;
+  const makeRoom = (n: number): void => {
+    if (count + n <= rows.length) return;
+    const length = Math.max(count + n, 2 * rows.length);
+    const larger = <A extends Int32Array | Float32Array>(array: A, next: A): A => {
+      next.set(array);
+      return next;
+    };
+    rows = larger(rows, new Int32Array(length));
+    steps = larger(steps, new Int32Array(length));
+    units = larger(units, new Int32Array(length));
+    sizes = larger(sizes, new Float32Array(length));
+  };
+  const add = (row: number, step: number, unit: number, value: number): void => {
+    rows[count] = row;
+    steps[count] = step;
+    units[count] = unit;
+    sizes[count++] = value;
+  };
+  return {
+    addListed(row, step, values, start, known, at, chosen) {
+      const [from, to] = [known.start[at]!, known.start[at + 1]!];
+      makeRoom(to - from);
+      for (let k = from; k < to; k++) {
+        const unit = known.index[k]!;
+        if (!chosen || chosen[unit] === 1) add(row, step, unit, values[start + unit]!);
+      }
+    },
+    addChosen(row, step, values, start, list) {
+      makeRoom(list.length);
+      for (const unit of list) {
+        const value = values[start + unit]!;
+        if (value !== 0) add(row, step, unit, value);
+      }
+    },
+    addAll(row, step, values, start, n) {
+      makeRoom(n);
+      for (let unit = 0; unit < n; unit++) {
+        const value = values[start + unit]!;
+        if (value !== 0) add(row, step, unit, value);
+      }
+    },
+    events: () => ({
+      row: rows.slice(0, count),
+      step: steps.slice(0, count),
+      unit: units.slice(0, count),
+      value: sizes.slice(0, count),
+    }),
   };
 }
