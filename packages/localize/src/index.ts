@@ -1,3 +1,40 @@
+export type { NgramKind } from "./census/batch.ts";
+export {
+  Census,
+  type CensusNgram,
+  type KeptTokens,
+  openCensus,
+  type UnitPlace,
+} from "./census/census.ts";
+export {
+  type ClassifyOptions,
+  type Coverage,
+  classifyUnits,
+  type TokenLabels,
+  type UnitClass,
+  type UnitFamily,
+  type UnitType,
+  unitTypes,
+} from "./census/classify.ts";
+export type { CensusContext, ContextKind } from "./census/contexts.ts";
+export { spellingOf, type TokenFamily, tokenFamilies } from "./census/families.ts";
+export type { CensusHookMeta, CensusMeta, UnitColumn } from "./census/format.ts";
+export { type PlantedOptions, type PlantedUnit, plantedSource } from "./census/planted.ts";
+export {
+  circularShiftP,
+  type PositionalInformation,
+  positionalInformation,
+} from "./census/positional.ts";
+export { type ByteScale, byteScale } from "./census/quantize.ts";
+export {
+  type CensusHook,
+  type ModelSourceOptions,
+  modelSource,
+  type UnitSource,
+} from "./census/source.ts";
+export { type Dormancy, dormancy, dormancyOf, hoyerSparseness } from "./census/sparseness.ts";
+export type { ContextCounts } from "./census/state.ts";
+export { type CensusDocument, type CensusOptions, takeCensus } from "./census/takeCensus.ts";
 export {
   type Contrast,
   contrast,

@@ -114,7 +114,7 @@ export class BatchKeys {
 function nthLargest(values: Uint32Array, n: number): number {
   const LIMIT = 64;
   const tally = new Uint32Array(LIMIT + 1);
-  for (const value of values) tally[value < LIMIT ? value : LIMIT]!++;
+  for (const value of values) tally[Math.min(value, LIMIT)]!++;
   if (tally[LIMIT]! > n) return values.sort()[values.length - 1 - n]!;
   let above = tally[LIMIT]!;
   for (let value = LIMIT - 1; value > 0; value--) {

@@ -533,7 +533,7 @@ class CensusWork {
     const { top, sampled, nearMiss, random } = this.#state;
     const perUnit = contextKinds.reduce((sum, kind) => sum + contexts[kind], 0);
     const out = new Uint8Array(this.#nUnits * perUnit * CONTEXT_BYTES);
-    const valueOf = (r: Uint8Array) => new DataView(r.buffer, r.byteOffset).getFloat32(4, true);
+    const peakValue = (r: Uint8Array) => new DataView(r.buffer, r.byteOffset).getFloat32(4, true);
     const order = rankedRecords(random, 0).map(
       (r) => (r.byteOffset - random.records.byteOffset) / CONTEXT_BYTES,
     );
@@ -546,7 +546,7 @@ class CensusWork {
         at += size;
       };
       put(rankedRecords(top, unit), contexts.top);
-      const chosen = rankedRecords(sampled, unit).sort((a, b) => valueOf(b) - valueOf(a));
+      const chosen = rankedRecords(sampled, unit).sort((a, b) => peakValue(b) - peakValue(a));
       chosen.forEach((record, i) => {
         record[15] = nBins - 1 - Math.floor((i * nBins) / chosen.length);
       });
