@@ -23,6 +23,75 @@ export {
   matchStimuli,
   type StimulusMatch,
 } from "./matchStimuli.ts";
+export {
+  activationsToTimeSeries,
+  type ToTimeSeriesOptions,
+} from "./preparation/activationsToTimeSeries.ts";
+export { detrend, highPassCosines, zScoreRuns } from "./preparation/detrend.ts";
+export {
+  asTimed,
+  averageRepeats,
+  type EpochOptions,
+  type Epochs,
+  epochs,
+  targetsAsTimes,
+  timesAsTargets,
+  windowMean,
+} from "./preparation/epochs.ts";
+export { eventAverages } from "./preparation/eventAverages.ts";
+export {
+  type BandOptions,
+  bandFilter,
+  butterworth,
+  type FilterBand,
+  type FilterSection,
+  notchFilter,
+  zeroPhase,
+} from "./preparation/filter.ts";
+export { type GlmOptions, glmBetas } from "./preparation/glmBetas.ts";
+export {
+  convolveFeatures,
+  delayFeatures,
+  type FeatureSeries,
+  type GammaDifference,
+  type HemodynamicOptions,
+  type HemodynamicPart,
+  type HemodynamicShape,
+  hemodynamicRegressor,
+  hemodynamicResponse,
+  hemodynamicShapes,
+  type RegressorEvent,
+  type RegressorOptions,
+} from "./preparation/hemodynamicResponse.ts";
+export type { MatrixProducts } from "./preparation/leastSquares.ts";
+export {
+  type Cleaned,
+  type ConfoundOptions,
+  regressConfounds,
+} from "./preparation/regressConfounds.ts";
+export { resample } from "./preparation/resample.ts";
+export {
+  averageReference,
+  badSamples,
+  concatenateRuns,
+  framewiseDisplacement,
+  interpolateBad,
+} from "./preparation/runs.ts";
+export type { StimulusOf } from "./preparation/stackEvents.ts";
+export { type TimeSeriesValues, timeSeriesOf } from "./preparation/timeSeriesOf.ts";
+export {
+  locateWords,
+  onsetImpulses,
+  type Pooling,
+  poolRows,
+  type Span,
+  soundEnvelope,
+  type TimedWord,
+  timedWords,
+  tokensOfWords,
+  type WordSampling,
+  wordsToSamples,
+} from "./preparation/words.ts";
 export { type LoadRecordingOptions, loadRecording } from "./recording.ts";
 export { type SimulateOptions, simulateRecording } from "./simulateRecording.ts";
 export {

@@ -16,10 +16,13 @@ export interface GammaDifference {
 }
 
 /** The two usual shapes. */
-export const hemodynamicShapes = {
+export const hemodynamicShapes: {
+  readonly spm: GammaDifference;
+  readonly glover: GammaDifference;
+} = {
   spm: { delay: 6, undershoot: 16, dispersion: 1, undershootDispersion: 1, ratio: 0.167 },
   glover: { delay: 6, undershoot: 12, dispersion: 0.9, undershootDispersion: 0.9, ratio: 0.48 },
-} as const satisfies Record<string, GammaDifference>;
+};
 
 export type HemodynamicShape = keyof typeof hemodynamicShapes | GammaDifference;
 
