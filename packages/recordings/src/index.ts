@@ -18,6 +18,54 @@ export {
 export { type FetchCorpusOptions, type FetchedCorpus, fetchCorpus } from "./fetchCorpus.ts";
 export { evaluateFormula, type Formula, parseFormula } from "./formula.ts";
 export {
+  type BidsFile,
+  type BidsName,
+  type BidsQuery,
+  type BidsSidecar,
+  findBids,
+  parseBidsName,
+  readSidecar,
+} from "./imaging/bids.ts";
+export {
+  type Confounds,
+  type EventsTable,
+  readConfounds,
+  readEventsTable,
+} from "./imaging/bidsTables.ts";
+export {
+  type CiftiMapsOptions,
+  type CiftiMatrix,
+  type CiftiOptions,
+  type CiftiSeriesOptions,
+  loadCiftiMaps,
+  loadCiftiSeries,
+  type ReadCiftiOptions,
+  readCifti,
+} from "./imaging/cifti.ts";
+export type { CiftiAxis, CiftiModel, CiftiVolume } from "./imaging/ciftiAxes.ts";
+export { type GiftiArray, type GiftiFile, readGifti } from "./imaging/gifti.ts";
+export type { VolumeInput } from "./imaging/grid.ts";
+export { type ImagingSummary, inspectImaging } from "./imaging/inspectImaging.ts";
+export { type BidsRun, type LoadBidsRunOptions, loadBidsRun } from "./imaging/loadBidsRun.ts";
+export { type NiftiImage, type ReadNiftiOptions, readNifti } from "./imaging/nifti.ts";
+export type { NiftiDatatype, NiftiHeader } from "./imaging/niftiHeader.ts";
+export type { RegionLabels } from "./imaging/regions.ts";
+export {
+  loadSurfaceMaps,
+  loadSurfaceSeries,
+  type SurfaceMapsOptions,
+  type SurfaceOptions,
+  type SurfaceSeriesOptions,
+} from "./imaging/surface.ts";
+export {
+  loadVolumeMaps,
+  loadVolumeSeries,
+  type VolumeMapsOptions,
+  type VolumeOptions,
+  type VolumeSeriesOptions,
+} from "./imaging/volume.ts";
+export { encodeNifti, type WriteNiftiOptions, writeNifti } from "./imaging/writeNifti.ts";
+export {
   type GroupedFeatures,
   groupByStimulus,
   matchStimuli,

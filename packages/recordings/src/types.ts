@@ -29,6 +29,26 @@ export type Space =
       readonly nVertices: number;
       /** Of each target, [nTargets]. */
       readonly indices: Int32Array;
+    }
+  | {
+      /** CIFTI-2: vertices of surfaces and voxels of structures in one list. */
+      readonly kind: "grayordinates";
+      /** In the file's order; `nVertices` only of surfaces. */
+      readonly structures: readonly {
+        readonly name: string;
+        readonly nVertices?: number | undefined;
+      }[];
+      /** Which structure each target is of, [nTargets]. */
+      readonly structureOf: Uint16Array;
+      /** Of each target the vertex, or in `volume` i + nx (j + ny k), [nTargets]. */
+      readonly indices: Int32Array;
+      /** The grid of the voxels, if there are any. */
+      readonly volume?:
+        | {
+            readonly shape: readonly [nx: number, ny: number, nz: number];
+            readonly affine: Float64Array;
+          }
+        | undefined;
     };
 
 /** What every kind of recording says about itself. */
