@@ -7,8 +7,10 @@ import { type VectorKernels, vectorKernels } from "./vectorKernels.ts";
 
 /** Below this, plain code is faster. */
 const SMALL = 96;
-/** Columns reduced before the rest of the matrix is updated by one product. */
+/** Columns reduced before the rest of the matrix is updated by products. */
 const PANEL = 32;
+/** Rows updated by one product. */
+const STRIP = 256;
 
 /**
  * As {@link symmetricEigen}, for matrices of any size: most of the work is matrix products on onnxruntime.
@@ -50,12 +52,10 @@ export async function eigenSymmetric(
   const work = kernels.memory;
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
-      const v = a.data[i * n + j]! / scale;
-      work[i * n + j] = v;
-      work[j * n + i] = v;
+      work[i * n + j] = a.data[i * n + j]! / scale;
     }
   }
-  const { diagonal, off, panels } = await tridiagonalize(kernels, n, linalg);
+  const { diagonal, off, panels } = await tridiagonalize(kernels, n, linalg, wanted);
   if (!wanted) {
     const values = tridiagonalValues(diagonal, off).sort().reverse();
     return {
@@ -77,11 +77,12 @@ export async function eigenSymmetric(
   return { values, vectors: { data: rows, nRows: n, nColumns: n } };
 }
 
-/** The matrix, `[n, n]`, at the start of the memory; after it room for a panel's v and w, and for 4 numbers. */
+/** The lower triangle of the matrix, `[n, n]`, at the start of the memory; after it room for a panel's v and w, and for 4 numbers. */
 async function tridiagonalize(
   kernels: VectorKernels,
   n: number,
   linalg: Linalg,
+  keepPanels: boolean,
 ): Promise<{ diagonal: Float64Array; off: Float64Array; panels: Panel[] }> {
   const diagonal = new Float64Array(n);
   const off = new Float64Array(Math.max(0, n - 1));
@@ -89,6 +90,7 @@ async function tridiagonalize(
   const a = kernels.memory;
   const v = a.subarray(n * n, n * n + PANEL * n);
   const w = a.subarray(n * n + PANEL * n, n * n + 2 * PANEL * n);
+  const room = new Float64Array(2 * PANEL * (n + STRIP));
   for (let from = 0; from < n - 1; from += PANEL) {
     const to = Math.min(n - 1, from + PANEL);
     const width = to - from;
@@ -97,11 +99,14 @@ async function tridiagonalize(
     const tau = new Float64Array(width);
     const left = new Float64Array(width);
     const right = new Float64Array(width);
+    // The panel's columns become rows, right of the diagonal.
+    for (let r = from + 1; r < n; r++) {
+      for (let i = from; i < Math.min(r, to); i++) a[i * n + r] = a[r * n + i]!;
+    }
     for (let i = from; i < to; i++) {
       const at = i - from;
       const column = a.subarray(i * n, (i + 1) * n);
-      // The column, from below the diagonal, as earlier reflections of the panel leave it.
-      for (let r = i + 1; r < n; r++) column[r] = a[r * n + i]!;
+      // As earlier reflections of the panel leave it.
       for (let p = 0; p < at; p++) {
         left[p] = w[p * n + i]!;
         right[p] = v[p * n + i]!;
@@ -115,8 +120,8 @@ async function tridiagonalize(
       if (found.tau === 0) continue;
       secondFactor(kernels, n, i + 1, at, tau[at]!);
     }
-    panels.push({ v: v.slice(0, width * n), tau, start: from + 1 });
-    await updateRest(a, n, to, v, w, width, linalg);
+    if (keepPanels) panels.push({ v: v.slice(0, width * n), tau, start: from + 1 });
+    await updateRest(a, n, to, width, room, linalg);
   }
   diagonal[n - 1] = a[n * n - 1]!;
   return { diagonal, off, panels };
@@ -230,57 +235,50 @@ function timesRow(
   out[i]! += sum;
 }
 
-const STRIP = 256;
-
-/** A -= V W^T + W V^T on rows and columns from `start`, by one product. */
+/**
+ * A -= V W^T + W V^T on rows and columns from `start`, by products: strips of rows, each up to its diagonal, as only the lower
+ * triangle is read later. Factors are put together in `room`, as allocating them anew would call the garbage collector often.
+ */
 async function updateRest(
   a: Float64Array,
   n: number,
   start: number,
-  v: Float64Array,
-  w: Float64Array,
   width: number,
+  room: Float64Array,
   linalg: Linalg,
 ): Promise<void> {
-  const m = n - start;
-  const left = new Float64Array(2 * width * m);
-  const right = new Float64Array(2 * width * m);
-  for (let p = 0; p < width; p++) {
-    const vp = v.subarray(p * n + start, (p + 1) * n);
-    const wp = w.subarray(p * n + start, (p + 1) * n);
-    left.set(vp, p * m);
-    left.set(wp, (width + p) * m);
-    right.set(wp, p * m);
-    right.set(vp, (width + p) * m);
-  }
-  // Only the lower triangle is read later: strips of rows, each up to its diagonal.
-  for (let top = 0; top < m; top += STRIP) {
-    const end = Math.min(m, top + STRIP);
-    const { data } = await linalg.matmul(
-      { data: columns(left, 2 * width, m, top, end), nRows: 2 * width, nColumns: end - top },
-      { data: columns(right, 2 * width, m, 0, end), nRows: 2 * width, nColumns: end },
-      { transposeA: true },
-    );
+  const [v, w] = [n * n, n * n + PANEL * n];
+  for (let top = start; top < n; top += STRIP) {
+    const end = Math.min(n, top + STRIP);
+    const left = stacked(a, v, w, n, width, top, end, room.subarray(2 * PANEL * n));
+    const right = stacked(a, w, v, n, width, start, end, room);
+    const { data } = await linalg.matmul(left, right, { transposeA: true });
     for (let r = top; r < end; r++) {
-      const at = (start + r) * n + start;
-      const from = (r - top) * end;
-      for (let c = 0; c <= r; c++) a[at + c]! -= data[from + c]!;
+      const row = r * n;
+      const from = (r - top) * (end - start) - start;
+      for (let c = start; c <= r; c++) a[row + c]! -= data[from + c]!;
     }
   }
 }
 
-/** Columns `from` to `to` of `[count, n]`. */
-function columns(
-  a: Float64Array,
-  count: number,
+/** Entries `from` to `to` of the rows at `one`, then of those at `two`. */
+function stacked(
+  memory: Float64Array,
+  one: number,
+  two: number,
   n: number,
+  width: number,
   from: number,
   to: number,
-): Float64Array {
-  const width = to - from;
-  const out = new Float64Array(count * width);
-  for (let p = 0; p < count; p++) out.set(a.subarray(p * n + from, p * n + to), p * width);
-  return out;
+  room: Float64Array,
+): Matrix<Float64Array> {
+  const nColumns = to - from;
+  for (let p = 0; p < width; p++) {
+    const [here, there] = [one + p * n, two + p * n];
+    room.set(memory.subarray(here + from, here + to), p * nColumns);
+    room.set(memory.subarray(there + from, there + to), (width + p) * nColumns);
+  }
+  return { data: room.subarray(0, 2 * width * nColumns), nRows: 2 * width, nColumns };
 }
 
 const TILE = 16;
