@@ -16,6 +16,9 @@ export function inPrecision({ data, nRows, nColumns }: Matrix, precision: Precis
 
 export const rowsOf = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i);
 
+export const columnsOf = (from: number, to: number): Int32Array =>
+  Int32Array.from({ length: to - from }, (_, i) => from + i);
+
 /** Whether rows follow each other without a gap. */
 const isRun = (rows: Int32Array): boolean =>
   rows.every((row, i) => i === 0 || row === rows[i - 1]! + 1);

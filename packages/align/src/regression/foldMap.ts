@@ -1,6 +1,13 @@
 import { eigenSymmetric, type Linalg, type Matrix, transpose } from "@penfield/linalg";
 import type { Fold } from "../folds.ts";
-import { inPrecision, type Precision, pickColumns, pickRows, scaledColumns } from "./arrays.ts";
+import {
+  floats,
+  inPrecision,
+  type Precision,
+  pickColumns,
+  pickRows,
+  scaledColumns,
+} from "./arrays.ts";
 import { columnMeans, subtractRow } from "./columns.ts";
 import { type PenaltyBasis, penaltyBasis } from "./penaltyBasis.ts";
 import type { Spectrum } from "./spectrum.ts";
@@ -52,24 +59,20 @@ export async function unitFold(
   const test = pickRows(x, fold.test);
   const away = pickRows(x, left);
   const rows = pickRows(x, fold.train);
-  const zeros = new Float64Array(x.nColumns);
-  const trainMeans = intercept ? columnMeans(rows) : zeros;
-  const fitted = { ...rows, data: rows.data.slice() };
-  subtractRow(fitted, trainMeans);
+  const trainMeans = intercept ? columnMeans(rows) : new Float64Array(x.nColumns);
+  const fitted = () => lessRow(rows, trainMeans);
   // Stimuli that are fitted to more than once, or few of them: no difference from the whole.
   const isMost = fold.train.length + left.length === x.nRows && left.length < fold.train.length;
   const train = isMost
     ? await gramWithout(gram, away, trainMeans, fold.train.length, linalg)
-    : await linalg.matmul(fitted, fitted, { transposeA: true });
+    : await linalg.matmul(fitted(), fitted(), { transposeA: true });
   if (scale) scaleBoth(train, scale);
   const { values, vectors } = await eigenSymmetric(train, linalg);
   const lambda = values.map((value) => Math.max(0, value));
   const roots = lambda.map((value) => (value === 0 ? 0 : 1 / Math.sqrt(value)));
   const e = scaledColumns(transpose(vectors), roots); // [p, p]
   const own = scale ? scaledRows(e, scale) : e;
-  const centred = { ...test, data: test.data.slice() };
-  subtractRow(centred, trainMeans);
-  const right = await linalg.matmul(centred, own); // [nTest, p]
+  const right = await linalg.matmul(lessRow(test, trainMeans), own); // [nTest, p]
   const basis = penaltyBasis(lambda, alphas, TOLERANCE[precision]);
   const forbidden = alphas.map(() => false);
   const uMeans =
@@ -82,7 +85,7 @@ export async function unitFold(
     const map = await mapOf(t, right, basis, precision, linalg);
     return { fold, route: "basis", map, basis, uMeans, forbidden };
   }
-  const map = await mapOf(await linalg.matmul(fitted, own), right, basis, precision, linalg);
+  const map = await mapOf(await linalg.matmul(fitted(), own), right, basis, precision, linalg);
   return { fold, route: "direct", map, basis, uMeans, forbidden };
 }
 
@@ -126,7 +129,7 @@ async function mapOf(
   linalg: Linalg,
 ): Promise<Matrix> {
   const { nRows: nTest, nColumns: k } = right;
-  const stacked = new Float64Array(count * nTest * k);
+  const stacked = floats(precision, count * nTest * k);
   for (let q = 0; q < count; q++) {
     for (let i = 0; i < nTest; i++) {
       const at = (q * nTest + i) * k;
@@ -134,7 +137,7 @@ async function mapOf(
     }
   }
   const all = { data: stacked, nRows: count * nTest, nColumns: k };
-  return inPrecision(await linalg.matmul(left, all, { transposeB: true }), precision);
+  return linalg.matmul(inPrecision(left, precision), all, { transposeB: true });
 }
 
 /** Stimuli that are not in `rows`, in order. */
@@ -142,6 +145,13 @@ export function complementOf(rows: Int32Array, n: number): Int32Array {
   const there = new Uint8Array(n);
   for (const row of rows) there[row] = 1;
   return Int32Array.from({ length: n }, (_, i) => i).filter((i) => there[i] === 0);
+}
+
+/** Rows less one, copied. */
+function lessRow(rows: Matrix<Float64Array>, row: Float64Array): Matrix<Float64Array> {
+  const out = { ...rows, data: rows.data.slice() };
+  subtractRow(out, row);
+  return out;
 }
 
 /** X_train^T X_train about the training means, from that of all stimuli. */
@@ -197,7 +207,7 @@ export function centreKernels(train: Matrix<Float64Array>, across: Matrix<Float6
   }
 }
 
-const POWER_STEPS = 12;
+const POWER_STEPS = 6;
 
 /** The largest eigenvalue of t diag(weights) t^T, from below, by the power method. */
 function amplification({ data, nRows, nColumns }: Matrix, weights: Float64Array): number {

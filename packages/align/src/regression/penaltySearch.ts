@@ -1,10 +1,9 @@
-import type { LongWork } from "@penfield/core";
-import { throwIfAborted } from "@penfield/core";
 import type { Linalg, Matrix } from "@penfield/linalg";
+import type { Fold } from "../folds.ts";
 import { emptyLike, pickColumns, pickRows } from "./arrays.ts";
 import { complementOf, type FoldMap } from "./foldMap.ts";
 import { type RidgeScore, scorePenalties } from "./scores.ts";
-import { meansOver, subtractFromRows, type TargetBatch } from "./targetBatch.ts";
+import { meansOver, subtractFromRows } from "./targetBatch.ts";
 
 /** Larger penalties win ties, by so little that nothing else changes. */
 const TIE_BIAS = 1e-10;
@@ -15,75 +14,98 @@ const IMPOSSIBLE = -1e5;
 export type FoldScores = readonly (readonly Float64Array[])[];
 
 /**
- * What a batch of targets is about the directions of U: Y^T U over all stimuli, and over what each fold leaves out.
- * Folds that leave each stimulus out once cost no more than the whole.
+ * What a batch of targets is about each fold, made when asked for: measured values of the training stimuli, or their sums
+ * over the directions of U, Y_train^T U_train, which are kept. Folds that leave each stimulus out once cost together
+ * no more sums than the whole.
  */
-export interface DirectionSums {
-  readonly total: Matrix;
-  readonly leftOut: readonly Matrix[];
+export interface BatchSums {
+  readonly turned: Matrix;
+  /** Y^T U over all stimuli, `[nBatch, k]`. */
+  total(): Promise<Matrix>;
+  /** About the means of the training stimuli; of route "direct" `[nBatch, nTrain]`, else `[nBatch, k]`. */
+  fitted(fold: FoldMap, at: number): Promise<Matrix>;
+  /** `[nBatch, nTest]`, less the training means. */
+  test(at: number): Matrix;
 }
 
-/** @param u - `[nStimuli, k]`, in the precision of the targets. */
-export async function directionSums(
+/** @param u - `[nStimuli, k]`, in the precision of the targets; not needed if all folds are of route "direct". */
+export function batchSums(
   turned: Matrix,
-  u: Matrix,
-  folds: readonly FoldMap[],
+  u: Matrix | undefined,
+  folds: readonly Fold[],
+  intercept: boolean,
   linalg: Linalg,
-): Promise<DirectionSums> {
-  const n = u.nRows;
-  const lefts = folds.map(({ fold, route }) =>
-    route === "basis" ? complementOf(fold.train, n) : new Int32Array(0),
-  );
-  const leftOut: Matrix[] = [];
-  for (const left of lefts) {
-    leftOut.push(await linalg.matmul(pickColumns(turned, left), pickRows(u, left)));
-  }
-  const covered = new Uint8Array(n);
-  for (const left of lefts) for (const i of left) covered[i]!++;
-  if (!covered.every((count) => count === 1)) {
-    return { total: await linalg.matmul(turned, u), leftOut };
-  }
-  const sum = emptyLike(turned.data, turned.nRows * u.nColumns);
-  for (const { data } of leftOut) for (let i = 0; i < sum.length; i++) sum[i]! += data[i]!;
-  return { total: { data: sum, nRows: turned.nRows, nColumns: u.nColumns }, leftOut };
+): BatchSums {
+  const n = turned.nColumns;
+  const means: (Float64Array | undefined)[] = [];
+  const meansOf = (at: number): Float64Array => {
+    means[at] ??= intercept ? meansOver(turned, folds[at]!.train) : new Float64Array(turned.nRows);
+    return means[at];
+  };
+  let total: Matrix | undefined;
+  let leftOut: Matrix[] | undefined;
+  const fitted: Matrix[] = [];
+
+  const makeTotal = async (): Promise<Matrix> => {
+    total ??= await linalg.matmul(turned, u!);
+    return total;
+  };
+  const makeLeftOut = async (): Promise<Matrix[]> => {
+    const lefts = folds.map(({ train }) => complementOf(train, n));
+    const sums: Matrix[] = [];
+    for (const left of lefts) {
+      sums.push(await linalg.matmul(pickColumns(turned, left), pickRows(u!, left)));
+    }
+    const covered = new Uint8Array(n);
+    for (const left of lefts) for (const i of left) covered[i]!++;
+    if (total === undefined && covered.every((count) => count === 1)) {
+      const sum = emptyLike(turned.data, turned.nRows * u!.nColumns);
+      for (const { data } of sums) for (let i = 0; i < sum.length; i++) sum[i]! += data[i]!;
+      total = { data: sum, nRows: turned.nRows, nColumns: u!.nColumns };
+    }
+    return sums;
+  };
+  return {
+    turned,
+    total: makeTotal,
+    async fitted({ route, uMeans }, at) {
+      const { train } = folds[at]!;
+      if (route === "direct") {
+        const values = pickColumns(turned, train);
+        subtractFromRows(values, meansOf(at));
+        return values;
+      }
+      if (fitted[at] === undefined) {
+        leftOut ??= await makeLeftOut();
+        const left = leftOut[at]!;
+        fittedSums(await makeTotal(), left, meansOf(at), uMeans, train.length);
+        fitted[at] = left;
+      }
+      return fitted[at];
+    },
+    test(at) {
+      const values = pickColumns(turned, folds[at]!.test);
+      subtractFromRows(values, meansOf(at));
+      return values;
+    },
+  };
 }
 
-/**
- * How well each penalty predicts the test stimuli of each fold.
- *
- * @param sums - Needed for folds of route "basis"; what each leaves out becomes what it is fitted to, in place.
- */
-export async function searchPenalties(
-  { turned }: TargetBatch,
-  sums: DirectionSums | undefined,
-  folds: readonly FoldMap[],
-  { score, intercept, nAlphas }: { score: RidgeScore; intercept: boolean; nAlphas: number },
+/** How well each penalty predicts the test stimuli of one fold, `[alpha]` over targets. */
+export async function foldScores(
+  sums: BatchSums,
+  fold: FoldMap,
+  at: number,
+  score: RidgeScore,
   linalg: Linalg,
-  { signal }: LongWork,
-): Promise<FoldScores> {
-  const all: Float64Array[][] = [];
-  for (const [f, { fold, route, map, basis, uMeans, forbidden }] of folds.entries()) {
-    throwIfAborted(signal, "ridgeCv");
-    const yMeans = intercept ? meansOver(turned, fold.train) : new Float64Array(turned.nRows);
-    let fitted: Matrix;
-    if (route === "basis") {
-      fitted = sums!.leftOut[f]!;
-      fittedSums(sums!.total, fitted, yMeans, uMeans, fold.train.length);
-    } else {
-      fitted = pickColumns(turned, fold.train);
-      subtractFromRows(fitted, yMeans);
-    }
-    const predicted = await linalg.matmul(fitted, map);
-    const test = pickColumns(turned, fold.test);
-    subtractFromRows(test, yMeans);
-    const out = Array.from({ length: nAlphas }, () => new Float64Array(turned.nRows));
-    scorePenalties(score, test, predicted, basis, out);
-    forbidden.forEach((no, a) => {
-      if (no) out[a]!.fill(IMPOSSIBLE);
-    });
-    all.push(out);
-  }
-  return all;
+): Promise<readonly Float64Array[]> {
+  const predicted = await linalg.matmul(await sums.fitted(fold, at), fold.map);
+  const out = fold.forbidden.map(() => new Float64Array(sums.turned.nRows));
+  scorePenalties(score, sums.test(at), predicted, fold.basis, out);
+  fold.forbidden.forEach((no, a) => {
+    if (no) out[a]!.fill(IMPOSSIBLE);
+  });
+  return out;
 }
 
 /** total - left - n mean(y) mean(u)^T, in place of left. */

@@ -1,14 +1,9 @@
 import { type Activations, type LongWork, throwIfAborted } from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix } from "@penfield/linalg";
-import { inPrecision, rowsOf } from "./arrays.ts";
+import { columnsOf, inPrecision, rowsOf } from "./arrays.ts";
 import { block } from "./columns.ts";
 import { type FoldMap, kernelFold, unitFold } from "./foldMap.ts";
-import {
-  type DirectionSums,
-  directionSums,
-  type FoldScores,
-  searchPenalties,
-} from "./penaltySearch.ts";
+import { batchSums, type FoldScores, foldScores } from "./penaltySearch.ts";
 import type { RidgePlan } from "./ridgePlan.ts";
 import { type Spectrum, shrinkRows, spectrumOf } from "./spectrum.ts";
 import { type TargetBatch, targetBatch } from "./targetBatch.ts";
@@ -98,19 +93,23 @@ export async function searchBatch(
   work: LongWork,
 ): Promise<SearchedBatch> {
   throwIfAborted(work.signal, "ridgeCv");
-  const batch = targetBatch(y, from, to, plan.intercept, plan.precision);
-  const sums: DirectionSums = await directionSums(batch.turned, spectrum.u, folds, linalg);
-  const scores = plan.leaveOneOut
-    ? [await leaveOneOutScores(batch, sums.total, spectrum, plan, linalg)]
-    : await searchPenalties(
-        batch,
-        sums,
-        folds,
-        { ...plan, nAlphas: plan.alphas.length },
-        linalg,
-        work,
-      );
-  return { batch, scores, total: sums.total };
+  const batch = targetBatch(y, columnsOf(from, to), plan.intercept, plan.precision);
+  const { turned } = batch;
+  const sums = batchSums(turned, spectrum.u, plan.folds, plan.intercept, linalg);
+  if (plan.leaveOneOut) {
+    const total = await sums.total();
+    return {
+      batch,
+      scores: [await leaveOneOutScores(batch, total, spectrum, plan, linalg)],
+      total,
+    };
+  }
+  const scores: (readonly Float64Array[])[] = [];
+  for (const [at, fold] of folds.entries()) {
+    throwIfAborted(work.signal, "ridgeCv");
+    scores.push(await foldScores(sums, fold, at, plan.score, linalg));
+  }
+  return { batch, scores, total: await sums.total() };
 }
 
 /** What is known of some targets once their penalties are: `total` becomes A diag(s / (s^2 + alpha)), in place. */

@@ -13,20 +13,19 @@ export interface TargetBatch {
 /** Rows read at a time while turning: one line of the processor's cache in the output. */
 const TILE = 16;
 
-/** Columns `from` to `to` of responses `[nStimuli, nTargets]`, centred if there is an intercept. */
+/** Some columns of responses `[nStimuli, nTargets]`, centred if there is an intercept. */
 export function targetBatch(
   { data, nRows, nColumns }: Matrix,
-  from: number,
-  to: number,
+  columns: Int32Array,
   intercept: boolean,
   precision: Precision,
 ): TargetBatch {
-  const width = to - from;
+  const width = columns.length;
   const means = new Float64Array(width);
   if (intercept) {
     for (let i = 0; i < nRows; i++) {
-      const at = i * nColumns + from;
-      for (let t = 0; t < width; t++) means[t]! += data[at + t]!;
+      const at = i * nColumns;
+      for (let t = 0; t < width; t++) means[t]! += data[at + columns[t]!]!;
     }
     for (let t = 0; t < width; t++) means[t]! /= nRows;
   }
@@ -36,7 +35,8 @@ export function targetBatch(
     for (let t = 0; t < width; t++) {
       const mean = means[t]!;
       const out = t * nRows;
-      for (let i = top; i < end; i++) turned[out + i] = data[i * nColumns + from + t]! - mean;
+      const column = columns[t]!;
+      for (let i = top; i < end; i++) turned[out + i] = data[i * nColumns + column]! - mean;
     }
   }
   return { turned: { data: turned, nRows: width, nColumns: nRows }, means };
