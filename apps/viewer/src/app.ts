@@ -14,6 +14,7 @@ import {
 import express, { type NextFunction, type Request, type Response } from "express";
 import { csvText } from "./csv.ts";
 import { drawSvg } from "./figures/exhibit.ts";
+import { fieldFiles, isBrainSection, nValues } from "./views/brainSections.ts";
 import { listPage } from "./views/listView.ts";
 import { errorPage } from "./views/parts.ts";
 import { reportPage } from "./views/reportView.ts";
@@ -226,8 +227,17 @@ async function sectionMaps(folder: string, report: Report, section: Section): Pr
         }
         return { values: await read(section.array) };
       }
-      default:
-        return undefined;
+      default: {
+        if (!isBrainSection(section)) return undefined;
+        if (nValues(section) > MAX_MATRIX_VALUES) {
+          return { problem: `they have more than ${MAX_MATRIX_VALUES} values.` };
+        }
+        const fields: Record<string, ArrayLike<number>> = {};
+        for (const [field, file] of Object.entries(fieldFiles(section))) {
+          fields[field] = await read(file);
+        }
+        return { fields };
+      }
     }
   } catch (error) {
     if (error instanceof PenfieldError) return { problem: error.message };

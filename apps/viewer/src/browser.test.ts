@@ -1,12 +1,20 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { writeReport } from "@penfield/report";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningViewer, startViewer } from "./index.ts";
+import { makeBrainReport } from "./testBrainReport.ts";
 import { makeComparisonReport, makeTestReport } from "./testReport.ts";
+
+interface Violation {
+  readonly id: string;
+  readonly impact: string;
+  readonly nodes: readonly { readonly html: string }[];
+}
 
 // Debian's: apt-get install chromium
 const executablePath = "/usr/bin/chromium";
@@ -20,6 +28,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     root = await mkdtemp(join(tmpdir(), "penfield-browser-"));
     await writeReport(join(root, "full"), makeTestReport());
     await writeReport(join(root, "comparison"), makeComparisonReport());
+    await writeReport(join(root, "brain"), makeBrainReport());
     await mkdir(join(root, "broken"));
     await writeFile(join(root, "broken/report.json"), "{");
     viewer = await startViewer({ reportsFolder: root, port: 0 });
@@ -62,7 +71,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     ["a phone, dark", { viewport: { width: 380, height: 800 }, colorScheme: "dark" }],
     ["no JavaScript", { viewport: { width: 380, height: 800 }, javaScriptEnabled: false }],
   ])("%s: everything is there, nothing complains, nothing scrolls sideways", async (_, options) => {
-    for (const path of ["", "reports/full", "reports/comparison"]) {
+    for (const path of ["", "reports/full", "reports/comparison", "reports/brain"]) {
       const { seen, complaints } = await visit(path, options, async (page) => ({
         overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
         headings: await page.getByRole("heading", { level: 2 }).count(),
@@ -73,11 +82,29 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       expect(seen.overflow).toBe(0);
       if (path === "reports/full") expect(seen).toMatchObject({ figures: 11, headings: 9 });
       if (path === "reports/comparison") expect(seen).toMatchObject({ figures: 11, headings: 8 });
-      if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
+      if (path === "reports/brain")
+        expect(seen).toMatchObject({ figures: 13, headings: 8, tables: 2 });
+      else if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
     }
   });
 
-  test.each(["reports/full", "reports/comparison"])(
+  test.each(["", "reports/full", "reports/comparison", "reports/brain"])(
+    "%s: axe finds nothing serious",
+    async (path) => {
+      const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+      const { seen } = await visit(path, { viewport: { width: 1280, height: 900 } }, (page) =>
+        page
+          .evaluate(axe)
+          .then(() => page.evaluate("axe.run()") as Promise<{ violations: Violation[] }>),
+      );
+      const serious = seen.violations.filter(
+        ({ impact }) => impact === "serious" || impact === "critical",
+      );
+      expect(serious.map(({ id, nodes }) => [id, nodes[0]!.html.slice(0, 200)])).toEqual([]);
+    },
+  );
+
+  test.each(["reports/full", "reports/comparison", "reports/brain"])(
     "%s: with every part unfolded, a phone still does not scroll sideways",
     async (path) => {
       const { seen } = await visit(
@@ -94,7 +121,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     },
   );
 
-  test.each(["reports/full", "reports/comparison"])(
+  test.each(["reports/full", "reports/comparison", "reports/brain"])(
     "%s: no text of a drawing is cut off at its edge",
     async (path) => {
       const { seen } = await visit(path, { viewport: { width: 1280, height: 900 } }, (page) =>

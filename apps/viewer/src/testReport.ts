@@ -23,6 +23,7 @@ export interface TestReport {
   readonly report: Report;
   readonly arrays: Readonly<Record<string, ReportArray>>;
   readonly tables: Readonly<Record<string, Table>>;
+  readonly maps?: Readonly<Record<string, Uint8Array>>;
 }
 
 const round = (x: number): number => Math.round(x * 1e4) / 1e4;

@@ -7,6 +7,7 @@ import { FileError, UsageError } from "@penfield/core";
 import { readTable, writeReport, writeTable } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningViewer, startViewer } from "./index.ts";
+import { makeBrainReport } from "./testBrainReport.ts";
 import { makeComparisonReport, makeTestReport } from "./testReport.ts";
 
 let root: string;
@@ -17,6 +18,7 @@ beforeAll(async () => {
   await writeReport(join(root, "full"), makeTestReport());
   await writeReport(join(root, "odd name & ü"), makeTestReport({ nLayers: 2, nUnits: 20 }));
   await writeReport(join(root, "comparison"), makeComparisonReport());
+  await writeReport(join(root, "brain"), makeBrainReport());
   await writeReport(join(root, "torn"), makeTestReport({ nLayers: 2, nUnits: 20 }));
   await writeFile(join(root, "torn/arrays/selection.t.npy"), "not an array");
   await writeFile(join(root, "torn/tables/units.parquet"), "PAR1, not a table, PAR1");
@@ -134,6 +136,26 @@ describe("pages", () => {
     }
     const { bytes } = await raw("/reports/comparison/files/arrays/layers.npy");
     expect(bytes.subarray(1, 6).toString()).toBe("NUMPY");
+  });
+
+  test("a recording's scores, identification, time courses, spikes and maps, each also as .csv and .svg", async () => {
+    const { status, body } = await raw("/reports/brain");
+    expect(status).toBe(200);
+    expect(body.length).toBeLessThan(300_000);
+    expect(body).toContain("Simulated recording.");
+    expect(body).toContain("position and length, untrained weights");
+    expect(body).toContain("a real brain is none of the candidates");
+    for (const id of [
+      ...["scores-scores", "scores-normalized", "scores-best", "scores-subjects"],
+      ...["identification-rates", "identification-confusion-ridge", "identification-stimuli"],
+      ...["time-0", "time-1", "raster-0", "raster-1", "map-0"],
+    ]) {
+      expect(body).toContain(`id="${id}"`);
+      expect((await raw(`/reports/brain/figures/${id}.csv`)).status).toBe(200);
+      expect((await raw(`/reports/brain/figures/${id}.svg`)).status).toBe(200);
+    }
+    const { bytes } = await raw("/reports/brain/files/maps/r.nii.gz");
+    expect([...bytes]).toEqual([31, 139]);
   });
 
   test("a comparison whose array is damaged shows the rest", async () => {

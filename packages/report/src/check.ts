@@ -1,15 +1,20 @@
 import { FormatError } from "@penfield/core";
 import { reportSchema } from "./schema.ts";
 import type {
+  BrainMapSection,
   DissociationSection,
+  IdentificationSection,
   LesionSection,
   MatrixSection,
   ModelComparisonSection,
+  RasterSection,
   RdmsSection,
   Report,
+  ScoreMapSection,
   Section,
   SelectionSection,
   SimilaritySection,
+  TimecoursesSection,
 } from "./types.ts";
 
 /** The version that this package writes; it reads no other. */
@@ -124,13 +129,23 @@ function sectionFault(section: Section): Fault | undefined {
       return rdmsFault(section);
     case "model-comparison":
       return modelComparisonFault(section);
+    case "score-map":
+      return scoreMapFault(section);
+    case "identification":
+      return identificationFault(section);
+    case "timecourses":
+      return timecoursesFault(section);
+    case "raster":
+      return rasterFault(section);
+    case "brain-map":
+      return brainMapFault(section);
     default:
       return undefined;
   }
 }
 
 /** The files that a section names, each with the field that names it; "arrays/t.npy". */
-function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
+function sectionFiles(section: Section): readonly NamedFile[] {
   switch (section.kind) {
     case "selection":
       return Object.entries(section.arrays).map(([key, file]) => [
@@ -144,11 +159,37 @@ function sectionFiles(section: Section): readonly (readonly [Path, string])[] {
       ];
     case "rdms":
       return [[["array"], `arrays/${section.array}`]];
+    case "score-map":
+      return named(section, ["array", "normalized", "p"]).concat(
+        section.subjects ? [[["subjects", "array"], `arrays/${section.subjects.array}`]] : [],
+      );
+    case "timecourses":
+      return named(section, ["times", "array", "low", "high"]);
+    case "raster":
+      return named(section, ["array"]);
+    case "brain-map":
+      return named(section, ["indices", "array"]).concat(
+        section.maps.flatMap(({ file }, i) =>
+          file === null ? [] : [[["maps", i, "file"], `maps/${file}`]],
+        ),
+      );
     case "units":
       return [[["table"], `tables/${section.table}`]];
     default:
       return [];
   }
+}
+
+type NamedFile = readonly [Path, string];
+
+/** The arrays that a section names in these fields. */
+function named<K extends string>(
+  section: { readonly [key in K]: string | null },
+  fields: readonly K[],
+): NamedFile[] {
+  return fields.flatMap((field): NamedFile[] =>
+    section[field] === null ? [] : [[[field], `arrays/${section[field]}`]],
+  );
 }
 
 /**
@@ -174,8 +215,44 @@ export function arrayShape(report: Report, file: string): readonly [number, numb
       const n = section.conditions.length;
       return [section.rdms.length, (n * (n - 1)) / 2];
     }
+    const found = shapesOf(section).find(([name]) => name === file);
+    if (found) return found[1];
   }
   return undefined;
+}
+
+/** The arrays of sections about recordings and time, with their sizes. */
+function shapesOf(
+  section: Section,
+): readonly (readonly [string | null, readonly [number, number]])[] {
+  switch (section.kind) {
+    case "score-map": {
+      const sizes = [section.rows.labels.length, section.columns.labels.length] as const;
+      const { subjects } = section;
+      return [
+        ...[section.array, section.normalized, section.p].map((file) => [file, sizes] as const),
+        ...(subjects
+          ? [[subjects.array, [subjects.labels.length, sizes[0] * sizes[1]]] as const]
+          : []),
+      ];
+    }
+    case "timecourses": {
+      const sizes = [section.series.length, section.nTimes] as const;
+      return [
+        [section.times, [1, section.nTimes]],
+        ...[section.array, section.low, section.high].map((file) => [file, sizes] as const),
+      ];
+    }
+    case "raster":
+      return [[section.array, [section.nSpikes, 3]]];
+    case "brain-map":
+      return [
+        [section.indices, [1, section.nTargets]],
+        [section.array, [section.maps.length, section.nTargets]],
+      ];
+    default:
+      return [];
+  }
 }
 
 function selectionFault(section: SelectionSection): Fault | undefined {
@@ -340,4 +417,64 @@ function fieldName(path: Path): string {
     "",
   );
   return text.length > 200 ? `${text.slice(0, 197)}...` : text;
+}
+
+const counted = (path: Path, expected: number, what: string, got: number): Fault | undefined =>
+  expected === got ? undefined : { path, expected: `${expected} ${what}`, got: String(got) };
+
+function scoreMapFault({ columns, ceiling, floors }: ScoreMapSection): Fault | undefined {
+  const n = columns.labels.length;
+  const lists = [
+    ...(ceiling ? [[["ceiling"], ceiling] as const] : []),
+    ...floors.map(({ values }, i) => [["floors", i, "values"], values] as const),
+  ];
+  for (const [path, values] of lists) {
+    const fault = counted(path, n, "values, one for each column", values.length);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
+function identificationFault({
+  candidates,
+  methods,
+  curves,
+}: IdentificationSection): Fault | undefined {
+  for (const [m, { confusion }] of methods.entries()) {
+    const at: Path = ["methods", m, "confusion"];
+    const rows = counted(at, candidates.length, "rows", confusion.length);
+    if (rows) return rows;
+    for (const [i, row] of confusion.entries()) {
+      const fault = counted([...at, i], candidates.length, "columns", row.length);
+      if (fault) return fault;
+    }
+  }
+  const names = methods.map((method) => method.name);
+  const c = curves.findIndex(({ method }) => !names.includes(method));
+  return c < 0
+    ? undefined
+    : { path: ["curves", c, "method"], expected: names.join(", "), got: shown(curves[c]!.method) };
+}
+
+function timecoursesFault({ series, spans }: TimecoursesSection): Fault | undefined {
+  const s = spans.findIndex((one) => one.series >= series.length || one.from > one.to);
+  return s < 0
+    ? undefined
+    : {
+        path: ["spans", s],
+        expected: `a span of one of ${series.length} series that does not end before it begins`,
+        got: shown(spans[s]),
+      };
+}
+
+function rasterFault({ groups, nUnits }: RasterSection): Fault | undefined {
+  const total = groups.reduce((sum, group) => sum + group.nUnits, 0);
+  return counted(["groups"], nUnits, "units in all groups", total);
+}
+
+function brainMapFault({ shape, nTargets }: BrainMapSection): Fault | undefined {
+  const room = shape.reduce((a, b) => a * b, 1);
+  return nTargets <= room
+    ? undefined
+    : { path: ["nTargets"], expected: `at most ${room} voxels`, got: String(nTargets) };
 }

@@ -4,6 +4,7 @@ import type { Report } from "./types.ts";
 /** A name that is one path segment, without a leading dot. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const ARRAY_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}\.npy$/;
+const MAP_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,90}\.nii\.gz$/;
 const TABLE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,90}\.parquet$/;
 
 const name = z.string().regex(NAME, "a name of letters, digits, dots, dashes and underscores");
@@ -11,6 +12,7 @@ const arrayFile = z.string().regex(ARRAY_FILE, "the plain name of a .npy file, w
 const tableFile = z
   .string()
   .regex(TABLE_FILE, "the plain name of a .parquet file, without folders");
+const mapFile = z.string().regex(MAP_FILE, "the plain name of a .nii.gz file, without folders");
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits");
 const count = z.int().nonnegative();
 const positive = z.int().positive();
@@ -147,21 +149,24 @@ const dissociation = z.strictObject({
   ),
 });
 
+const recording = z.strictObject({
+  name: text,
+  simulated: z.boolean(),
+  nStimuli: count,
+  nTargets: count,
+  nRepeats: count,
+});
+const folds = z.strictObject({
+  n: positive,
+  kind: z.enum(["contiguous", "grouped", "shuffled"]),
+});
+
 const alignment = z.strictObject({
   kind: z.literal("alignment"),
   ...head,
-  recording: z.strictObject({
-    name: text,
-    simulated: z.boolean(),
-    nStimuli: count,
-    nTargets: count,
-    nRepeats: count,
-  }),
+  recording,
   metric: text,
-  folds: z.strictObject({
-    n: positive,
-    kind: z.enum(["contiguous", "grouped", "shuffled"]),
-  }),
+  folds,
   ceiling: estimate.nullable(),
   rows: z.array(
     z.strictObject({
@@ -280,6 +285,89 @@ const modelComparison = z.strictObject({
   ),
 });
 
+const scoreMap = z.strictObject({
+  kind: z.literal("score-map"),
+  ...head,
+  recording,
+  metric: text,
+  estimator: text,
+  folds,
+  rows: axis,
+  columns: axis,
+  array: arrayFile,
+  normalized: arrayFile.nullable(),
+  p: arrayFile.nullable(),
+  ceiling: z.array(statistic).nullable(),
+  floors: z.array(z.strictObject({ title: label, values: z.array(statistic) })),
+  subjects: z.strictObject({ labels: z.array(label).min(2), array: arrayFile }).nullable(),
+});
+
+const identification = z.strictObject({
+  kind: z.literal("identification"),
+  ...head,
+  candidates: z.array(label).min(2).max(100),
+  nBrains: positive,
+  nStimuli: positive,
+  nTargets: positive,
+  nRepeats: positive,
+  signalToNoise: z.number().nonnegative(),
+  noiseEstimated: z.boolean(),
+  methods: z
+    .array(
+      z.strictObject({
+        name,
+        title: text,
+        rate: estimate,
+        confusion: z.array(z.array(count)),
+      }),
+    )
+    .min(1),
+  curves: z.array(
+    z.strictObject({
+      method: name,
+      over: z.enum(["stimuli", "targets"]),
+      points: z.array(z.strictObject({ n: positive, rate: estimate })).min(1),
+    }),
+  ),
+});
+
+const timecourses = z.strictObject({
+  kind: z.literal("timecourses"),
+  ...head,
+  x: label,
+  y: label,
+  nTimes: positive,
+  times: arrayFile,
+  series: z.array(z.strictObject({ title: label, group: label })).min(1),
+  array: arrayFile,
+  low: arrayFile.nullable(),
+  high: arrayFile.nullable(),
+  spans: z.array(z.strictObject({ series: count, from: z.number(), to: z.number(), p: statistic })),
+  lines: z.array(z.strictObject({ title: label, value: z.number() })),
+});
+
+const raster = z.strictObject({
+  kind: z.literal("raster"),
+  ...head,
+  trials: z.array(label).min(1),
+  duration: z.number().positive(),
+  nUnits: positive,
+  nSpikes: count,
+  array: arrayFile,
+  groups: z.array(z.strictObject({ title: label, nUnits: positive })).min(1),
+});
+
+const brainMap = z.strictObject({
+  kind: z.literal("brain-map"),
+  ...head,
+  shape: z.tuple([positive, positive, positive]),
+  affine: z.array(z.number()).length(16),
+  nTargets: positive,
+  indices: arrayFile,
+  array: arrayFile,
+  maps: z.array(z.strictObject({ title: label, file: mapFile.nullable() })).min(1),
+});
+
 const units = z.strictObject({
   kind: z.literal("units"),
   ...head,
@@ -356,6 +444,11 @@ export const reportSchema: z.ZodType<Report> = z.strictObject({
       matrix,
       rdms,
       modelComparison,
+      scoreMap,
+      identification,
+      timecourses,
+      raster,
+      brainMap,
       units,
       note,
     ]),

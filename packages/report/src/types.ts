@@ -105,6 +105,11 @@ export type Section =
   | MatrixSection
   | RdmsSection
   | ModelComparisonSection
+  | ScoreMapSection
+  | IdentificationSection
+  | TimecoursesSection
+  | RasterSection
+  | BrainMapSection
   | UnitsSection
   | NoteSection;
 
@@ -272,17 +277,19 @@ export interface DissociationSection extends SectionHead {
   }[];
 }
 
+/** What scores were computed from; every view says when it was simulated. */
+export interface ReportRecording {
+  readonly name: string;
+  readonly simulated: boolean;
+  readonly nStimuli: number;
+  readonly nTargets: number;
+  readonly nRepeats: number;
+}
+
 /** How well units predict a recording, between a floor and a ceiling. */
 export interface AlignmentSection extends SectionHead {
   readonly kind: "alignment";
-  readonly recording: {
-    readonly name: string;
-    /** True: made by a simulated subject, and every view says so. */
-    readonly simulated: boolean;
-    readonly nStimuli: number;
-    readonly nTargets: number;
-    readonly nRepeats: number;
-  };
+  readonly recording: ReportRecording;
   readonly metric: string;
   readonly folds: { readonly n: number; readonly kind: "contiguous" | "grouped" | "shuffled" };
   readonly ceiling: Estimate | null;
@@ -404,6 +411,117 @@ export interface RdmsSection extends SectionHead {
   readonly array: string;
   /** Of the conditions, from the mean of the data RDMs. */
   readonly map: PointMap | null;
+}
+
+/** How well each of several feature sets (layers, models, controls) predicts each region. */
+export interface ScoreMapSection extends SectionHead {
+  readonly kind: "score-map";
+  readonly recording: ReportRecording;
+  /** "median Pearson r". */
+  readonly metric: string;
+  /** What predicted: "ridge, a penalty per target". */
+  readonly estimator: string;
+  readonly folds: { readonly n: number; readonly kind: "contiguous" | "grouped" | "shuffled" };
+  /** Feature sets, such as layers. */
+  readonly rows: MatrixAxis;
+  /** Regions, sensors or subjects. */
+  readonly columns: MatrixAxis;
+  /** Name of a file in `arrays/`, [nRows, nColumns]; NaN where there is no score. */
+  readonly array: string;
+  /** The same divided by the ceiling; null without one. */
+  readonly normalized: string | null;
+  /** Permutation p, [nRows, nColumns]; null if not tested. */
+  readonly p: string | null;
+  /** Of each column; null if none could be estimated. */
+  readonly ceiling: readonly Statistic[] | null;
+  /** What controls reach, one value for each column. */
+  readonly floors: readonly { readonly title: string; readonly values: readonly Statistic[] }[];
+  /** Scores by subject, [nSubjects, nRows nColumns]; null with one subject. */
+  readonly subjects: { readonly labels: readonly string[]; readonly array: string } | null;
+}
+
+/** If one of the candidates were the brain, how often would each method name it? */
+export interface IdentificationSection extends SectionHead {
+  readonly kind: "identification";
+  readonly candidates: readonly string[];
+  readonly nBrains: number;
+  readonly nStimuli: number;
+  readonly nTargets: number;
+  readonly nRepeats: number;
+  /** Of one repeat, variance of the signal over that of the noise. */
+  readonly signalToNoise: number;
+  /** Whether the noise was estimated from repeats; otherwise it is assumed. */
+  readonly noiseEstimated: boolean;
+  readonly methods: readonly {
+    readonly name: string;
+    readonly title: string;
+    readonly rate: Estimate;
+    /** Rows: the candidate that was the brain; columns: the one that was named. */
+    readonly confusion: readonly (readonly number[])[];
+  }[];
+  /** Rates at other amounts of data. */
+  readonly curves: readonly {
+    /** The name of one of the methods. */
+    readonly method: string;
+    readonly over: "stimuli" | "targets";
+    readonly points: readonly { readonly n: number; readonly rate: Estimate }[];
+  }[];
+}
+
+/** Values over time: scores of sensors, membranes, rates. */
+export interface TimecoursesSection extends SectionHead {
+  readonly kind: "timecourses";
+  /** "time from word onset (s)". */
+  readonly x: string;
+  readonly y: string;
+  readonly nTimes: number;
+  /** Name of a file in `arrays/`, [1, nTimes]. */
+  readonly times: string;
+  /** Drawn together where the group is the same. */
+  readonly series: readonly { readonly title: string; readonly group: string }[];
+  /** [nSeries, nTimes]; NaN leaves a gap. */
+  readonly array: string;
+  /** Ends of intervals, as `array`; null without. */
+  readonly low: string | null;
+  readonly high: string | null;
+  /** Spans of time of one series, such as significant clusters. */
+  readonly spans: readonly {
+    readonly series: number;
+    readonly from: number;
+    readonly to: number;
+    readonly p: Statistic;
+  }[];
+  /** Horizontal lines: chance, a threshold. */
+  readonly lines: readonly { readonly title: string; readonly value: number }[];
+}
+
+/** When which unit fired. */
+export interface RasterSection extends SectionHead {
+  readonly kind: "raster";
+  readonly trials: readonly string[];
+  /** Seconds. */
+  readonly duration: number;
+  readonly nUnits: number;
+  readonly nSpikes: number;
+  /** Name of a file in `arrays/`, [nSpikes, 3]: trial, seconds, unit. */
+  readonly array: string;
+  /** Parts of the units, in order, covering all. */
+  readonly groups: readonly { readonly title: string; readonly nUnits: number }[];
+}
+
+/** Values of voxels, shown in slices. */
+export interface BrainMapSection extends SectionHead {
+  readonly kind: "brain-map";
+  readonly shape: readonly [nx: number, ny: number, nz: number];
+  /** Voxel indices to millimetres, 4 x 4 by rows. */
+  readonly affine: readonly number[];
+  readonly nTargets: number;
+  /** Name of a file in `arrays/`, [1, nTargets]: i + nx (j + ny k). */
+  readonly indices: string;
+  /** [nMaps, nTargets]; NaN is not drawn. */
+  readonly array: string;
+  /** Each with the name of a NIfTI file in `maps/`, or null. */
+  readonly maps: readonly { readonly title: string; readonly file: string | null }[];
 }
 
 /** How well models predict RDMs, between zero and the noise ceiling. */

@@ -38,12 +38,14 @@ export function reportBytes(report: Report): Uint8Array {
 }
 
 /**
- * Writes a report's folder, whole or not at all: `report.json`, `arrays/*.npy`, `tables/*.parquet`.
+ * Writes a report's folder, whole or not at all: `report.json`, `arrays/*.npy`, `tables/*.parquet`,
+ * `maps/*.nii.gz`.
  * Everything is checked before the first byte is written; same input, same bytes.
  *
  * @param folder - Must not exist, or be empty; `replace` allows an older report.
  * @param contents.arrays - By file name, exactly those that the report's sections name, in their sizes.
  * @param contents.tables - Likewise.
+ * @param contents.maps - Likewise: the bytes of NIfTI files.
  * @throws {FormatError} naming the field or file that is wrong.
  * @throws {FileError} if the folder is in use or cannot be written.
  */
@@ -53,10 +55,12 @@ export async function writeReport(
     report,
     arrays = {},
     tables = {},
+    maps = {},
   }: {
     readonly report: Report;
     readonly arrays?: Readonly<Record<string, ReportArray>>;
     readonly tables?: Readonly<Record<string, Table>>;
+    readonly maps?: Readonly<Record<string, Uint8Array>>;
   },
   { replace = false }: { replace?: boolean } = {},
 ): Promise<void> {
@@ -68,6 +72,7 @@ export async function writeReport(
   }
   for (const [name, table] of Object.entries(tables))
     files.set(`tables/${name}`, writeTable(table));
+  for (const [name, bytes] of Object.entries(maps)) files.set(`maps/${name}`, bytes);
   checkFileList(reportFiles(report), [...files.keys()].slice(1));
   await writeFolderAtomic(
     folder,
@@ -90,7 +95,7 @@ function checkFileList(named: readonly string[], given: readonly string[]): void
   const missing = named.find((file) => !given.includes(file));
   if (missing) {
     throw new FormatError(`writeReport: ${missing}: expected the file's content, got nothing`, {
-      hint: "A section names this file; pass it in arrays or tables.",
+      hint: "A section names this file; pass it in arrays, tables or maps.",
     });
   }
   const extra = given.find((file) => !named.includes(file));

@@ -1,23 +1,29 @@
 import type {
   AlignmentSection,
+  BrainMapSection,
   DissociationSection,
   LesionSection,
   MatrixSection,
   ModelComparisonSection,
+  RasterSection,
   RdmsSection,
   Report,
+  ScoreMapSection,
   Section,
   SelectionSection,
   SimilaritySection,
+  TimecoursesSection,
 } from "@penfield/report";
 import { reportBytes } from "@penfield/report";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { makeBrainReport } from "../testBrainReport.ts";
 import { makeComparisonReport, makeTestReport } from "../testReport.ts";
 import { listPage } from "../views/listView.ts";
 import { reportPage } from "../views/reportView.ts";
 import { type SectionMaps, sectionExhibits } from "../views/sections.ts";
 import { scoresFigure } from "./alignment.ts";
+import { brainMapFigures } from "./brainMap.ts";
 import { matrixFigure } from "./dissociation.ts";
 import { drawSvg, spread, wrap } from "./exhibit.ts";
 import { endsOf, heatDrawing } from "./heat.ts";
@@ -25,7 +31,9 @@ import { doseFigures } from "./lesion.ts";
 import { mapFigure as pointsFigure } from "./map.ts";
 import { matrixFigures, rdmFigures, similarityFigure } from "./matrices.ts";
 import { differencesFigure, modelsFigure } from "./modelComparison.ts";
+import { bestOf } from "./scoreMap.ts";
 import { layersFigure, mapFigure } from "./selection.ts";
+import { rasterFigures, timecourseFigures } from "./timecourses.ts";
 
 const made = makeTestReport({ nLayers: 4, nUnits: 50 });
 const find = <S extends Section>(kind: S["kind"]): S =>
@@ -396,5 +404,68 @@ describe("pages of any report", () => {
       }),
       { numRuns: 80 },
     );
+  });
+});
+
+describe("recordings and time", () => {
+  const made = makeBrainReport({ nLayers: 3, nTimes: 8 });
+  const section = <S extends Section>(id: string): S =>
+    made.report.sections.find((one) => one.id === id) as S;
+
+  test("the best feature set of each column is the one with the highest score", () => {
+    const scores = section<ScoreMapSection>("scores");
+    const values = [0.1, 0.5, Number.NaN, 0.3, 0.2, 0.9, 0.2, 0.4, Number.NaN];
+    const three = { ...scores, columns: { title: "region", labels: ["a", "b", "c"] } };
+    expect(bestOf(three, values)).toEqual([1, 0, 1]);
+    expect(
+      bestOf(
+        three,
+        values.map(() => Number.NaN),
+      ),
+    ).toEqual([-1, -1, -1]);
+  });
+
+  test("a voxel's numbers are its indices, millimetres and value", () => {
+    const map: BrainMapSection = {
+      ...section<BrainMapSection>("map"),
+      shape: [2, 3, 2],
+      affine: [2, 0, 0, -1, 0, 3, 0, 5, 0, 0, 4, 0, 0, 0, 0, 1],
+      nTargets: 2,
+    };
+    const [drawn] = brainMapFigures(map, {
+      fields: { indices: [1 + 2 * (2 + 3 * 1), 0], array: [0.5, Number.NaN] },
+    });
+    expect(drawn!.numbers.rows).toEqual([
+      [1, 2, 1, 1, 11, 4, 0.5],
+      [0, 0, 0, -1, 5, 0, null],
+    ]);
+    expect(drawn!.description).toContain("1 voxels with a value");
+  });
+
+  test("a raster has its trial's spikes and no others", () => {
+    const raster = { ...section<RasterSection>("raster"), nSpikes: 4, nUnits: 3 };
+    const array = [0, 0.1, 2, 1, 0.2, 0, 0, 0.3, 1, 0, 0.4, 7];
+    const figures = rasterFigures(raster, { fields: { array } });
+    expect(figures.map(({ numbers }) => numbers.rows)).toEqual([
+      [
+        [0.1, 2],
+        [0.3, 1],
+      ],
+      [[0.2, 0]],
+    ]);
+  });
+
+  test("gaps in a time course are left open", () => {
+    const time: TimecoursesSection = {
+      ...section<TimecoursesSection>("time"),
+      nTimes: 5,
+      series: [{ title: "one", group: "" }],
+      spans: [],
+    };
+    const fields = { times: [0, 1, 2, 3, 4], array: [1, 2, Number.NaN, 2, 1] };
+    const [drawn] = timecourseFigures(time, { fields });
+    const [, path] = /class="line localized" d="([^"]*)"/.exec(drawn!.drawing!.content.markup)!;
+    expect(path!.match(/M/g)).toHaveLength(2);
+    expect(drawn!.numbers.rows[2]).toEqual([2, null]);
   });
 });

@@ -13,6 +13,8 @@ export interface Heat {
   readonly columnTitle: string;
   /** What the colours stand for. */
   readonly keyTitle: string;
+  /** Names below the columns, standing on end, where there is room; otherwise their places. */
+  readonly columnNames?: boolean;
   /** The first row at the bottom, as layers are drawn. */
   readonly upwards?: boolean;
   /** The ends of the colours; default: of the values. */
@@ -99,7 +101,7 @@ export function heatDrawing(heat: Heat): {
   const every = (size: number, room: number): number =>
     [1, 2, 5, 10, 20, 50].find((step) => step * size >= room) ?? 100;
   const rowStep = every(height, 11);
-  const columnStep = every(width, counted ? 18 : 20);
+  const columnStep = every(width, counted ? 18 : heat.columnNames ? 11 : 20);
   const rowNames = Array.from({ length: nRows }, (_, i) => i)
     .filter((i) => i % rowStep === 0)
     .map((i) =>
@@ -108,18 +110,26 @@ export function heatDrawing(heat: Heat): {
         kind: "tick",
       }),
     );
-  // Names do not fit below columns: they have the places of the rows.
+  const upright = heat.columnNames === true && !counted && width >= 11;
+  const below = upright
+    ? 8 + 5.6 * Math.max(...columns.map((text) => Math.min(text.length, 15)))
+    : 14;
+  // Names seldom fit below columns: they have the places of the rows.
   const columnNames = Array.from({ length: nColumns }, (_, j) => j)
     .filter((j) => j % columnStep === 0)
-    .map((j) =>
-      label(left + (j + 0.5) * width, bottom + 13, counted ? columns[j * block]! : j * block + 1, {
+    .map((j) => {
+      const x = left + (j + 0.5) * width;
+      if (upright) {
+        return html`<text x="${px(x + 3.5)}" y="${px(bottom + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(bottom + 5)})">${cut(columns[j * block]!, 15)}</text>`;
+      }
+      return label(x, bottom + 13, counted ? columns[j * block]! : j * block + 1, {
         anchor: "middle",
         kind: "tick",
-      }),
-    );
+      });
+    });
   const content = html`${key(heat.keyTitle, ends, left)}${rowNames}${columnNames}${label(
     left + (nColumns * width) / 2,
-    bottom + 28,
+    bottom + below + 14,
     heat.columnTitle,
     { anchor: "middle" },
   )}${label(left - 5, TOP - 7, heat.rowTitle, { anchor: left > 60 ? "end" : "start" })}${
@@ -127,7 +137,7 @@ export function heatDrawing(heat: Heat): {
       ? marks({ ...small, rows, columns, ends, left, width, height, rowY })
       : paths({ ...small, ends, left, width, height, rowY })
   }`;
-  return { drawing: { width: WIDTH, height: bottom + 36, content }, block };
+  return { drawing: { width: WIDTH, height: bottom + below + 22, content }, block };
 }
 
 /** The colours from the lowest to the highest value. */

@@ -120,6 +120,26 @@ function mainNumbers(section: Section): readonly (readonly [string, string])[] {
             ]
           : []),
       ];
+    case "score-map":
+      return [
+        [
+          `${section.metric}${section.recording.simulated ? " (simulated recording)" : ""}`,
+          `${section.rows.labels.length} × ${section.columns.labels.length}: ${section.rows.title} by ${section.columns.title}`,
+        ],
+      ];
+    case "identification":
+      return section.methods
+        .slice(0, 4)
+        .map(({ title, rate }): [string, string] => [
+          `Identification, ${title}`,
+          `${fixed(rate.value, 2)} (guessing ${fixed(1 / section.candidates.length, 2)})`,
+        ]);
+    case "timecourses":
+      return [["Over time", `${section.series.length} series of ${section.y}`]];
+    case "raster":
+      return [["Spikes", `${whole(section.nSpikes)} of ${whole(section.nUnits)} units`]];
+    case "brain-map":
+      return [["Maps", `${section.maps.length} of ${whole(section.nTargets)} voxels`]];
     case "units":
     case "note":
       return [];

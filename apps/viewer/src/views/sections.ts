@@ -24,6 +24,7 @@ import {
   similarityNumbers,
 } from "../figures/matrices.ts";
 import { differencesFigure, modelsFigure } from "../figures/modelComparison.ts";
+import type { FieldMaps } from "../figures/scoreMap.ts";
 import {
   heldOutFigure,
   layersFigure,
@@ -41,13 +42,28 @@ import {
   withInterval,
 } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
+import {
+  brainBody,
+  brainExhibits,
+  isBrainSection,
+  recordingNotice,
+  shuffledNotice,
+} from "./brainSections.ts";
 import { csvLink, dataTable, figure } from "./parts.ts";
 
 /** What a section needs beside report.json: its arrays, or why they cannot be shown. */
-export type SectionMaps = SelectionMaps | MatrixMaps | { readonly problem: string } | undefined;
+export type SectionMaps =
+  | SelectionMaps
+  | MatrixMaps
+  | FieldMaps
+  | { readonly problem: string }
+  | undefined;
 
 /** Everything of a section that has numbers of its own, in the order of the page. */
 export function sectionExhibits(section: Section, maps: SectionMaps): readonly Exhibit[] {
+  if (isBrainSection(section)) {
+    return brainExhibits(section, maps && "fields" in maps ? maps : undefined);
+  }
   switch (section.kind) {
     case "selection":
       return [
@@ -96,6 +112,9 @@ ${sectionBody(section, maps, base)}
 
 function sectionBody(section: Section, maps: SectionMaps, base: string): Part {
   const exhibits = sectionExhibits(section, maps);
+  if (isBrainSection(section)) {
+    return brainBody(section, exhibits, unreadable("The figures", maps), base);
+  }
   switch (section.kind) {
     case "selection":
       return selectionBody(section, exhibits, maps, base);
@@ -342,12 +361,9 @@ function alignmentBody(
   base: string,
 ): Html {
   const { recording, folds, ceiling, rows, p, identification } = section;
-  return html`${recording.simulated && html`<p class="notice"><strong>Simulated recording.</strong> These responses were made by a simulated subject; they say how the method behaves, and nothing about brains.</p>`}<p>${recording.name}: ${whole(recording.nStimuli)} stimuli, ${whole(recording.nTargets)} targets, ${recording.nRepeats} ${
+  return html`${recordingNotice(recording)}<p>${recording.name}: ${whole(recording.nStimuli)} stimuli, ${whole(recording.nTargets)} targets, ${recording.nRepeats} ${
     recording.nRepeats === 1 ? "repeat" : "repeats"
-  }. ${folds.n} ${folds.kind} folds. ${ceiling ? `Ceiling ${withInterval(ceiling)}.` : "No ceiling could be estimated."} ${p !== null && `Localized above random: ${pText(p)}.`}</p>${
-    folds.kind === "shuffled" &&
-    html`<p class="notice">The folds are shuffled: neighbours in time can stand in both training and test data, which raises every score.</p>`
-  }${
+  }. ${folds.n} ${folds.kind} folds. ${ceiling ? `Ceiling ${withInterval(ceiling)}.` : "No ceiling could be estimated."} ${p !== null && `Localized above random: ${pText(p)}.`}</p>${shuffledNotice(folds)}${
     identification !== undefined &&
     html`<p>Would we know? When each of ${identification.nCandidates} unit sets in turn is made the brain, with this much data and ${identification.noiseEstimated ? "its noise" : `noise assumed (signal to noise ${fixed(identification.signalToNoise)})`}, the score names the right one for ${Math.round(100 * identification.rate)} % of ${identification.nBrains} simulated brains (guessing: ${Math.round(100 * identification.guessing)} %).</p>`
   }${figures(exhibits, base)}${dataTable(
