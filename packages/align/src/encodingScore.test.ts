@@ -10,9 +10,10 @@ import {
 } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { meanOverRepeats, simulateRecording, splitHalfCeiling } from "@penfield/recordings";
+import { pearson } from "@penfield/stats";
 import { afterAll, describe, expect, test } from "vitest";
-import { encodingScore } from "./encodingScore.ts";
-import { contiguousFolds } from "./folds.ts";
+import { encodingScore, type HeldOutPredictor } from "./encodingScore.ts";
+import { contiguousFolds, shuffledFolds } from "./folds.ts";
 import { positionLengthFloor } from "./positionLengthFloor.ts";
 
 const linalg = createLinalg();
@@ -96,6 +97,78 @@ describe("encodingScore", () => {
     });
   });
 
+  test("shuffled folds and folds given in random order are warned of, others not", async () => {
+    const x = random(60, 3, 3);
+    const y = tensor(random(60, 2, 4).data, ["stimulus", "target"], [60, 2]);
+    const run = (options: object) => encodingScore(x, y, { linalg, ...options });
+    const shuffled = await run({ split: "shuffled" });
+    expect(shuffled.split).toBe("shuffled");
+    expect(shuffled.warnings[0]).toContain("random order");
+    expect((await run({ outerFolds: shuffledFolds(60, 4, 1) })).warnings.length).toBe(1);
+    expect((await run({ outerFolds: contiguousFolds(60, 4) })).warnings).toEqual([]);
+    const groups = Array.from({ length: 60 }, (_, i) => i % 4);
+    expect((await run({ groups, split: "leave-one-group-out" })).nFolds).toBe(4);
+    expect((await run({ groups, split: "leave-one-group-out" })).split).toBe("grouped");
+  });
+
+  test("p, q, intervals and floors stand beside a score", async () => {
+    const x = random(150, 6, 1);
+    const recording = simulateRecording(x, ids(150), { nTargets: 10, signalToNoise: 1, seed: 2 });
+    const noise = random(150, 10, 8).data;
+    const signal = meanOverRepeats(recording).data;
+    // Ten targets that follow x, ten that do not.
+    const y = tensor(
+      Float64Array.from({ length: 150 * 20 }, (_, i) => {
+        const [row, t] = [Math.floor(i / 20), i % 20];
+        return t < 10 ? signal[row * 10 + t]! : noise[row * 10 + t - 10]!;
+      }),
+      ["stimulus", "target"],
+      [150, 20],
+    );
+    const score = await encodingScore(x, y, {
+      linalg,
+      permutation: { nDraws: 199, blockLength: 3 },
+      interval: { over: "subjects", subjects: Array.from({ length: 20 }, (_, t) => t % 5) },
+      floors: {
+        position: tensor(Float64Array.from(ids(150).keys()), ["stimulus", "unit"], [150, 1]),
+      },
+      keepPredictions: true,
+    });
+    const { p, q, nSignificant, medianP } = score.significance!;
+    expect(Math.max(...p.slice(0, 10))).toBe(0.005);
+    expect(nSignificant).toBeGreaterThanOrEqual(10);
+    expect(nSignificant).toBeLessThanOrEqual(12);
+    expect(q[0]).toBeGreaterThanOrEqual(p[0]!);
+    expect(medianP).toBe(0.005);
+    expect(Math.abs(score.floors[0]!.mean)).toBeLessThan(0.15);
+    expect(score.interval!.low).toBeLessThan(score.interval!.high);
+    expect(score.r2PerTarget[0]).toBeCloseTo(score.perTarget[0]! ** 2, 0);
+    expect(score.perFold.shape).toEqual([5, 20]);
+    // The first fold's r from the predictions that were kept.
+    const column = (data: ArrayLike<number>) => Array.from({ length: 30 }, (_, i) => data[i * 20]!);
+    expect(score.perFold.data[0]).toBeCloseTo(
+      pearson(column(score.predictions!.data), column(y.data)),
+      12,
+    );
+    for (const over of ["targets", "folds"] as const) {
+      const { interval } = await encodingScore(x, y, { linalg, interval: { over, nDraws: 100 } });
+      expect(interval!.estimate).toBeCloseTo(score.median, 12);
+    }
+  });
+
+  test("takes any regressor", async () => {
+    const x = random(40, 2, 1);
+    const y = tensor(x.data.slice(), ["stimulus", "target"], [40, 2]);
+    const same: HeldOutPredictor = async (_, __, held) =>
+      tensor(held.data, ["stimulus", "target"], [held.shape[0], 2]);
+    const score = await encodingScore(x, y, { regressor: same, linalg });
+    expect(score.median).toBeCloseTo(1, 12);
+    expect(score.r2PerTarget[0]).toBeCloseTo(1, 12);
+    const short: HeldOutPredictor = async () =>
+      tensor(new Float64Array(2), ["stimulus", "target"], [1, 2]);
+    await expect(encodingScore(x, y, { regressor: short, linalg })).rejects.toThrow(ShapeError);
+  });
+
   test("counts targets that have no score", async () => {
     const x = random(30, 3, 3);
     const y = tensor(
@@ -124,6 +197,16 @@ describe("encodingScore", () => {
     );
     await expect(run({ outerFolds: 6 })).rejects.toThrow(ArgumentError);
     await expect(run({ outerFolds: 3, groups: [1] })).rejects.toThrow(ShapeError);
+    await expect(run({ outerFolds: 20 })).rejects.toThrow(
+      "expected at most 12 outer folds of 12 stimuli, got 20",
+    );
+    await expect(run({ split: "grouped" })).rejects.toThrow("expected groups for split grouped");
+    await expect(run({ outerFolds: 3, interval: { over: "subjects" } })).rejects.toThrow(
+      ShapeError,
+    );
+    await expect(run({ outerFolds: 3, floors: { z: random(11, 1, 1) } })).rejects.toThrow(
+      "expected as many stimuli in z as in y, got 11 and 12",
+    );
     await expect(run({ outerFolds: 3, ceiling: [1] })).rejects.toThrow(ShapeError);
     await expect(run({ outerFolds: 3, ceiling: [1, 1], leastCeiling: 0 })).rejects.toThrow(
       ArgumentError,

@@ -1,7 +1,16 @@
 import { ArgumentError } from "@penfield/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkFolds, contiguousFolds, type Fold, groupedFolds } from "./folds.ts";
+import {
+  checkFolds,
+  contiguousFolds,
+  type Fold,
+  groupedFolds,
+  shuffledFolds,
+  sklearnGroupFolds,
+  sklearnShuffleSplits,
+  stratifiedFolds,
+} from "./folds.ts";
 
 const tests = (folds: readonly Fold[]) => folds.map(({ test }) => [...test]);
 /** Every stimulus is held out once, and fitted to in all other folds. */
@@ -88,4 +97,42 @@ test.each([
   }));
   expect(() => checkFolds("f", made, 4)).toThrow(ArgumentError);
   expect(() => checkFolds("f", made, 4)).toThrow(message);
+});
+
+describe("folds as scikit-learn 1.9.1 makes them", () => {
+  test("ShuffleSplit(10, train_size=0.9, random_state=1) of 23", () => {
+    const [first, second] = sklearnShuffleSplits(23);
+    expect([...first!.test]).toEqual([20, 17, 3]);
+    expect([...second!.test]).toEqual([12, 8, 2]);
+    expect([...second!.train.slice(0, 5)]).toEqual([20, 3, 5, 16, 11]);
+    expect(() => sklearnShuffleSplits(1)).toThrow(ArgumentError);
+  });
+
+  test("GroupKFold(3, shuffle=True, random_state=1234) of 8 stories", () => {
+    const groups = Array.from({ length: 24 }, (_, i) => `s${Math.floor(i / 3)}`);
+    expect(tests(sklearnGroupFolds(groups, 3))).toEqual([
+      [3, 4, 5, 6, 7, 8, 18, 19, 20],
+      [0, 1, 2, 12, 13, 14, 15, 16, 17],
+      [9, 10, 11, 21, 22, 23],
+    ]);
+    expect(() => sklearnGroupFolds(groups, 9)).toThrow(ArgumentError);
+  });
+
+  test("StratifiedKFold(3)", () => {
+    expect(tests(stratifiedFolds([0, 1, 1, 0, 2, 2, 1, 0, 0, 2, 1, 1, 0], 3))).toEqual([
+      [0, 1, 2, 3, 4],
+      [5, 6, 7, 8],
+      [9, 10, 11, 12],
+    ]);
+    expect(tests(stratifiedFolds(["b", "a", "a", "b", "b", "a", "b"], 2))).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6],
+    ]);
+    expect(() => stratifiedFolds([0, 0, 1], 2)).toThrow("got 1 of 1");
+  });
+
+  test("shuffled folds partition the stimuli", () => {
+    expectPartition(shuffledFolds(17, 4, 3), 17);
+    expect(tests(shuffledFolds(17, 4, 3))).not.toEqual(tests(contiguousFolds(17, 4)));
+  });
 });

@@ -1,4 +1,4 @@
-import { ArgumentError } from "@penfield/core";
+import { ArgumentError, createRng, numpyRandom, permutation } from "@penfield/core";
 
 /** Which stimuli a model is fitted to, and which it is then asked about. */
 export interface Fold {
@@ -103,4 +103,137 @@ export function checkFolds(name: string, folds: readonly Fold[], n: number): voi
       );
     }
   });
+}
+
+/**
+ * k folds of stimuli in random order. For stimuli that do not resemble their neighbours only: else held-out stimuli have
+ * near-copies among those fitted to, and scores are inflated.
+ *
+ * @param n - How many stimuli.
+ * @param k - How many folds, 2..n.
+ * @param seed - Default 0.
+ * @throws {ArgumentError} if k is out of range.
+ *
+ * Source: what it does to scores: Feghhi et al. (2024); Kaufman et al. (2012), ACM TKDD 6:15.
+ *
+ * @example
+ * shuffledFolds(6, 3, 1).flatMap(({ test }) => [...test]).sort().join("") // => "012345"
+ */
+export function shuffledFolds(n: number, k: number, seed = 0): readonly Fold[] {
+  const order = permutation(n, createRng(seed));
+  return contiguousFolds(n, k).map(({ train, test }) => ({
+    train: train.map((i) => order[i]!).sort(),
+    test: test.map((i) => order[i]!).sort(),
+  }));
+}
+
+/**
+ * k folds with as equal a share of each class as possible, each class in contiguous pieces.
+ *
+ * @param labels - A class per stimulus, at least k of each.
+ * @param k - How many folds, at least 2.
+ * @throws {ArgumentError} if k is out of range or a class has fewer than k stimuli.
+ *
+ * Matches sklearn.model_selection.StratifiedKFold(k) without shuffling.
+ *
+ * @example
+ * stratifiedFolds(["a", "b", "a", "b"], 2).map(({ test }) => test.join("")).join(" ") // => "01 23"
+ */
+export function stratifiedFolds(labels: ArrayLike<string | number>, k: number): readonly Fold[] {
+  const all = Array.from(labels);
+  const classes = [...new Set(all)];
+  if (!Number.isInteger(k) || k < 2) {
+    throw new ArgumentError(`stratifiedFolds: expected at least 2 folds, got ${k}`);
+  }
+  // How many of each class a fold gets: classes in order of appearance, dealt out as if sorted.
+  const sorted = classes.flatMap((label) => all.filter((other) => other === label));
+  const quota = new Map(classes.map((label) => [label, new Array<number>(k).fill(0)]));
+  sorted.forEach((label, i) => {
+    quota.get(label)![i % k]!++;
+  });
+  const foldOf = new Int32Array(all.length);
+  for (const label of classes) {
+    const members = all.flatMap((other, i) => (other === label ? [i] : []));
+    if (members.length < k) {
+      throw new ArgumentError(
+        `stratifiedFolds: expected at least ${k} stimuli of each class, got ${members.length} of ${label}`,
+      );
+    }
+    let at = 0;
+    quota.get(label)!.forEach((count, fold) => {
+      for (let c = 0; c < count; c++) foldOf[members[at++]!] = fold;
+    });
+  }
+  return foldsFrom(foldOf, k);
+}
+
+/**
+ * Random splits as scikit-learn draws them, for published recipes that name a `random_state`.
+ *
+ * @param n - How many stimuli.
+ * @param options.nSplits - Default 10.
+ * @param options.trainShare - Default 0.9.
+ * @param options.randomState - Default 1.
+ * @throws {ArgumentError} if a side would be empty.
+ *
+ * Matches sklearn.model_selection.ShuffleSplit(nSplits, train_size=trainShare, random_state=randomState), orders included.
+ *
+ * @example
+ * sklearnShuffleSplits(10)[0].test.join() // => "2"
+ */
+export function sklearnShuffleSplits(
+  n: number,
+  {
+    nSplits = 10,
+    trainShare = 0.9,
+    randomState = 1,
+  }: { nSplits?: number; trainShare?: number; randomState?: number } = {},
+): readonly Fold[] {
+  const nTrain = Math.floor(trainShare * n);
+  if (nTrain < 1 || nTrain >= n || !Number.isInteger(nSplits) || nSplits < 1) {
+    throw new ArgumentError(
+      `sklearnShuffleSplits: expected splits of ${n} stimuli with both sides filled, got ${nSplits} with ${nTrain} to fit`,
+    );
+  }
+  const random = numpyRandom(randomState);
+  return Array.from({ length: nSplits }, () => {
+    const order = random.permutation(n);
+    return { train: order.slice(n - nTrain), test: order.slice(0, n - nTrain) };
+  });
+}
+
+/**
+ * Folds of whole groups in random order as scikit-learn draws them, for published recipes that name a `random_state`.
+ *
+ * @param groups - A label per stimulus; labels are ordered as numpy.unique does (numbers by value, text by code point).
+ * @param k - How many folds, from 2 to the number of groups.
+ * @param options.randomState - Default 1234.
+ * @throws {ArgumentError} if k is out of range.
+ *
+ * Matches sklearn.model_selection.GroupKFold(k, shuffle=True, random_state=randomState) of scikit-learn 1.6 and later.
+ *
+ * @example
+ * sklearnGroupFolds(["b", "a", "b", "c"], 3).map(({ test }) => test.join("")).sort().join(" ") // => "02 1 3"
+ */
+export function sklearnGroupFolds(
+  groups: ArrayLike<string | number>,
+  k: number,
+  { randomState = 1234 }: { randomState?: number } = {},
+): readonly Fold[] {
+  const all = Array.from(groups);
+  const unique = [...new Set(all)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  if (!Number.isInteger(k) || k < 2 || k > unique.length) {
+    throw new ArgumentError(
+      `sklearnGroupFolds: expected 2..${unique.length} folds of ${unique.length} groups, got ${k}`,
+    );
+  }
+  const order = numpyRandom(randomState).permutation(unique.length);
+  const foldOfGroup = new Map<string | number, number>();
+  for (const [fold, { test }] of contiguousFolds(unique.length, k).entries()) {
+    for (const at of test) foldOfGroup.set(unique[order[at]!]!, fold);
+  }
+  return foldsFrom(
+    Int32Array.from(all, (group) => foldOfGroup.get(group)!),
+    k,
+  );
 }

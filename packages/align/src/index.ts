@@ -3,8 +3,24 @@ export {
   compareUnitSets,
   type UnitSetComparison,
 } from "./compareUnitSets.ts";
-export { type EncodingOptions, type EncodingScore, encodingScore } from "./encodingScore.ts";
-export { contiguousFolds, type Fold, groupedFolds } from "./folds.ts";
+export {
+  type EncodingInterval,
+  type EncodingOptions,
+  type EncodingPermutation,
+  type EncodingScore,
+  encodingScore,
+  type HeldOutPredictor,
+  type RegressorContext,
+} from "./encodingScore.ts";
+export {
+  contiguousFolds,
+  type Fold,
+  groupedFolds,
+  shuffledFolds,
+  sklearnGroupFolds,
+  sklearnShuffleSplits,
+  stratifiedFolds,
+} from "./folds.ts";
 export {
   type Identification,
   type IdentificationOptions,
