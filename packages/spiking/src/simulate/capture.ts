@@ -169,13 +169,18 @@ function eventList(): EventList {
     sizes[count++] = value;
   };
   return {
-    addListed(row, step, values, start, known, at, chosen) {
-      const [from, to] = [known.start[at]!, known.start[at + 1]!];
+    addListed(row, step, values, start, { start: starts, index }, at, chosen) {
+      const [from, to] = [starts[at]!, starts[at + 1]!];
       makeRoom(to - from);
-      for (let k = from; k < to; k++) {
-        const unit = known.index[k]!;
-        if (!chosen || chosen[unit] === 1) add(row, step, unit, values[start + unit]!);
+      if (chosen) {
+        for (let k = from; k < to; k++) {
+          const unit = index[k]!;
+          if (chosen[unit] === 1) add(row, step, unit, values[start + unit]!);
+        }
+        return;
       }
+      fillEvents(rows, steps, units, sizes, count, row, step, index, from, to, values, start);
+      count += to - from;
     },
     addChosen(row, step, values, start, list) {
       makeRoom(list.length);
@@ -198,4 +203,29 @@ function eventList(): EventList {
       value: sizes.slice(0, count),
     }),
   };
+}
+
+/** All it needs are its arguments: most of what capturing costs. */
+function fillEvents(
+  rows: Int32Array,
+  steps: Int32Array,
+  units: Int32Array,
+  sizes: Float32Array,
+  count: number,
+  row: number,
+  step: number,
+  index: Int32Array,
+  from: number,
+  to: number,
+  values: FloatArray,
+  start: number,
+): void {
+  for (let k = from; k < to; k++) {
+    const unit = index[k]!;
+    const at = count + k - from;
+    rows[at] = row;
+    steps[at] = step;
+    units[at] = unit;
+    sizes[at] = values[start + unit]!;
+  }
 }

@@ -53,6 +53,13 @@ export interface Strips {
   readonly strips: readonly { readonly first: number; readonly vectors: number }[];
 }
 
+/** What each input adds to which outputs: those of input i from `start[i]` up to `start[i + 1]`. */
+export interface WeightLists {
+  readonly start: Int32Array;
+  readonly target: Int32Array;
+  readonly value: FloatArray;
+}
+
 /** How units with a threshold go from step to step. */
 export interface FireRule {
   readonly strict: boolean;
@@ -106,6 +113,19 @@ export interface Kernels {
     events: Events,
     ones: boolean,
   ): void;
+  /** The same by lists of weights that are not 0; their targets are in bytes. */
+  scatter(
+    weights: WeightLists,
+    nIn: number,
+    nOut: number,
+    bias: FloatArray,
+    x: FloatArray,
+    out: FloatArray,
+    first: number,
+    nRows: number,
+    events: Events,
+  ): void;
+  copy(to: FloatArray, toFrom: number, from: FloatArray, start: number, n: number): void;
   /** `to += from`. */
   accumulate(to: FloatArray, toFrom: number, from: FloatArray, start: number, n: number): void;
 }
@@ -180,6 +200,22 @@ function kernelsOf(
     ones: exports[sumName(k + 1, true)]!,
     scaled: exports[sumName(k + 1, false)]!,
   }));
+  const rowsOf = (
+    name: "copy" | "accumulate",
+    to: FloatArray,
+    toFrom: number,
+    from: FloatArray,
+    start: number,
+    n: number,
+  ): void => {
+    const at = to.byteOffset + toFrom * bytes;
+    exports[name]!(
+      at,
+      from.byteOffset + start * bytes,
+      at + (n - (n % lanes)) * bytes,
+      at + n * bytes,
+    );
+  };
   return {
     fire(rule, { data, stride }, v, vFrom, x, xFrom, out, outFrom, n, index, count) {
       const wide = !own && x.BYTES_PER_ELEMENT === 8;
@@ -241,15 +277,26 @@ function kernelsOf(
         at += nIn * vectors * 16;
       }
     },
-    accumulate(to, toFrom, from, start, n) {
-      const at = to.byteOffset + toFrom * bytes;
-      exports["accumulate"]!(
-        at,
-        from.byteOffset + start * bytes,
-        at + (n - (n % lanes)) * bytes,
-        at + n * bytes,
+    scatter(weights, nIn, nOut, bias, x, out, first, nRows, { start, index }) {
+      const from = start.byteOffset + 4 * first;
+      const outFrom = out.byteOffset + first * nOut * bytes;
+      exports["scatter"]!(
+        weights.start.byteOffset,
+        weights.target.byteOffset,
+        weights.value.byteOffset,
+        from,
+        from + 4 * nRows,
+        index.byteOffset,
+        bias.byteOffset,
+        outFrom,
+        (nOut - (nOut % lanes)) * bytes,
+        nOut * bytes,
+        x.byteOffset + first * nIn * bytes,
+        nIn * bytes,
       );
     },
+    copy: (to, toFrom, from, start, n) => rowsOf("copy", to, toFrom, from, start, n),
+    accumulate: (to, toFrom, from, start, n) => rowsOf("accumulate", to, toFrom, from, start, n),
   };
 }
 
@@ -566,27 +613,102 @@ function sumFunction(lanes: Lanes, vectors: number, ones: boolean): WasmFunction
   );
 }
 
-function accumulateFunction(lanes: Lanes): WasmFunction {
-  return wasmFunction("accumulate", ["to", "from", "end", "last"], {}, ({ get, advance }) => {
-    const step = (nBytes: number): Code => [
-      ...advance("to", constant(nBytes)),
-      ...advance("from", constant(nBytes)),
-    ];
-    return [
-      ...whileBelow(get("to"), get("end"), [
-        ...store(get("to"), lanes.add(load(get("to")), load(get("from")))),
-        ...step(16),
-      ]),
-      ...whileBelow(get("to"), get("last"), [
-        ...lanes.storeFirst(
-          get("to"),
-          lanes.add(lanes.loadFirst(get("to")), lanes.loadFirst(get("from"))),
-        ),
-        ...step(lanes.bytes),
-      ]),
-    ];
-  });
+function scatterFunction(lanes: Lanes): WasmFunction {
+  return wasmFunction(
+    "scatter",
+    [
+      ...["starts", "targets", "values", "row", "rowsEnd", "list", "bias"],
+      ...["out", "blockBytes", "rowBytes", "x", "xStride"],
+    ],
+    {
+      at: "i32",
+      end: "i32",
+      unit: "i32",
+      target: "i32",
+      value: "i32",
+      last: "i32",
+      to: "i32",
+      from: "i32",
+      factor: "v128",
+    },
+    ({ get, set, advance }) => {
+      const shift = Math.log2(lanes.bytes);
+      const place = (offset: number): Code =>
+        add(get("list"), shiftLeft(loadInt(get("row"), offset), constant(2)));
+      const bound = (offset: number): Code =>
+        loadInt(add(get("starts"), shiftLeft(get("unit"), constant(2))), offset);
+      const sum = add(get("out"), loadInt(get("target")));
+      return whileBelow(get("row"), get("rowsEnd"), [
+        ...set("to", get("out")),
+        ...set("from", get("bias")),
+        ...copyRow({ get, set, advance }, lanes, (_, from) => from, [
+          add(get("out"), get("blockBytes")),
+          add(get("out"), get("rowBytes")),
+        ]),
+        ...set("at", place(0)),
+        ...set("end", place(4)),
+        ...whileBelow(get("at"), get("end"), [
+          ...set("unit", loadInt(get("at"))),
+          ...set("factor", lanes.splat(add(get("x"), shiftLeft(get("unit"), constant(shift))))),
+          ...set("target", add(get("targets"), shiftLeft(bound(0), constant(2)))),
+          ...set("last", add(get("targets"), shiftLeft(bound(4), constant(2)))),
+          ...set("value", add(get("values"), shiftLeft(bound(0), constant(shift)))),
+          ...whileBelow(get("target"), get("last"), [
+            ...lanes.storeOne(
+              sum,
+              lanes.addOne(
+                lanes.loadOne(sum),
+                lanes.multiplyOne(lanes.firstOf(get("factor")), lanes.loadOne(get("value"))),
+              ),
+            ),
+            ...advance("target", constant(4)),
+            ...advance("value", constant(lanes.bytes)),
+          ]),
+          ...advance("at", constant(4)),
+        ]),
+        ...advance("row", constant(4)),
+        ...advance("out", get("rowBytes")),
+        ...advance("x", get("xStride")),
+      ]);
+    },
+  );
 }
+
+/** From `to` up to the ends of whole vectors and of the row, what comes of the values at `to` and `from`. */
+function copyRow(
+  { get, advance }: Locals,
+  lanes: Lanes,
+  value: (to: Code, from: Code) => Code,
+  [blockEnd, rowEnd]: readonly [Code, Code],
+): Code {
+  const step = (nBytes: number): Code => [
+    ...advance("to", constant(nBytes)),
+    ...advance("from", constant(nBytes)),
+  ];
+  return [
+    ...whileBelow(get("to"), blockEnd, [
+      ...store(get("to"), value(load(get("to")), load(get("from")))),
+      ...step(16),
+    ]),
+    ...whileBelow(get("to"), rowEnd, [
+      ...lanes.storeFirst(
+        get("to"),
+        value(lanes.loadFirst(get("to")), lanes.loadFirst(get("from"))),
+      ),
+      ...step(lanes.bytes),
+    ]),
+  ];
+}
+
+const copyFunction = (lanes: Lanes): WasmFunction =>
+  wasmFunction("copy", ["to", "from", "end", "last"], {}, (locals) =>
+    copyRow(locals, lanes, (_, from) => from, [locals.get("end"), locals.get("last")]),
+  );
+
+const accumulateFunction = (lanes: Lanes): WasmFunction =>
+  wasmFunction("accumulate", ["to", "from", "end", "last"], {}, (locals) =>
+    copyRow(locals, lanes, lanes.add, [locals.get("end"), locals.get("last")]),
+  );
 
 function functionsFor(lanes: Lanes): WasmFunction[] {
   const rules = [true, false].flatMap((strict) =>
@@ -601,6 +723,8 @@ function functionsFor(lanes: Lanes): WasmFunction[] {
     ...[true, false].flatMap((ones) =>
       range(1, MOST_VECTORS).map((vectors) => sumFunction(lanes, vectors, ones)),
     ),
+    scatterFunction(lanes),
+    copyFunction(lanes),
     accumulateFunction(lanes),
   ];
 }

@@ -1,6 +1,6 @@
 import type { FloatArray } from "@penfield/core";
 import type { ConvNode, DenseNode, PoolNode } from "../nir/nodes.ts";
-import { type Precision, type Strips, stripsOf } from "./kernels.ts";
+import { type Precision, type Strips, stripsOf, type WeightLists } from "./kernels.ts";
 
 export type MakeFloats = (from: number | ArrayLike<number>) => FloatArray;
 
@@ -13,9 +13,7 @@ export interface DenseWeights {
   /** What the kernels add up. Absent if most weights are 0, or where there are too few outputs. */
   readonly strips: Strips | undefined;
   /** What each input adds to which outputs, in place of strips, without zeros. */
-  readonly lists:
-    | { readonly start: Int32Array; readonly target: Int32Array; readonly value: FloatArray }
-    | undefined;
+  readonly lists: WeightLists | undefined;
   readonly bias: FloatArray | undefined;
 }
 
@@ -51,7 +49,7 @@ function weightLists(
   nIn: number,
   nonZero: number,
   floats: MakeFloats,
-): NonNullable<DenseWeights["lists"]> {
+): WeightLists {
   const start = new Int32Array(nIn + 1);
   const target = new Int32Array(nonZero);
   const value = floats(nonZero);
@@ -77,27 +75,6 @@ function scan(x: FloatArray, from: number, n: number, active: Int32Array): numbe
   return count;
 }
 
-/** `out += W x` of the listed inputs of one row. */
-export function addLists(
-  { start, target, value }: NonNullable<DenseWeights["lists"]>,
-  x: FloatArray,
-  xRow: number,
-  active: Int32Array,
-  first: number,
-  end: number,
-  out: FloatArray,
-  outRow: number,
-): void {
-  for (let k = first; k < end; k++) {
-    const i = active[k]!;
-    const factor = x[xRow + i]!;
-    const last = start[i + 1]!;
-    for (let p = start[i]!; p < last; p++) {
-      out[outRow + target[p]!]! += factor * value[p]!;
-    }
-  }
-}
-
 /** Something that turns rows of values into rows of values and remembers nothing. */
 export interface RowMap {
   run(x: FloatArray, xFrom: number, nRows: number, out: FloatArray, outFrom: number): void;
@@ -117,10 +94,15 @@ function rowProduct(
   if (bias) out.set(bias, outFrom);
   else out.fill(0, outFrom, outFrom + nOut);
   const count = scan(x, xFrom, nIn, scratch);
-  if (lists) addLists(lists, x, xFrom, scratch, 0, count, out, outFrom);
-  for (let k = 0; k < count && !lists; k++) {
+  for (let k = 0; k < count; k++) {
     const i = scratch[k]!;
     const factor = x[xFrom + i]!;
+    if (lists) {
+      const { start, target, value } = lists;
+      const end = start[i + 1]!;
+      for (let p = start[i]!; p < end; p++) out[outFrom + target[p]!]! += factor * value[p]!;
+      continue;
+    }
     for (let j = 0; j < nOut; j++) out[outFrom + j]! += factor * weight[j * nIn + i]!;
   }
 }

@@ -18,11 +18,18 @@ import {
 import { leastSteps, type Network, type NetworkNode, sizeOf } from "../network.ts";
 import { isNeuron, isSpiking } from "../nir/nodes.ts";
 import { type CaptureRequest, makeRecorder, type Recorder, type SpikingValues } from "./capture.ts";
-import { type Events, type Kernels, makeKernels, type Precision, type Strips } from "./kernels.ts";
+import {
+  type Arena,
+  type Events,
+  type Kernels,
+  makeKernels,
+  type Precision,
+  type Strips,
+  type WeightLists,
+} from "./kernels.ts";
 import { makePopulation, type NeuronOps, type NeuronTaps, type Population } from "./neurons.ts";
 import type { SimulationOptions } from "./options.ts";
 import {
-  addLists,
   convMap,
   type DenseWeights,
   denseMap,
@@ -54,8 +61,11 @@ export interface EngineOptions {
   readonly threads?: number | undefined;
 }
 
-/** Values that all nodes together may hold for one piece of a recording. */
-const PIECE_VALUES = 2 ** 22;
+/** Values that all nodes together may hold for one piece of a recording: those that stay in caches are run fastest. */
+const PIECE_VALUES = 2 ** 17;
+/** Where whole matrices may be multiplied: rows that a product should have, and values for their sake. */
+const PRODUCT_ROWS = 1024;
+const MOST_VALUES = 2 ** 22;
 
 /**
  * From this share of active inputs on, one product of whole matrices beats adding up rows: measured on a network of
@@ -78,7 +88,7 @@ interface Plan {
   population: Population | undefined;
   map: RowMap | undefined;
   /** The map's weights where kernels find them, and a list for what comes in. */
-  placed: { strips?: Strips; bias?: FloatArray; list?: Listed } | undefined;
+  placed: { strips?: Strips; lists?: WeightLists; bias?: FloatArray; list?: Listed } | undefined;
   ring: { data: FloatArray; length: number; steps: Int32Array; early: boolean } | undefined;
   /** The last step, for edges that carry the step before. */
   last: FloatArray | undefined;
@@ -440,7 +450,11 @@ export class SpikingSession {
         sum + nRows * ((passes ? 0 : node.nUnits) + (alias === undefined ? node.nInputs : 0)),
       1,
     );
-    const piece = Math.max(1, Math.min(nSteps, Math.floor(PIECE_VALUES / perStep)));
+    const { precision, products } = this.#engine;
+    const multiplies = products === "matmul" || (products === "auto" && precision === "float32");
+    const wanted = multiplies ? Math.min(MOST_VALUES, (perStep * PRODUCT_ROWS) / nRows) : 0;
+    const values = Math.max(PIECE_VALUES, wanted);
+    const piece = Math.max(1, Math.min(nSteps, Math.floor(values / perStep)));
     if (piece <= this.#pieceSteps) return;
     this.#pieceSteps = piece;
     this.#kernels = undefined;
@@ -483,12 +497,14 @@ export class SpikingSession {
         listOf(nInputs, false, (list) => {
           placed!.list = list;
         });
-        if (!dense.strips) continue;
-        const { strips, bias } = dense;
-        arena.floats(strips.data.length, (data) => {
-          data.set(strips.data);
-          placed!.strips = { ...strips, data };
-        });
+        const { strips, lists, bias } = dense;
+        if (strips) {
+          arena.floats(strips.data.length, (data) => {
+            data.set(strips.data);
+            placed!.strips = { ...strips, data };
+          });
+        }
+        if (lists) placeLists(arena, lists, plan.out.BYTES_PER_ELEMENT, placed!);
         arena.floats(nUnits, (array) => {
           if (bias) array.set(bias);
           placed!.bias = array;
@@ -559,7 +575,8 @@ export class SpikingSession {
     factor: number,
     fresh: boolean,
   ): void {
-    if (fresh || factor !== 1) accumulate(into, to, from, start, n, factor, fresh);
+    if (factor !== 1) accumulate(into, to, from, start, n, factor, fresh);
+    else if (fresh) this.#kernels!.copy(into, to, from, start, n);
     else this.#kernels!.accumulate(into, to, from, start, n);
   }
 
@@ -594,23 +611,15 @@ export class SpikingSession {
   }
 
   /** `W x + b` for the steps `from` to `to`, adding up the weights of active inputs. */
-  #byEvents(plan: Plan, { nIn, nOut, lists, bias }: DenseWeights, from: number, to: number): void {
+  #byEvents(plan: Plan, { nIn, nOut }: DenseWeights, from: number, to: number): void {
     const events = this.#listed(plan, from, to);
     const x = this.#inputOf(plan);
     const { out, placed } = plan;
-    const { nRows } = this;
-    const [first, end] = [from * nRows, to * nRows];
-    const { strips, bias: placedBias } = placed!;
-    if (strips) {
-      this.#kernels!.sum(strips, placedBias!, x, out, first, end - first, events, events.ones);
-      return;
-    }
-    const { start, index } = events;
-    for (let r = first; r < end; r++) {
-      if (bias) out.set(bias, r * nOut);
-      else out.fill(0, r * nOut, (r + 1) * nOut);
-      addLists(lists!, x, r * nIn, index, start[r]!, start[r + 1]!, out, r * nOut);
-    }
+    const [first, n] = [from * this.nRows, (to - from) * this.nRows];
+    const { strips, lists, bias } = placed!;
+    const kernels = this.#kernels!;
+    if (strips) kernels.sum(strips, bias!, x, out, first, n, events, events.ones);
+    else kernels.scatter(lists!, nIn, nOut, bias!, x, out, first, n, events);
   }
 
   #runCycle(members: readonly number[], nPiece: number): void {
@@ -731,6 +740,28 @@ export class SpikingSession {
       recorder.take(plan.out, this.#step, nPiece, plan.events);
     } else recorder.take(plan.taps![place]!, this.#step, nPiece);
   }
+}
+
+/** Copies lists to where kernels work. */
+function placeLists(
+  arena: Arena,
+  { start, target, value }: WeightLists,
+  nBytes: number,
+  into: { lists?: WeightLists },
+): void {
+  let [starts, targets] = [start, target];
+  arena.ints(start.length, (array) => {
+    array.set(start);
+    starts = array;
+  });
+  arena.ints(target.length, (array) => {
+    for (let k = 0; k < target.length; k++) array[k] = nBytes * target[k]!;
+    targets = array;
+  });
+  arena.floats(value.length, (array) => {
+    array.set(value);
+    into.lists = { start: starts, target: targets, value: array };
+  });
 }
 
 function accumulate(

@@ -81,19 +81,14 @@ export const shiftLeft: Operation = operation(0x74);
 export const shiftRight: Operation = operation(0x76);
 export const isZero: Operation = operation(0x45);
 export const trailingZeros: Operation = operation(0x68);
-export const loadInt = (address: Code, offset = 0): Code => [
-  ...address,
-  0x28,
-  2,
-  ...unsigned(offset),
-];
-export const storeInt = (address: Code, value: Code, offset = 0): Code => [
-  ...address,
-  ...value,
-  0x36,
-  2,
-  ...unsigned(offset),
-];
+const scalarLoad =
+  (code: number): Load =>
+  (address, offset = 0) => [...address, code, 2, ...unsigned(offset)];
+const scalarStore =
+  (code: number): Store =>
+  (address, value, offset = 0) => [...address, ...value, code, 2, ...unsigned(offset)];
+export const loadInt: Load = scalarLoad(0x28);
+export const storeInt: Store = scalarStore(0x36);
 
 /** As long as the address `name` is below `end`. */
 export const whileBelow = (name: Code, end: Code, body: Code): Code => [
@@ -181,6 +176,13 @@ export interface Lanes {
   /** A bit for each lane. */
   readonly bits: Operation;
   readonly splat: Load;
+  /** Of single numbers. */
+  readonly loadOne: Load;
+  readonly storeOne: Store;
+  readonly addOne: Operation;
+  readonly multiplyOne: Operation;
+  /** The first lane as a single number. */
+  readonly firstOf: Operation;
   readonly loadFirst: Load;
   readonly storeFirst: Store;
   readonly all: (value: number) => Code;
@@ -197,6 +199,11 @@ export const float32Lanes: Lanes = {
   notEqual: simd(0x42),
   bits: simd(0xa4),
   splat: splat32,
+  loadOne: scalarLoad(0x2a),
+  storeOne: scalarStore(0x38),
+  addOne: operation(0x92),
+  multiplyOne: operation(0x94),
+  firstOf: operation(0xfd, 0x1f, 0),
   loadFirst: loadFirst32,
   storeFirst: storeFirst(0x5a),
   all: (value) => vectorOf(new Float32Array(4).fill(value).buffer),
@@ -213,6 +220,11 @@ export const float64Lanes: Lanes = {
   notEqual: simd(0x48),
   bits: simd(0xc4),
   splat: splat64,
+  loadOne: scalarLoad(0x2b),
+  storeOne: scalarStore(0x39),
+  addOne: operation(0xa0),
+  multiplyOne: operation(0xa2),
+  firstOf: operation(0xfd, 0x21, 0),
   loadFirst: loadFirst64,
   storeFirst: storeFirst(0x5b),
   all: (value) => vectorOf(new Float64Array(2).fill(value).buffer),
