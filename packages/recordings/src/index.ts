@@ -1,10 +1,25 @@
 export {
-  leaveOneOutBounds,
-  meanOverRepeats,
-  type NoiseCeiling,
-  type RepeatBounds,
-  splitHalfCeiling,
-} from "./ceiling.ts";
+  type ExplainableVariance,
+  explainableVariance,
+  type SignalAndNoise,
+  signalAndNoise,
+} from "./ceilings/explainableVariance.ts";
+export {
+  type ExtrapolatedCeiling,
+  extrapolateCeiling,
+  fitSaturation,
+  type SaturationFit,
+  type SubjectScores,
+} from "./ceilings/extrapolate.ts";
+export { leaveOneOutBounds, type RepeatBounds } from "./ceilings/leaveOneOut.ts";
+export { type MeanResponses, meanOverRepeats } from "./ceilings/repeats.ts";
+export { type NoiseCeiling, splitHalfCeiling } from "./ceilings/splitHalf.ts";
+export {
+  type InterSubjectOptions,
+  type InterSubjectScore,
+  interSubjectScores,
+  stackSubjects,
+} from "./ceilings/subjects.ts";
 export { readMat } from "./containers/mat.ts";
 export { type ReadMatOptions, readMat5 } from "./containers/mat5.ts";
 export {

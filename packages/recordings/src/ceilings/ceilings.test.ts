@@ -3,9 +3,11 @@ import { fileURLToPath } from "node:url";
 import { ArgumentError, activations, DataError, readNpy, ShapeError, tensor } from "@penfield/core";
 import { pearsonColumns } from "@penfield/stats";
 import { describe, expect, test } from "vitest";
-import { leaveOneOutBounds, meanOverRepeats, splitHalfCeiling } from "./ceiling.ts";
-import { simulateRecording } from "./simulateRecording.ts";
-import type { Recording } from "./types.ts";
+import { simulateRecording } from "../simulateRecording.ts";
+import type { Recording } from "../types.ts";
+import { leaveOneOutBounds } from "./leaveOneOut.ts";
+import { meanOverRepeats } from "./repeats.ts";
+import { splitHalfCeiling } from "./splitHalf.ts";
 
 function recordingOf(data: Float64Array, shape: [number, number, number]): Recording {
   return {
@@ -81,7 +83,7 @@ describe("splitHalfCeiling", () => {
 });
 
 const golden = fileURLToPath(
-  new URL("../../../../shared/golden/encoding/noise_ceiling/", import.meta.url),
+  new URL("../../../../../shared/golden/encoding/noise_ceiling/", import.meta.url),
 );
 describe.skipIf(!existsSync(golden))(
   "against numpy, ../shared/golden (skipped when absent)",
