@@ -3,7 +3,8 @@ import {
   compareUnitSets,
   type EncodingScore,
   encodingScore,
-  identificationRate,
+  identify as identifyCandidates,
+  ridgeMethod,
 } from "@penfield/align";
 import { type Activations, ArgumentError, takeColumns, takeRows, tensor } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
@@ -331,7 +332,7 @@ export async function identify(
   const [nRepeats, , nTargets] = recording.data.shape;
   const noiseEstimated = reliability !== undefined && reliability > 0 && reliability < 1;
   const signalToNoise = noiseEstimated ? reliability / (1 - reliability) / nRepeats : 1;
-  const { rate, chance } = await identificationRate({
+  const { chance, methods } = await identifyCandidates({
     candidates: sets.map((units, i) => ({
       name: i === 0 ? "localized" : `random ${i}`,
       features: takeColumns(features, units),
@@ -341,12 +342,12 @@ export async function identify(
     nRepeats,
     signalToNoise,
     seed: settings.seed,
-    encoding: { groups, standardize: true },
+    methods: [ridgeMethod({ groups, standardize: true })],
     onProgress,
     signal,
   });
   return {
-    rate,
+    rate: methods[0]!.rate.value,
     guessing: chance,
     nCandidates: sets.length,
     nBrains: sets.length * N_SIMULATIONS,

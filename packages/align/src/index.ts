@@ -22,10 +22,17 @@ export {
   stratifiedFolds,
 } from "./folds.ts";
 export {
+  type Candidate,
   type Identification,
-  type IdentificationOptions,
-  identificationRate,
-} from "./identificationRate.ts";
+  type IdentificationPoint,
+  type Identified,
+  type IdentifyMethod,
+  type IdentifyOptions,
+  type IdentifyWork,
+  identify,
+  type Rate,
+} from "./identify/identify.ts";
+export { ridgeMethod } from "./identify/methods.ts";
 export { positionLengthFloor } from "./positionLengthFloor.ts";
 export {
   predict,
