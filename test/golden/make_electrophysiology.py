@@ -5,6 +5,7 @@
 Needs mne, h5py, scipy and netCDF4 (versions are in expected.json). All data are generated with SEED. With FOLDER, the
 folder of real recordings that the tests use where it is there, realFiles.json is made too: sizes, sums and single values only.
 """
+import hashlib
 import json
 import pathlib
 import sys
@@ -40,7 +41,9 @@ def summary(a, n=7):
     a = np.asarray(a, dtype=float)
     at = np.linspace(0, a.size - 1, n).astype(int)
     finite = np.where(np.isfinite(a), a, 0)
-    return {"shape": list(a.shape), "sum": float(finite.sum()), "magnitude": float(np.abs(finite).sum()),
+    # Of all bits: equal means equal in every value.
+    digest = hashlib.sha256(np.ascontiguousarray(a + 0.0).tobytes()).hexdigest()
+    return {"sha256": digest, "shape": list(a.shape), "sum": float(finite.sum()), "magnitude": float(np.abs(finite).sum()),
             "at": at.tolist(), "values": a.ravel()[at].tolist()}
 
 
@@ -131,6 +134,57 @@ with h5py.File(HERE / "v73.mat", "w", userblock_size=512) as f:
 with open(HERE / "v73.mat", "r+b") as f:
     f.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
 
+# FIF by MNE: every kind of file, every kind of number.
+names = ["MEG 0111", "MEG 0112", "EEG 001", "EEG 002", "EEG 003", "a channel with a long name", "STI 014"]
+info = mne.create_info(names, 100.0, ["mag", "grad", "eeg", "eeg", "eeg", "misc", "stim"])
+with info._unlock():
+    info["lowpass"], info["highpass"] = 40.0, 0.1
+    for i, ch in enumerate(info["chs"]):
+        ch["cal"], ch["range"] = np.float32(10.0 ** (-i % 3)), 1.0
+        ch["loc"][:3] = [0.01 * i, 0.02, -0.03]
+info["bads"] = ["EEG 002"]
+signal = rng.standard_normal((7, 250)) * np.array([1e-12, 1e-11, 1e-5, 1e-5, 1e-5, 1, 0])[:, None]
+signal[6, 50:60], signal[6, 60:65], signal[6, 100:110], signal[6, 110:120] = 3, 5, 5, 2
+raw = mne.io.RawArray(signal, info, first_samp=37)
+raw.set_meas_date(1_500_000_000.25)
+raw.set_annotations(mne.Annotations([0.5, 1.25], [0.1, 0.0], ["BAD blink", "word: one"]))
+raw.add_proj([mne.Projection(data=dict(nrow=2, ncol=3, row_names=None, col_names=["EEG 001", "EEG 002", "EEG 003"],
+                                       data=np.array([[1.0, 1, 1], [1, 1, 1.001]])), kind=1, active=False, desc="two of EEG", explained_var=None),
+              mne.Projection(data=dict(nrow=1, ncol=2, row_names=None, col_names=["MEG 0111", "MEG 0112"],
+                                       data=np.array([[0.6, 0.8]])), kind=1, active=False, desc="one of MEG", explained_var=None)])
+expected["fif"] = {}
+for kind in ["short", "int", "single", "double"]:
+    path = HERE / f"{kind}_raw.fif"
+    raw.save(path, fmt=kind, overwrite=True, buffer_size_sec=0.7)
+    back = mne.io.read_raw_fif(path, preload=True)
+    expected["fif"][path.name] = {
+        "data": summary(back.get_data().T), "projected": summary(back.copy().apply_proj().get_data().T),
+        "names": back.ch_names, "kinds": back.get_channel_types(), "positions": listed([c["loc"][:3] for c in back.info["chs"]]),
+        "events": [[(s - back.first_samp) / 100, int(v)] for s, _, v in mne.find_events(back)],
+        "annotations": [[o - back.first_time, d, t] for o, d, t in
+                        zip(back.annotations.onset, back.annotations.duration, back.annotations.description)],
+    }
+import pandas
+found = mne.find_events(raw)
+events = np.array([[80, 0, 1], [120, 0, 2], [160, 0, 1], [200, 0, 1]])
+epochs = mne.Epochs(raw, events, {"left": 1, "right/far": 2}, -0.2, 0.3, baseline=None, preload=True, proj=False,
+                    metadata=pandas.DataFrame({"word": ["a", "b", "c", "d"], "length": [1, 2, 3, 4]}))
+epochs.save(HERE / "small-epo.fif", overwrite=True, fmt="single")
+back = mne.read_epochs(HERE / "small-epo.fif", proj=False)
+expected["fif"]["small-epo.fif"] = {"data": summary(back.get_data()), "times": listed(back.times), "events": listed(back.events)}
+both = [epochs["left"].average(), epochs["right/far"].average(), epochs["left"].standard_error()]
+both[0].comment, both[1].comment, both[2].comment = "left", "right", "left"
+mne.write_evokeds(HERE / "small-ave.fif.gz", both, overwrite=True)
+expected["fif"]["small-ave.fif.gz"] = [{"data": summary(e.data), "comment": e.comment, "nave": e.nave, "times": listed(e.times)}
+                                       for e in mne.read_evokeds(HERE / "small-ave.fif.gz", proj=False)]
+cov = mne.compute_raw_covariance(raw, picks="eeg", verbose="error")
+cov.save(HERE / "small-cov.fif", overwrite=True)
+expected["fif"]["small-cov.fif"] = {"data": summary(mne.read_cov(HERE / "small-cov.fif").data), "names": cov.ch_names, "nfree": cov.nfree}
+mne.write_events(HERE / "small-eve.fif", found, overwrite=True)
+expected["fif"]["small-eve.fif"] = listed(found)
+raw.annotations.save(HERE / "small-annot.fif", overwrite=True)
+mne.write_proj(HERE / "small-proj.fif", raw.info["projs"], overwrite=True)
+
 # --- the real files ---
 real = {}
 data = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -158,6 +212,21 @@ if data:
     with h5py.File(data / "matv73/v73.mat") as f:
         for name in ["x", "y"]:
             real["mat"][f"matv73/v73.mat: {name}"] = summary(f[name][()].T)
+
+    real["fif"] = {}
+    for name in ["test_bin_raw.fif", "test_ctf_comp_raw.fif"]:
+        back = mne.io.read_raw_fif(data / "fif" / name, preload=True)
+        real["fif"][name] = {"data": summary(back.get_data().T), "kinds": back.get_channel_types(), "names": back.ch_names[:5],
+                             "nComps": len(back.info["comps"]), "events": [[(s - back.first_samp) / back.info["sfreq"], int(v)] for s, _, v in
+                             (mne.find_events(back) if "bin" in name else [])]}
+    real["fif"]["test-ave.fif.gz"] = [
+        {"data": summary(e.data), "comment": e.comment, "nave": e.nave, "projected": summary(e.copy().apply_proj().data), "bads": e.info["bads"]}
+        for e in mne.read_evokeds(data / "fif/test-ave.fif.gz", proj=False)]
+    back = mne.read_cov(data / "fif/test-cov.fif.gz")
+    real["fif"]["test-cov.fif.gz"] = {"data": summary(back.data), "nfree": back.nfree, "names": back.ch_names[:5]}
+    for name in ["test-eve.fif", "test_raw-eve.fif"]:
+        real["fif"][name] = summary(mne.read_events(data / "fif" / name, mask=None))
+    real["fif"]["test-proj.fif"] = [{"name": p["desc"], "data": summary(p["data"]["data"])} for p in mne.read_proj(data / "fif/test-proj.fif")]
 
 (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 if data:

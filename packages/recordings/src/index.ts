@@ -30,6 +30,34 @@ export {
   matNumbers,
   matText,
 } from "./containers/matValue.ts";
+export type { ChannelOptions } from "./electrophysiology/channels.ts";
+export {
+  type FifAnnotation,
+  type FifAnnotations,
+  type FifBuffer,
+  type FifChannel,
+  type FifCompensation,
+  type FifContent,
+  type FifCovariance,
+  type FifEpochs,
+  type FifEvents,
+  type FifEvoked,
+  type FifEvokedSet,
+  type FifInfo,
+  type FifProjection,
+  type FifProjections,
+  type FifRaw,
+  readFif,
+} from "./electrophysiology/fif.ts";
+export {
+  type LoadFifEpochsOptions,
+  type LoadFifEvokedOptions,
+  type LoadFifOptions,
+  type LoadFifRawOptions,
+  loadFifEpochs,
+  loadFifEvoked,
+  loadFifRaw,
+} from "./electrophysiology/loadFif.ts";
 export { type FetchCorpusOptions, type FetchedCorpus, fetchCorpus } from "./fetchCorpus.ts";
 export { evaluateFormula, type Formula, parseFormula } from "./formula.ts";
 export {
