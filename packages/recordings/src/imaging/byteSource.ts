@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib";
 import { FormatError, fileError } from "@penfield/core";
 
 /** Deflate's best: 258 bytes from 2 bits. No stream unfolds to more than this many times its size. */
-const LARGEST_RATIO = 1032;
+export const LARGEST_RATIO = 1032;
 
 const CHUNK_BYTES = 1 << 18;
 

@@ -204,6 +204,9 @@ function brainModels(map: XmlElement, wrong: Wrong, size: number): CiftiAxis {
     } else {
       throw wrong("a ModelType of surface or voxels", element.attributes["ModelType"] ?? "none");
     }
+    if (new Set(indices).size !== indices.length) {
+      throw wrong(`vertices or voxels of ${structure} each once`, "one twice");
+    }
     if (indices.length !== count) throw wrong(`${count} indices of ${structure}`, indices.length);
     return { offset, structure, nVertices, indices };
   });

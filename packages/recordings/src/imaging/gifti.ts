@@ -2,7 +2,7 @@ import { unzipSync } from "node:zlib";
 import { FormatError, sha256, sha256File } from "@penfield/core";
 import giftiReader from "gifti-reader-js";
 import { decodeText } from "../text.ts";
-import { openBytes } from "./byteSource.ts";
+import { LARGEST_RATIO, openBytes } from "./byteSource.ts";
 import { swapBytes } from "./nifti.ts";
 import { parseXml } from "./xml.ts";
 
@@ -38,6 +38,16 @@ const TYPES = {
   NIFTI_TYPE_FLOAT64: { make: Float64Array, nBytes: 8 },
 } as const;
 
+/** The standard's names, and those of the C library's constants, which some files have. */
+const ENCODINGS: Readonly<Record<string, "ascii" | "plain" | "packed">> = {
+  ASCII: "ascii",
+  GIFTI_ENCODING_ASCII: "ascii",
+  Base64Binary: "plain",
+  GIFTI_ENCODING_B64BIN: "plain",
+  GZipBase64Binary: "packed",
+  GIFTI_ENCODING_B64GZ: "packed",
+};
+
 /**
  * Reads a GIFTI file: functional data, shapes, labels or surfaces (`.func.gii`, `.shape.gii`, `.label.gii`,
  * `.surf.gii`, also `.gz`), in ASCII, Base64 or compressed Base64, of either byte order and index order.
@@ -51,7 +61,8 @@ const TYPES = {
  *   are not as many as its sizes say, or they are in a file of their own (ExternalFileBinary).
  *
  * Cost: O(size) time; an array unfolds to no more than its sizes say, and those to no more than its text can hold.
- * Source: the GIFTI format 1.0 (Gifti_Surface_Format.pdf, NITRC). Values equal nibabel's.
+ * Source: the GIFTI format 1.0 (Gifti_Surface_Format.pdf, NITRC). Values equal nibabel's, but for ASCII in
+ * column-major order, which nibabel takes as row-major.
  *
  * @example
  * const xml = '<GIFTI Version="1.0"><DataArray Intent="NIFTI_INTENT_SHAPE" DataType="NIFTI_TYPE_FLOAT32" Dimensionality="1" Dim0="2" Encoding="ASCII"><Data>0.5 1e-3</Data></DataArray></GIFTI>';
@@ -144,19 +155,19 @@ function decodeArray(array: RawArray, where: string): GiftiArray {
     throw wrong("sizes of at least 1", `[${shape.join(", ")}]`);
   }
   const text = array.data ?? "";
-  const encoding = attributes["Encoding"];
+  const encoding = ENCODINGS[attributes["Encoding"] ?? ""];
   let data: GiftiArray["data"];
-  if (encoding === "ASCII") {
+  if (encoding === "ascii") {
     data = new type.make(asciiNumbers(text, n, wrong));
-  } else if (encoding === "Base64Binary" || encoding === "GZipBase64Binary") {
-    const bytes = binary(text, n * type.nBytes, encoding === "GZipBase64Binary", wrong);
-    if (attributes["Endian"] === "BigEndian" && type.nBytes > 1) swapBytes(bytes, type.nBytes);
+  } else if (encoding !== undefined) {
+    const bytes = binary(text, n * type.nBytes, encoding === "packed", wrong);
+    if (/big/i.test(attributes["Endian"] ?? "") && type.nBytes > 1) swapBytes(bytes, type.nBytes);
     data = new type.make(bytes.buffer);
   } else {
     throw wrong(
       "ASCII, Base64Binary or GZipBase64Binary",
-      encoding ?? "no encoding",
-      encoding === "ExternalFileBinary" ? "Save the data inside the file." : undefined,
+      attributes["Encoding"] ?? "no encoding",
+      /external/i.test(attributes["Encoding"] ?? "") ? "Save the data inside the file." : undefined,
     );
   }
   const isColumnMajor = attributes["ArrayIndexingOrder"] === "ColumnMajorOrder" && nAxes > 1;
@@ -189,7 +200,10 @@ function binary(
   isCompressed: boolean,
   wrong: Wrong,
 ): Uint8Array<ArrayBuffer> {
-  const packed = Buffer.from(text.replace(/\s+/g, ""), "base64");
+  const packed = Buffer.from(text, "base64");
+  if (nBytes > packed.length * (isCompressed ? LARGEST_RATIO : 1)) {
+    throw wrong(`${nBytes} bytes of data`, `${packed.length} bytes that cannot hold them`);
+  }
   let bytes: Uint8Array = packed;
   if (isCompressed) {
     try {
