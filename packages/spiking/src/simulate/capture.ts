@@ -74,21 +74,23 @@ export function makeRecorder(
   const nChosen = units ? units.length : nUnits;
   const steps = { from: first, every };
   if (request.events) {
-    const list = eventList();
     const chosen = units && Int32Array.from(new Set(units)).sort();
     const place = chosen && placesOf(chosen, nUnits);
+    const parts: EventPart[] = [];
     return {
       request,
       take(values, step, nPiece, known) {
         for (let t = 0; t < nPiece; t++) {
           if (!wanted(step + t)) continue;
-          for (let b = 0; b < nRows; b++) {
-            const r = t * nRows + b;
-            const start = r * nUnits;
-            if (known) list.addListed(b, step + t, values, start, known, r, place);
-            else if (chosen) list.addChosen(b, step + t, values, start, chosen);
-            else list.addAll(b, step + t, values, start, nUnits);
-          }
+          // Where all is wanted and listed, whole pieces are copied.
+          const whole = known !== undefined && every === 1 && place === undefined;
+          const n = whole ? Math.min(nPiece, to - step) - t : 1;
+          parts.push(
+            known
+              ? listedPart(values, step + t, t * nRows, n, nRows, nUnits, known, place)
+              : foundPart(values, step + t, t * nRows, nRows, nUnits, chosen),
+          );
+          t += n - 1;
         }
       },
       values: () => ({
@@ -96,7 +98,7 @@ export function makeRecorder(
         shape: [nRows, count, nChosen],
         axes: AXES,
         steps,
-        events: list.events(),
+        events: joinParts(parts, nRows),
       }),
     };
   }
@@ -127,105 +129,98 @@ function placesOf(units: Int32Array, nUnits: number): Uint8Array {
   return places;
 }
 
-interface EventList {
-  /** Of a row whose active units are listed, those that were chosen. */
-  addListed(
-    row: number,
-    step: number,
-    values: FloatArray,
-    start: number,
-    known: Events,
-    at: number,
-    chosen: Uint8Array | undefined,
-  ): void;
-  addChosen(row: number, step: number, values: FloatArray, start: number, units: Int32Array): void;
-  addAll(row: number, step: number, values: FloatArray, start: number, n: number): void;
-  events(): SpikeEvents;
+/** Events of some steps, all rows of each. */
+interface EventPart {
+  readonly step: number;
+  /** `[nSteps * nRows + 1]`. */
+  readonly start: Int32Array;
+  readonly unit: Int32Array;
+  /** Absent if all are 1. */
+  readonly value: Float32Array | undefined;
 }
 
-/** Events in arrays that double when they are full. */
-function eventList(): EventList {
-  let rows = new Int32Array(1024);
-  let steps = new Int32Array(1024);
-  let units = new Int32Array(1024);
-  let sizes = new Float32Array(1024);
-  let count = 0;
-  const makeRoom = (n: number): void => {
-    if (count + n <= rows.length) return;
-    const length = Math.max(count + n, 2 * rows.length);
-    const larger = <A extends Int32Array | Float32Array>(array: A, next: A): A => {
-      next.set(array);
-      return next;
-    };
-    rows = larger(rows, new Int32Array(length));
-    steps = larger(steps, new Int32Array(length));
-    units = larger(units, new Int32Array(length));
-    sizes = larger(sizes, new Float32Array(length));
-  };
-  const add = (row: number, step: number, unit: number, value: number): void => {
-    rows[count] = row;
-    steps[count] = step;
-    units[count] = unit;
-    sizes[count++] = value;
-  };
-  return {
-    addListed(row, step, values, start, { start: starts, index }, at, chosen) {
-      const [from, to] = [starts[at]!, starts[at + 1]!];
-      makeRoom(to - from);
-      if (chosen) {
-        for (let k = from; k < to; k++) {
-          const unit = index[k]!;
-          if (chosen[unit] === 1) add(row, step, unit, values[start + unit]!);
-        }
-        return;
-      }
-      fillEvents(rows, steps, units, sizes, count, row, step, index, from, to, values, start);
-      count += to - from;
-    },
-    addChosen(row, step, values, start, list) {
-      makeRoom(list.length);
-      for (const unit of list) {
-        const value = values[start + unit]!;
-        if (value !== 0) add(row, step, unit, value);
-      }
-    },
-    addAll(row, step, values, start, n) {
-      makeRoom(n);
-      for (let unit = 0; unit < n; unit++) {
-        const value = values[start + unit]!;
-        if (value !== 0) add(row, step, unit, value);
-      }
-    },
-    events: () => ({
-      row: rows.slice(0, count),
-      step: steps.slice(0, count),
-      unit: units.slice(0, count),
-      value: sizes.slice(0, count),
-    }),
-  };
-}
-
-/** All it needs are its arguments: most of what capturing costs. */
-function fillEvents(
-  rows: Int32Array,
-  steps: Int32Array,
-  units: Int32Array,
-  sizes: Float32Array,
-  count: number,
-  row: number,
-  step: number,
-  index: Int32Array,
-  from: number,
-  to: number,
+/** From units that are listed already. */
+function listedPart(
   values: FloatArray,
-  start: number,
-): void {
-  for (let k = from; k < to; k++) {
-    const unit = index[k]!;
-    const at = count + k - from;
-    rows[at] = row;
-    steps[at] = step;
-    units[at] = unit;
-    sizes[at] = values[start + unit]!;
+  step: number,
+  firstRow: number,
+  nSteps: number,
+  nRows: number,
+  nUnits: number,
+  { start: starts, index, ones }: Events,
+  chosen: Uint8Array | undefined,
+): EventPart {
+  const n = nSteps * nRows;
+  const start = starts.slice(firstRow, firstRow + n + 1);
+  const [from, to] = [start[0]!, start[n]!];
+  const unit = index.slice(from, to);
+  const value = ones ? undefined : new Float32Array(unit.length);
+  let count = 0;
+  for (let r = 0; r < n; r++) {
+    const [first, last] = [start[r]! - from, start[r + 1]! - from];
+    start[r] = chosen ? count : first;
+    if (ones && !chosen) continue;
+    const row = (firstRow + r) * nUnits;
+    for (let k = first; k < last; k++) {
+      const j = unit[k]!;
+      if (chosen && chosen[j] === 0) continue;
+      unit[count] = j;
+      if (value) value[count] = values[row + j]!;
+      count++;
+    }
   }
+  start[n] = ones && !chosen ? to - from : count;
+  return { step, start, unit, value };
+}
+
+/** Looks for what is not 0 in the rows of a step. */
+function foundPart(
+  values: FloatArray,
+  step: number,
+  firstRow: number,
+  nRows: number,
+  nUnits: number,
+  chosen: Int32Array | undefined,
+): EventPart {
+  const n = chosen ? chosen.length : nUnits;
+  const start = new Int32Array(nRows + 1);
+  const unit: number[] = [];
+  const value: number[] = [];
+  for (let b = 0; b < nRows; b++) {
+    const row = (firstRow + b) * nUnits;
+    for (let k = 0; k < n; k++) {
+      const j = chosen ? chosen[k]! : k;
+      const v = values[row + j]!;
+      if (v === 0) continue;
+      unit.push(j);
+      value.push(v);
+    }
+    start[b + 1] = unit.length;
+  }
+  return { step, start, unit: Int32Array.from(unit), value: Float32Array.from(value) };
+}
+
+function joinParts(parts: readonly EventPart[], nRows: number): SpikeEvents {
+  const total = parts.reduce((sum, { start }) => sum + start[start.length - 1]!, 0);
+  const rows = new Int32Array(total);
+  const steps = new Int32Array(total);
+  const units = new Int32Array(total);
+  const sizes = new Float32Array(total).fill(1);
+  let at = 0;
+  for (const { step, start, unit, value } of parts) {
+    const n = start[start.length - 1]!;
+    units.set(unit.subarray(0, n), at);
+    if (value) sizes.set(value.subarray(0, n), at);
+    for (let r = 0; r + 1 < start.length; r++) {
+      const row = r % nRows;
+      const now = step + (r - row) / nRows;
+      const end = at + start[r + 1]!;
+      for (let k = at + start[r]!; k < end; k++) {
+        rows[k] = row;
+        steps[k] = now;
+      }
+    }
+    at += n;
+  }
+  return { row: rows, step: steps, unit: units, value: sizes };
 }

@@ -42,6 +42,8 @@ export interface Events {
   readonly start: Int32Array;
   /** `start[nRows]` of them are valid. */
   readonly index: Int32Array;
+  /** All of them are 1. */
+  readonly ones: boolean;
 }
 
 /** A matrix cut into strips of columns that a loop holds in registers, each strip `[nIn, width]`. */
@@ -101,7 +103,13 @@ export interface Kernels {
     n: number,
   ): void;
   /** Lists what is not 0 in rows from `first` on; true if all of it is 1. */
-  scan(x: FloatArray, n: number, first: number, nRows: number, events: Events): boolean;
+  scan(
+    x: FloatArray,
+    n: number,
+    first: number,
+    nRows: number,
+    events: Pick<Events, "start" | "index">,
+  ): boolean;
   /** `out = W x + b` for rows from `first` on, adding up the weights of listed inputs. */
   sum(
     weights: Strips,
@@ -111,7 +119,6 @@ export interface Kernels {
     first: number,
     nRows: number,
     events: Events,
-    ones: boolean,
   ): void;
   /** The same by lists of weights that are not 0; their targets are in bytes. */
   scatter(
@@ -258,7 +265,7 @@ function kernelsOf(
         ) === 1
       );
     },
-    sum({ nIn, nOut, data, strips }, bias, x, out, first, nRows, { start, index }, ones) {
+    sum({ nIn, nOut, data, strips }, bias, x, out, first, nRows, { start, index, ones }) {
       const from = start.byteOffset + 4 * first;
       let at = data.byteOffset;
       for (const { first: column, vectors } of strips) {

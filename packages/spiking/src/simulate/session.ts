@@ -98,10 +98,8 @@ interface Plan {
   taps: { i?: FloatArray; vPre?: FloatArray; v?: FloatArray } | undefined;
 }
 
-/** Active units, and whether all of them are 1. */
-interface Listed extends Events {
-  ones: boolean;
-}
+/** A list that is made again for every piece. */
+type Listed = { -readonly [K in keyof Events]: Events[K] };
 
 export interface SessionRequest {
   readonly nRows: number;
@@ -618,7 +616,7 @@ export class SpikingSession {
     const [first, n] = [from * this.nRows, (to - from) * this.nRows];
     const { strips, lists, bias } = placed!;
     const kernels = this.#kernels!;
-    if (strips) kernels.sum(strips, bias!, x, out, first, n, events, events.ones);
+    if (strips) kernels.sum(strips, bias!, x, out, first, n, events);
     else kernels.scatter(lists!, nIn, nOut, bias!, x, out, first, n, events);
   }
 
