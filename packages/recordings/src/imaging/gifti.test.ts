@@ -107,6 +107,14 @@ describe("readGifti", () => {
     expect((await readGifti(named)).hemisphere).toBe("right");
   });
 
+  test("column-major order in ASCII is turned to row-major", async () => {
+    const xml = giftiXml([arrayXml({ dims: [2, 3], data: "1 4 2 5 3 6" })]).replace(
+      "RowMajorOrder",
+      "ColumnMajorOrder",
+    );
+    expect([...(await readGifti(utf8(xml))).arrays[0]!.data]).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
   test.each<[string, string, RegExp]>([
     ["another document", "<svg/>", /expected a GIFTI document, got <svg>/],

@@ -3,7 +3,7 @@ import type { RecordedEvent, TimeSeries } from "../types.ts";
 import { type BidsName, inherited, parseBidsName, rawPath, readSidecar } from "./bids.ts";
 import { type Confounds, readConfounds, readEventsTable } from "./bidsTables.ts";
 import { type CiftiSeriesOptions, loadCiftiSeries } from "./cifti.ts";
-import { openVolumes } from "./nifti.ts";
+import { inspectImaging } from "./inspectImaging.ts";
 import { loadSurfaceSeries, type SurfaceSeriesOptions } from "./surface.ts";
 import { loadVolumeSeries, type VolumeSeriesOptions } from "./volume.ts";
 
@@ -152,10 +152,8 @@ async function agreedTr(
       `loadBidsRun: ${path}: expected RepetitionTime in seconds, got ${JSON.stringify(stated)}`,
     );
   }
-  if (kind !== "volume") return stated;
-  const volumes = await openVolumes(path, { doing: "loadBidsRun" });
-  await volumes.close();
-  const own = volumes.header.trSeconds;
+  // GIFTI has no agreed place for it.
+  const own = kind === "surface" ? undefined : (await inspectImaging(path)).tr;
   if (
     stated !== undefined &&
     own !== undefined &&
