@@ -183,7 +183,7 @@ export {
   type WordSampling,
   wordsToSamples,
 } from "./preparation/words.ts";
-export { type LoadRecordingOptions, loadRecording } from "./recording.ts";
+export { type LoadRecordingOptions, loadRecording, type RecordingAxis } from "./recording.ts";
 export { type SimulateOptions, simulateRecording } from "./simulateRecording.ts";
 export {
   type CorpusFile,

@@ -2,8 +2,16 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DataError, FileError, FormatError, ShapeError, writeNpy } from "@penfield/core";
+import {
+  ArgumentError,
+  DataError,
+  FileError,
+  FormatError,
+  ShapeError,
+  writeNpy,
+} from "@penfield/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { meanOverRepeats } from "./ceilings/repeats.ts";
 import { groupByStimulus, matchStimuli } from "./matchStimuli.ts";
 import { loadRecording } from "./recording.ts";
 import { loadStimulusSet } from "./stimulusSet.ts";
@@ -131,6 +139,63 @@ describe("loadRecording", () => {
 
   test("refuses a file that is not there", async () => {
     await expect(loadRecording(join(folder, "nowhere.npy"))).rejects.toThrow(FileError);
+  });
+});
+
+describe("loadRecording, missing values", () => {
+  const nan = Number.NaN;
+  const load = (values: number[], options: Parameters<typeof loadRecording>[1]) =>
+    loadRecording(put("missing.npy", writeNpy(Float64Array.from(values), [2, 2, 3])), {
+      stimuli: ["a", "b"],
+      targets: [{ id: "x" }, { id: "y" }, { id: "z" }],
+      ...options,
+    });
+
+  test("mask leaves out targets with a value missing or without variance, and names them", async () => {
+    const recording = await load([1, nan, 7, 2, 3, 7, 4, 5, 7, 5, 6, 7], { missing: "mask" });
+    expect(recording).toMatchObject({ nMasked: 2, maskedTargets: ["y", "z"] });
+    expect(recording.targets).toEqual([{ id: "x" }]);
+    expect([...recording.data.data]).toEqual([1, 2, 4, 5]);
+    await expect(load(new Array(12).fill(1), { missing: "mask" })).rejects.toThrow("got none of 3");
+  });
+
+  test("repeats keeps NaN, flags constant targets and refuses stimuli without a repeat", async () => {
+    const recording = await load([1, 2, 7, 3, 4, 7, nan, nan, nan, 5, 6, 7], {
+      missing: "repeats",
+    });
+    expect(recording.constantTargets).toEqual(["z"]);
+    expect([...meanOverRepeats(recording).data]).toEqual([1, 2, 7, 4, 5, 7]);
+    await expect(
+      load([nan, 2, 7, 3, 4, 7, nan, nan, nan, 5, 6, 7], { missing: "repeats" }),
+    ).rejects.toThrow('got none of 1 stimuli ("a"), first for target "x"');
+    const infinite = [Number.POSITIVE_INFINITY, 2, 7, 3, 4, 7, nan, nan, nan, 5, 6, 7];
+    await expect(load(infinite, { missing: "repeats" })).rejects.toThrow("got 1 that are infinite");
+    // @ts-expect-error: not a word for it
+    await expect(load(infinite, { missing: "drop" })).rejects.toThrow(ArgumentError);
+    const constant = await load([1, 2, 7, 3, 4, 7, 1, 1, 7, 5, 6, 7], {});
+    expect(constant.constantTargets).toEqual(["z"]);
+  });
+
+  test("axes in another order", async () => {
+    const path = npy("axes.npy", [3, 2, 4]); // [target, stimulus, repeat]
+    const recording = await loadRecording(path, {
+      stimuli: ["a", "b"],
+      axes: ["target", "stimulus", "repeat"],
+    });
+    expect(recording.data.shape).toEqual([4, 2, 3]);
+    // Repeat 1, stimulus 1, target 2 of 0, 1, 2, ...
+    expect(recording.data.data[1 * 6 + 1 * 3 + 2]).toBe(2 * 8 + 1 * 4 + 1);
+    const two = await loadRecording(npy("axes2.npy", [3, 2]), {
+      stimuli: ["a", "b"],
+      axes: ["target", "stimulus"],
+    });
+    expect([...two.data.data]).toEqual([0, 2, 4, 1, 3, 5]);
+    await expect(
+      loadRecording(path, { stimuli: ["a"], axes: ["target", "stimulus"] }),
+    ).rejects.toThrow("expected [target, stimulus], got [3, 2, 4]");
+    await expect(
+      loadRecording(path, { stimuli: ["a"], axes: ["target", "target", "stimulus"] }),
+    ).rejects.toThrow(ArgumentError);
   });
 });
 

@@ -13,10 +13,15 @@ import type { Recording } from "./types.ts";
 export interface SimulateOptions {
   /** Default 50. */
   readonly nTargets?: number | undefined;
-  /** Default 1. */
-  readonly nRepeats?: number | undefined;
+  /** The same for all stimuli, or one number per stimulus; the data are then NaN beyond it. Default 1. */
+  readonly nRepeats?: number | ArrayLike<number> | undefined;
   /** Variance of the signal over variance of the noise, in one repeat; Infinity for no noise. Default 1. */
   readonly signalToNoise?: number | undefined;
+  /**
+   * How much the noise of a stimulus resembles that of the one before it in the same repeat, 0 to below 1: slow changes
+   * that have nothing to do with stimuli. Default 0.
+   */
+  readonly noiseAutocorrelation?: number | undefined;
   /** Default 0. */
   readonly seed?: number | undefined;
   /** Which units the targets listen to. Default: all. */
@@ -29,6 +34,7 @@ export interface SimulateOptions {
  * A made-up recording whose truth is known: each target is a random mixture of units plus noise.
  *
  *   signal_t = z(sum_u w_tu z(x_u)),  w ~ N(0, 1)          y = signal + N(0, 1 / signalToNoise)
+ *   noise of stimulus i = a noise of i - 1 + sqrt(1 - a^2) N(0, 1 / signalToNoise),  a = noiseAutocorrelation
  *
  * where z takes the mean away and divides by the standard deviation over stimuli. The result is
  * marked `simulated`, and every report that uses it says so.
@@ -54,6 +60,7 @@ export function simulateRecording(
     nTargets = 50,
     nRepeats = 1,
     signalToNoise = 1,
+    noiseAutocorrelation = 0,
     seed = 0,
     units,
     name = "simulated",
@@ -65,12 +72,26 @@ export function simulateRecording(
       `simulateRecording: expected at least 2 stimuli and an id for each, got ${nStimuli} and ${stimulusIds.length} ids`,
     );
   }
-  for (const [key, value] of Object.entries({ nTargets, nRepeats })) {
+  const repeats = Int32Array.from({ length: nStimuli }, (_, i) =>
+    typeof nRepeats === "number" ? nRepeats : (nRepeats[i] ?? 0),
+  );
+  const given = typeof nRepeats === "number" ? [nRepeats] : Array.from(nRepeats);
+  for (const value of [nTargets, ...given]) {
     if (!Number.isInteger(value) || value < 1) {
       throw new ArgumentError(
-        `simulateRecording: expected a positive whole number for ${key}, got ${value}`,
+        `simulateRecording: expected positive whole numbers for nTargets and nRepeats, got ${value}`,
       );
     }
+  }
+  if (typeof nRepeats !== "number" && nRepeats.length !== nStimuli) {
+    throw new ShapeError(
+      `simulateRecording: expected nRepeats for each of ${nStimuli} stimuli, got ${nRepeats.length}`,
+    );
+  }
+  if (!(noiseAutocorrelation >= 0 && noiseAutocorrelation < 1)) {
+    throw new ArgumentError(
+      `simulateRecording: expected a noiseAutocorrelation from 0 to below 1, got ${noiseAutocorrelation}`,
+    );
   }
   if (!(signalToNoise > 0)) {
     throw new ArgumentError(
@@ -90,19 +111,24 @@ export function simulateRecording(
     zScore(row);
   }
   const noise = 1 / Math.sqrt(signalToNoise);
-  const data = new Float64Array(nRepeats * nStimuli * nTargets);
-  for (let r = 0; r < nRepeats; r++) {
+  const most = Math.max(...repeats);
+  const data = new Float64Array(most * nStimuli * nTargets);
+  const fresh = Math.sqrt(1 - noiseAutocorrelation ** 2);
+  for (let r = 0; r < most; r++) {
+    const drift = new Float64Array(nTargets);
     for (let i = 0; i < nStimuli; i++) {
       for (let t = 0; t < nTargets; t++) {
+        const draw = noise === 0 ? 0 : noise * rng.normal();
+        drift[t] = i === 0 ? draw : noiseAutocorrelation * drift[t]! + fresh * draw;
         data[(r * nStimuli + i) * nTargets + t] =
-          signal[t * nStimuli + i]! + (noise === 0 ? 0 : noise * rng.normal());
+          r < repeats[i]! ? signal[t * nStimuli + i]! + drift[t]! : Number.NaN;
       }
     }
   }
   return {
     name,
     simulated: true,
-    data: tensor(data, ["repeat", "stimulus", "target"], [nRepeats, nStimuli, nTargets]),
+    data: tensor(data, ["repeat", "stimulus", "target"], [most, nStimuli, nTargets]),
     stimulusIds: [...stimulusIds],
     targets: Array.from({ length: nTargets }, (_, t) => ({ id: `t${t}` })),
     sha256: sha256(new Uint8Array(data.buffer)),
