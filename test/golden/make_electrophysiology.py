@@ -185,6 +185,23 @@ expected["fif"]["small-eve.fif"] = listed(found)
 raw.annotations.save(HERE / "small-annot.fif", overwrite=True)
 mne.write_proj(HERE / "small-proj.fif", raw.info["projs"], overwrite=True)
 
+# EDF+ by edfio: two rates, annotations, units.
+import edfio
+
+edf = edfio.Edf(
+    [edfio.EdfSignal(rng.standard_normal(250) * 50, 50, label="EEG Fz", physical_dimension="uV"),
+     edfio.EdfSignal(rng.standard_normal(250) * 3, 50, label="EOG left", physical_dimension="mV"),
+     edfio.EdfSignal(rng.standard_normal(50) + 20, 10, label="TEMP", physical_dimension="degC")],
+    annotations=[edfio.EdfAnnotation(0.5, None, "start"), edfio.EdfAnnotation(1.25, 0.5, "W\u00f6rter"), edfio.EdfAnnotation(4.0, 0.25, "b")],
+    data_record_duration=1)
+edf.write(HERE / "small.edf")
+expected["edf"] = {}
+back = mne.io.read_raw_edf(HERE / "small.edf", include=["EEG Fz", "EOG left"], preload=True)
+expected["edf"]["fast"] = summary(back.get_data().T)
+# MNE: V for what is in mV and \u00b5V, other units as they are.
+expected["edf"]["slow"] = summary(mne.io.read_raw_edf(HERE / "small.edf", include=["TEMP"], preload=True).get_data().T)
+expected["edf"]["annotations"] = [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]
+
 # --- the real files ---
 real = {}
 data = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -227,6 +244,19 @@ if data:
     for name in ["test-eve.fif", "test_raw-eve.fif"]:
         real["fif"][name] = summary(mne.read_events(data / "fif" / name, mask=None))
     real["fif"]["test-proj.fif"] = [{"name": p["desc"], "data": summary(p["data"]["data"])} for p in mne.read_proj(data / "fif/test-proj.fif")]
+
+    real["edf"] = {}
+    for name in ["test.edf", "test.bdf", "test_uneven_samp.edf"]:
+        read = mne.io.read_raw_bdf if name.endswith("bdf") else mne.io.read_raw_edf
+        # MNE resamples channels of other rates: those are left out.
+        back = read(data / "edf" / name, preload=True, exclude=["0.2Hz Blk 1/0uV"])
+        stim = back.copy().pick("stim") if "stim" in back else None
+        found = mne.find_events(back, mask=2**16 - 1, mask_type="and", uint_cast=True) if stim else []
+        real["edf"][name] = {"data": summary(back.get_data(picks="eeg").T), "sfreq": back.info["sfreq"],
+                             "names": back.copy().pick("eeg").ch_names,
+                             "events": [[s / back.info["sfreq"], int(v)] for s, _, v in found],
+                             "annotations": [[o, d, t] for o, d, t in
+                                             zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
 
 (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 if data:

@@ -32,6 +32,13 @@ export {
 } from "./containers/matValue.ts";
 export type { ChannelOptions } from "./electrophysiology/channels.ts";
 export {
+  type EdfChannel,
+  type EdfFile,
+  type LoadEdfOptions,
+  loadEdf,
+  readEdf,
+} from "./electrophysiology/edf.ts";
+export {
   type FifAnnotation,
   type FifAnnotations,
   type FifBuffer,

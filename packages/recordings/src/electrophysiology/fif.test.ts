@@ -172,8 +172,9 @@ describe("raw data", () => {
     const path = put("gap_raw.fif", bytes);
     const raw = await readFif(path);
     expect(raw).toMatchObject({ kind: "raw", firstSample: 104, nSamples: 6, nSkipped: 2 });
-    const { data } = await loadFifRaw(path);
+    const { data, events } = await loadFifRaw(path);
     expect(Array.from(data.data)).toEqual([1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8]);
+    expect(events).toEqual([{ onset: 0.2, duration: 0.2, type: "BAD_ACQ_SKIP" }]);
   });
 
   test("in parts: the next file is named in the first", async () => {

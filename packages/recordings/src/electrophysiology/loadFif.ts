@@ -14,7 +14,7 @@ import { repeatsOf } from "./epochs.ts";
 import { type FifContent, type FifEvoked, type FifInfo, type FifRaw, readFif } from "./fif.ts";
 import { tagNumbers } from "./fifTree.ts";
 import { projectionBasis, takeOut } from "./projector.ts";
-import { sortedEvents, triggerEvents } from "./triggers.ts";
+import { GAP, sortedEvents, triggerEvents } from "./triggers.ts";
 
 /** Options of the functions that load FIF files. */
 export interface LoadFifOptions extends ChannelOptions, LongWork {
@@ -39,7 +39,7 @@ const LARGEST_BYTES = 2 ** 32;
 
 /**
  * Loads a continuous FIF recording, with all parts of a split one. Values are in SI units (V, T, T/m) as float64,
- * gaps are zeros (as in MNE). Events are annotations and rises of the trigger channel. CTF compensation is not applied.
+ * gaps are zeros (as in MNE) and an event `BAD_ACQ_SKIP`. Events are annotations and rises of the trigger channel. CTF compensation is not applied.
  *
  * @param path - The first file, `.fif` or `.fif.gz`.
  * @param options - Which channels, whether to apply projections, the trigger channel.
@@ -80,6 +80,7 @@ export async function loadFifRaw(
     samplingRate: info.samplingRate,
     events: sortedEvents([
       ...annotationEvents(raw),
+      ...gapEvents(raw),
       ...(triggers ? triggerEvents(triggers, info.samplingRate) : []),
     ]),
   };
@@ -169,6 +170,19 @@ function annotationEvents({ info, annotations, firstSample }: FifRaw): RecordedE
     else if (origin !== undefined) from = firstTime - (origin - info.measuredAt);
     return { onset: onset - from, duration, type: text };
   });
+}
+
+function gapEvents({ buffers, info }: FifRaw): RecordedEvent[] {
+  const events: RecordedEvent[] = [];
+  let sample = 0;
+  for (const { tag, nSamples } of buffers) {
+    if (!tag) {
+      const [onset, duration] = [sample / info.samplingRate, nSamples / info.samplingRate];
+      events.push({ onset, duration, type: GAP });
+    }
+    sample += nSamples;
+  }
+  return events;
 }
 
 /** Options of `loadFifEpochs`. */

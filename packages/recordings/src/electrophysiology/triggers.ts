@@ -22,3 +22,6 @@ export function triggerEvents(values: ArrayLike<number>, samplingRate: number): 
 /** By onset. */
 export const sortedEvents = (events: readonly RecordedEvent[]): RecordedEvent[] =>
   [...events].sort((a, b) => a.onset - b.onset);
+
+/** The type of events that stand for time in which nothing was recorded; MNE's name. */
+export const GAP = "BAD_ACQ_SKIP";
