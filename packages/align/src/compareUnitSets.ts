@@ -15,7 +15,7 @@ import {
 } from "@penfield/recordings";
 import { type BootstrapInterval, bootstrapInterval, quantile, rankP } from "@penfield/stats";
 import { type EncodingOptions, type EncodingScore, encodingScore } from "./encodingScore.ts";
-import { positionLengthFloor } from "./positionLengthFloor.ts";
+import { positionLengthFloor } from "./floors/positionLengthFloor.ts";
 
 /** What to compare, and how. */
 export interface CompareUnitSetsOptions extends Omit<EncodingOptions, "ceiling"> {

@@ -13,8 +13,8 @@ import { meanOverRepeats, simulateRecording, splitHalfCeiling } from "@penfield/
 import { pearson } from "@penfield/stats";
 import { afterAll, describe, expect, test } from "vitest";
 import { encodingScore, type HeldOutPredictor } from "./encodingScore.ts";
+import { positionLengthFloor } from "./floors/positionLengthFloor.ts";
 import { contiguousFolds, shuffledFolds } from "./folds.ts";
-import { positionLengthFloor } from "./positionLengthFloor.ts";
 
 const linalg = createLinalg();
 afterAll(() => linalg.dispose());
