@@ -6,8 +6,18 @@ import {
   type Rng,
   throwIfAborted,
 } from "@penfield/core";
-import { type HookedModel, type Intervention, meanActivation } from "@penfield/hooks";
+import type { HookedModel, Intervention } from "@penfield/hooks";
 import type { RowMetric } from "./ablationMap.ts";
+import {
+  type InputModel,
+  type InputRows,
+  inputStimuli,
+  isInput,
+  type OutputMetric,
+  type Row,
+  type Stimuli,
+  tokenStimuli,
+} from "./stimuli.ts";
 
 export interface AblateOptions extends LongWork {
   readonly hook: string;
@@ -36,6 +46,15 @@ export interface AblateOptions extends LongWork {
   readonly batchSize?: number | undefined;
 }
 
+/** As for prompts, where stimuli are values in time: positions are time steps, and nothing has heads. */
+export interface AblateInputOptions
+  extends Omit<AblateOptions, "heads" | "method" | "metric" | "reference"> {
+  readonly method?: Exclude<AblateOptions["method"], "attendFirst">;
+  /** Reads the network's output, `[row, step, unit]`. */
+  readonly metric: OutputMetric;
+  readonly reference?: InputRows | undefined;
+}
+
 /** One value per prompt. */
 export interface AblateResult {
   /** The metric without the ablation. */
@@ -50,7 +69,10 @@ export interface AblateResult {
  * One ablation of one hook point: what it does to a metric, prompt by prompt. Each prompt is run with
  * and without in the same batch.
  *
+ * A spiking network (or anything else that takes values) is given stimuli `[row, step, ...]` in the place of tokens.
+ *
  * @throws {DataError} if there are no prompts, or the reference does not fit them.
+ * @throws {ShapeError} for stimuli that are values, if they are not of one size.
  * @throws {HookPointError} if the hook point does not exist or cannot be written, or has no mean.
  * @throws {ArgumentError} for units, heads or positions that do not exist, and other options out of range.
  * @throws {InterruptedError} if the signal fires.
@@ -71,29 +93,48 @@ export async function ablate(
   model: HookedModel,
   tokens: readonly (readonly number[])[],
   options: AblateOptions,
+): Promise<AblateResult>;
+export async function ablate(
+  model: InputModel,
+  input: InputRows,
+  options: AblateInputOptions,
+): Promise<AblateResult>;
+export async function ablate(
+  model: HookedModel | InputModel,
+  given: readonly (readonly number[])[] | InputRows,
+  options: AblateOptions | AblateInputOptions,
 ): Promise<AblateResult> {
-  const { method = "zero", metric, seed = 0, batchSize = 32, signal, onProgress } = options;
-  if (tokens.length === 0) throw new DataError("ablate: expected prompts, got none");
+  const stimuli = isInput(given)
+    ? inputStimuli(model as InputModel, given, options.reference as InputRows | undefined)
+    : tokenStimuli(model as HookedModel, given, (options as AblateOptions).reference);
+  const { method = "zero", seed = 0, batchSize = 32, signal, onProgress } = options;
+  const metric = options.metric as OutputMetric;
+  const { n: nStimuli } = stimuli;
+  if (nStimuli === 0) throw new DataError("ablate: expected prompts, got none");
   if (!Number.isInteger(batchSize) || batchSize < 1) {
     throw new ArgumentError(`ablate: expected a batch of at least 1 prompt, got ${batchSize}`);
   }
   const hook = model.hookPoint(options.hook).name;
-  const sources = method === "resample" ? sourceRows(tokens, options) : undefined;
-  const changes = await changesOf(model, tokens, { ...options, hook, method });
-  const noiseSeeds = seedsFrom(createRng(seed), method === "noise" ? tokens.length : 0);
-  const { units, heads, positions } = options;
+  const sources = method === "resample" ? sourceRows(stimuli, options) : undefined;
+  const changes = await changesOf(stimuli, hook, method, options);
+  const noiseSeeds = seedsFrom(createRng(seed), method === "noise" ? nStimuli : 0);
+  const { units, positions } = options;
+  const heads = "heads" in options ? options.heads : undefined;
   const place = {
     hook,
     ...(units === undefined ? {} : { units }),
     ...(heads === undefined ? {} : { heads }),
     ...(positions === undefined ? {} : { positions }),
   };
-  const baseline = new Float64Array(tokens.length);
-  const ablated = new Float64Array(tokens.length);
-  for (let start = 0; start < tokens.length; start += batchSize) {
+  const baseline = new Float64Array(nStimuli);
+  const ablated = new Float64Array(nStimuli);
+  for (let start = 0; start < nStimuli; start += batchSize) {
     throwIfAborted(signal, "ablate");
-    const prompts = tokens.slice(start, start + batchSize);
-    const n = prompts.length;
+    const n = Math.min(batchSize, nStimuli - start);
+    const prompts = Array.from(
+      { length: n },
+      (_, i): Row => ({ list: "stimuli", index: start + i }),
+    );
     // Plain rows, rows to take values from if there are any, ablated rows.
     const others = sources?.slice(start, start + n) ?? [];
     const rows = [...prompts, ...others, ...prompts];
@@ -114,12 +155,12 @@ export async function ablate(
               rows: [row],
             }))
           : changes.map((change) => ({ ...place, ...change, rows: last }));
-    const { logits } = await model.run({ tokens: rows, interventions });
+    const output = await stimuli.run(rows, interventions, signal);
     const read = [...prompts.keys(), ...last].map((row, i) => ({ row, prompt: start + (i % n) }));
-    metric(logits!, read).forEach((value, i) => {
+    metric(output, read).forEach((value, i) => {
       (i < n ? baseline : ablated)[start + (i % n)] = value;
     });
-    onProgress?.({ stage: "ablating", done: start + n, total: tokens.length, unit: "texts" });
+    onProgress?.({ stage: "ablating", done: start + n, total: nStimuli, unit: "texts" });
   }
   return { baseline, ablated, effects: ablated.map((v, i) => v - baseline[i]!) };
 }
@@ -152,14 +193,19 @@ export function resampleRows(n: number, seed: number): Int32Array {
 }
 
 function sourceRows(
-  tokens: readonly (readonly number[])[],
-  { reference, seed = 0 }: AblateOptions,
-): readonly (readonly number[])[] {
-  const rows = reference ?? Array.from(resampleRows(tokens.length, seed), (row) => tokens[row]!);
-  const wrong = tokens.findIndex((row, i) => row.length !== rows[i]?.length);
-  if (wrong < 0 && rows.length === tokens.length) return rows;
+  stimuli: Stimuli,
+  { reference, seed = 0 }: AblateOptions | AblateInputOptions,
+): readonly Row[] {
+  const { n, nReference } = stimuli;
+  const rows: readonly Row[] = reference
+    ? Array.from({ length: nReference }, (_, index) => ({ list: "reference", index }))
+    : Array.from(resampleRows(n, seed), (index) => ({ list: "stimuli", index }));
+  const length = (row: Row | undefined) => row && stimuli.lengthOf(row);
+  const own = Array.from({ length: n }, (_, index): Row => ({ list: "stimuli", index }));
+  const wrong = own.findIndex((row, i) => length(row) !== length(rows[i]));
+  if (wrong < 0 && rows.length === n) return rows;
   throw new DataError(
-    `ablate: expected for each of ${tokens.length} prompts a row of its length, got ${wrong < 0 ? `${rows.length} rows` : `${rows[wrong]?.length ?? "no"} tokens for the ${tokens[wrong]!.length} of prompt ${wrong}`}`,
+    `ablate: expected for each of ${n} prompts a row of its length, got ${wrong < 0 ? `${rows.length} rows` : `${length(rows[wrong]) ?? "no"} tokens for the ${length(own[wrong])} of prompt ${wrong}`}`,
     { hint: "Values move between the same positions of two rows." },
   );
 }
@@ -168,11 +214,12 @@ type Change = Pick<Intervention, "op"> & { readonly positions?: readonly [number
 
 /** What is done to the ablated rows, where it is the same for all of them. */
 async function changesOf(
-  model: HookedModel,
-  tokens: readonly (readonly number[])[],
-  options: AblateOptions,
+  stimuli: Stimuli,
+  hook: string,
+  method: AblateOptions["method"],
+  options: AblateOptions | AblateInputOptions,
 ): Promise<Change[]> {
-  const { method, hook, reference = tokens, standardDeviation, signal } = options;
+  const { standardDeviation, signal } = options;
   switch (method) {
     case "zero":
     case "attendFirst":
@@ -185,15 +232,19 @@ async function changesOf(
         `ablate: expected a standardDeviation of at least 0 for noise, got ${standardDeviation}`,
       );
     case "mean": {
-      const lengths = new Set([...tokens, ...reference].map((row) => row.length));
+      const lengthsOf = (list: Row["list"], n: number) =>
+        Array.from({ length: n }, (_, index) => stimuli.lengthOf({ list, index }));
+      const lengths = new Set([
+        ...lengthsOf("stimuli", stimuli.n),
+        ...lengthsOf("reference", stimuli.nReference),
+      ]);
       const { perPosition = lengths.size === 1 } = options;
       if (perPosition && lengths.size !== 1) {
         throw new DataError(
           `ablate: expected prompts and reference of one length for means per position, got lengths ${[...lengths].join(", ")}`,
         );
       }
-      const means = await meanActivation(model, reference, [hook], { perPosition, signal });
-      const { values, shape } = means.get(hook)!;
+      const { data: values, shape } = await stimuli.means(hook, perPosition, signal);
       if (!perPosition) return [{ op: { type: "mean", values } }];
       const width = values.length / shape[0]!;
       const wanted = options.positions ?? Array.from({ length: shape[0]! }, (_, p) => p);

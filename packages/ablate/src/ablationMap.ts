@@ -1,5 +1,14 @@
 import { ArgumentError, DataError, type LongWork, throwIfAborted } from "@penfield/core";
 import type { HookedModel, HookValues, Intervention, InterventionOp } from "@penfield/hooks";
+import {
+  type InputModel,
+  type InputRows,
+  inputStimuli,
+  isInput,
+  type OutputMetric,
+  type Row,
+  type UnitChange,
+} from "./stimuli.ts";
 
 /** A number read off the model's output for each row, such as a difference of two logits. */
 export type RowMetric = (
@@ -23,13 +32,28 @@ export interface AblationMapOptions extends LongWork {
   readonly positions?: "all" | "last" | undefined;
 }
 
+/** As for prompts, where stimuli are values in time. */
+export interface AblationMapInputOptions
+  extends Omit<AblationMapOptions, "metric" | "op" | "positions"> {
+  readonly op?: UnitChange["op"] | undefined;
+  /** Reads the network's output, `[row, step, unit]`. */
+  readonly metric: OutputMetric;
+}
+
+/** One value per prompt, and one per unit and prompt. */
+interface AblationMap {
+  readonly baseline: Float64Array;
+  readonly effects: Float64Array;
+  readonly nUnits: number;
+}
+
 /**
  * The effect of ablating each unit of a hook point by itself.
  *
  * What comes before the hook's block is computed once per prompt; from there on, each row of a batch
- * carries another ablation.
+ * carries another ablation. A spiking network (or anything else that takes values) is run from the beginning.
  *
- * @param tokens - Prompts of one length, one row each.
+ * @param tokens - Prompts of one length, one row each; for a network that takes values, stimuli `[row, step, ...]`.
  * @returns `baseline` `[nPrompts]` and `effects` `[nUnits, nPrompts]`: metric with the ablation minus without.
  * @throws {DataError} if there is no prompt, or prompts differ in length.
  * @throws {ArgumentError} if the hook point is not in a block (the embedding), or the batch is no whole number.
@@ -41,16 +65,80 @@ export async function ablationMap(
   model: HookedModel,
   tokens: readonly (readonly number[])[],
   options: AblationMapOptions,
-): Promise<{ baseline: Float64Array; effects: Float64Array; nUnits: number }> {
+): Promise<AblationMap>;
+export async function ablationMap(
+  model: InputModel,
+  input: InputRows,
+  options: AblationMapInputOptions,
+): Promise<AblationMap>;
+export async function ablationMap(
+  model: HookedModel | InputModel,
+  stimuli: readonly (readonly number[])[] | InputRows,
+  options: AblationMapOptions | AblationMapInputOptions,
+): Promise<AblationMap> {
+  const { batchSize = 128 } = options;
+  if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
+    throw new ArgumentError(`ablationMap: expected a batch of at least 1 row, got ${batchSize}`);
+  }
+  return isInput(stimuli)
+    ? mapOfInput(model as InputModel, stimuli, options as AblationMapInputOptions)
+    : mapOfTokens(model as HookedModel, stimuli, options as AblationMapOptions);
+}
+
+async function mapOfInput(
+  model: InputModel,
+  input: InputRows,
+  options: AblationMapInputOptions,
+): Promise<AblationMap> {
+  const { op = { type: "zero" }, batchSize = 128, metric, signal, onProgress } = options;
+  const stimuli = inputStimuli(model, input);
+  if (stimuli.n === 0) throw new DataError("ablationMap: expected stimuli, got none");
+  const point = model.hookPoint(options.hook);
+  const units = options.units ?? Array.from({ length: point.nUnits ?? 0 }, (_, i) => i);
+  const all = Array.from({ length: stimuli.n }, (_, index): Row => ({ list: "stimuli", index }));
+  const plain = await stimuli.run(all, [], signal);
+  const baseline = Float64Array.from(
+    metric(
+      plain,
+      all.map((_, i) => ({ row: i, prompt: i })),
+    ),
+  );
+  const nRows = units.length * stimuli.n;
+  const effects = new Float64Array(nRows);
+  for (let start = 0; start < nRows; start += batchSize) {
+    throwIfAborted(signal, "ablationMap");
+    const n = Math.min(batchSize, nRows - start);
+    const rows = Array.from({ length: n }, (_, row) => ({
+      row,
+      prompt: (start + row) % stimuli.n,
+    }));
+    const output = await stimuli.run(
+      rows.map(({ prompt }) => all[prompt]!),
+      rows.map(({ row }): UnitChange => {
+        const unit = units[Math.floor((start + row) / stimuli.n)]!;
+        return { hook: point.name, op, units: [unit], rows: [row] };
+      }),
+      signal,
+    );
+    metric(output, rows).forEach((value, row) => {
+      effects[start + row] = value - baseline[rows[row]!.prompt]!;
+    });
+    onProgress?.({ stage: "ablating units", done: start + n, total: nRows, unit: "ablations" });
+  }
+  return { baseline, effects, nUnits: units.length };
+}
+
+async function mapOfTokens(
+  model: HookedModel,
+  tokens: readonly (readonly number[])[],
+  options: AblationMapOptions,
+): Promise<AblationMap> {
   const { hook, op = { type: "zero" }, batchSize = 128, metric, signal, onProgress } = options;
   const lengths = new Set(tokens.map((row) => row.length));
   if (lengths.size !== 1) {
     throw new DataError(
       `ablationMap: expected prompts of one length, got ${lengths.size === 0 ? "no prompt" : `lengths ${[...lengths].join(", ")}`}`,
     );
-  }
-  if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
-    throw new ArgumentError(`ablationMap: expected a batch of at least 1 row, got ${batchSize}`);
   }
   const point = model.hookPoint(hook);
   const units = options.units ?? Array.from({ length: point.nUnits ?? 0 }, (_, i) => i);

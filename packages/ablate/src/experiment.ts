@@ -41,6 +41,8 @@ export interface LesionStore {
 export interface LesionExperimentOptions extends LongWork {
   /** Default `resid`. */
   readonly kind?: UnitKind | undefined;
+  /** Hook point of each layer, in place of those of `kind`: a spiking network's populations. */
+  readonly hooks?: readonly string[] | undefined;
   /** Per cent of all units silenced; default 0.125, 0.25, 0.5, 1, 2. */
   readonly doses?: readonly number[] | undefined;
   /** The dose at which the other controls are run; default 1, or the largest dose. */
@@ -84,11 +86,12 @@ export async function lesionExperiment(
     throw new ArgumentError(`lesionExperiment: expected at least 2 random sets, got ${nRandom}`);
   }
   const plan = planLesions(t, { doses, mainDose, nRandom, nLayerMatched, seed });
-  const wired = lesionHooks(kind, t.shape[0]);
+  const places = options.hooks ?? kind;
+  const wired = lesionHooks(places, t.shape[0]);
   const lesions = [
     { key: "baseline", units: undefined },
     ...plan.map(({ set, dose, draw, units }) => ({
-      key: `${kind}-${set}-${dose}-${seed + draw}`,
+      key: `${options.hooks?.join() ?? kind}-${set}-${dose}-${seed + draw}`,
       units,
     })),
   ];
@@ -106,7 +109,7 @@ export async function lesionExperiment(
   for (const { key, units } of lesions) {
     throwIfAborted(signal, "lesionExperiment");
     if (known.has(key)) continue;
-    const outcomes = await scorer.score(units ? lesionOf(units, kind) : [], {
+    const outcomes = await scorer.score(units ? lesionOf(units, places) : [], {
       wired,
       signal,
       onProgress: (p) => report(p.done / p.total),

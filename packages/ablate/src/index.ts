@@ -1,5 +1,16 @@
-export { type AblateOptions, type AblateResult, ablate, resampleRows } from "./ablate.ts";
-export { type AblationMapOptions, ablationMap, type RowMetric } from "./ablationMap.ts";
+export {
+  type AblateInputOptions,
+  type AblateOptions,
+  type AblateResult,
+  ablate,
+  resampleRows,
+} from "./ablate.ts";
+export {
+  type AblationMapInputOptions,
+  type AblationMapOptions,
+  ablationMap,
+  type RowMetric,
+} from "./ablationMap.ts";
 export {
   type DissociationCell,
   type DoubleDissociation,
@@ -26,3 +37,4 @@ export {
   type TaskOutcome,
   type TaskSummary,
 } from "./scorer.ts";
+export type { InputModel, InputRows, OutputMetric, OutputValues, UnitChange } from "./stimuli.ts";

@@ -9,6 +9,9 @@ import {
 /** Activations of every unit of every layer, [nStimuli, nLayers, nUnits]. */
 export type LayerActivations = Tensor<readonly ["stimulus", "layer", "unit"]>;
 
+/** Activations of units of one place, such as a spiking population's rates, count as those of one layer. */
+export type UnitActivations = LayerActivations | Activations;
+
 /** One float64 per unit, [nLayers, nUnits]. */
 export type UnitMap = Tensor<readonly ["layer", "unit"]> & { readonly data: Float64Array };
 
@@ -36,8 +39,8 @@ export interface Contrast {
  *
  *   t = (mean(pos) - mean(neg)) / sqrt(var(pos) / nPos + var(neg) / nNeg)
  *
- * @param positive - Activations for the stimuli of interest (sentences), [nPositive, nLayers, nUnits], nPositive >= 2.
- * @param negative - Activations for the control (lists of non-words), [nNegative, nLayers, nUnits], nNegative >= 2.
+ * @param positive - Activations for the stimuli of interest (sentences), [nPositive, nLayers, nUnits] or [nPositive, nUnits], nPositive >= 2.
+ * @param negative - Activations for the control (lists of non-words), [nNegative, nLayers, nUnits] or [nNegative, nUnits], nNegative >= 2.
  * @param options.magnitude - True (default): of |activation|, as the published localizer does, so that a
  *   unit driven far below zero counts as active. False: of the signed activation, as Brain-Score's
  *   localizer does. The two find different units. The sign of t is kept either way.
@@ -57,13 +60,21 @@ export interface Contrast {
  * nConstant // => 1
  */
 export function contrast(
-  positive: LayerActivations,
-  negative: LayerActivations,
+  positive: UnitActivations,
+  negative: UnitActivations,
   { magnitude = true }: { magnitude?: boolean } = {},
 ): Contrast {
-  checkSameUnits("contrast", positive, negative);
-  const [, nLayers, nUnits] = positive.shape;
-  return contrastOfRows(flatten(positive), flatten(negative), { nLayers, nUnits, magnitude });
+  const [a, b] = [inLayers(positive), inLayers(negative)];
+  checkSameUnits("contrast", a, b);
+  const [, nLayers, nUnits] = a.shape;
+  return contrastOfRows(flatten(a), flatten(b), { nLayers, nUnits, magnitude });
+}
+
+/** Activations with an axis of layers. View, no copy. */
+export function inLayers(x: UnitActivations): LayerActivations {
+  if (x.shape.length === 3) return x as LayerActivations;
+  const [nStimuli, nUnits] = (x as Activations).shape;
+  return tensor(x.data, ["stimulus", "layer", "unit"], [nStimuli, 1, nUnits]);
 }
 
 export function checkSameUnits(name: string, a: LayerActivations, b: LayerActivations): void {

@@ -12,7 +12,9 @@ import {
   checkSameUnits,
   contrastOfRows,
   flatten,
+  inLayers,
   type LayerActivations,
+  type UnitActivations,
   type UnitMap,
 } from "./contrast.ts";
 import {
@@ -81,8 +83,8 @@ export interface CrossValidateOptions extends SelectOptions {
  * Localizes on one half of the stimuli and measures on the other, both ways round, several times:
  * are these the same units, and do they keep their preference for stimuli that did not choose them?
  *
- * @param positive - [nPositive, nLayers, nUnits], nPositive >= 4.
- * @param negative - [nNegative, nLayers, nUnits], nNegative >= 4.
+ * @param positiveActivations - [nPositive, nLayers, nUnits], nPositive >= 4.
+ * @param negativeActivations - [nNegative, nLayers, nUnits], nNegative >= 4.
  * @param options - Selection as in `selectUnits` (default top 1 %); `magnitude` as in `contrast`; `nSplits`
  *   (5), `control` ("complement"), `nRandomSets` (100), `nDraws` (1000), `level` (0.95), `seed` (0).
  * @returns Agreement of the halves beside chance; the mean held-out Cohen's d of the selected units
@@ -104,10 +106,11 @@ export interface CrossValidateOptions extends SelectOptions {
  * result.selected.low > 2 && result.random.high < 1 // => true
  */
 export function crossValidate(
-  positive: LayerActivations,
-  negative: LayerActivations,
+  positiveActivations: UnitActivations,
+  negativeActivations: UnitActivations,
   options: CrossValidateOptions = {},
 ): CrossValidation {
+  const [positive, negative] = [inLayers(positiveActivations), inLayers(negativeActivations)];
   const { nSplits = 5, nRandomSets = 100, nDraws = 1000, level, seed = 0 } = options;
   checkSizes(positive, negative, { nSplits, nRandomSets });
   const rng = createRng(seed);

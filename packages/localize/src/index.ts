@@ -39,6 +39,7 @@ export {
   type Contrast,
   contrast,
   type LayerActivations,
+  type UnitActivations,
   type UnitMap,
   unitMap,
 } from "./contrast.ts";
