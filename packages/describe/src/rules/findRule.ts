@@ -1,0 +1,106 @@
+import type { LiteralFinder } from "./literals.ts";
+import { type ObjectiveName, objectives } from "./objectives.ts";
+import { literalCount, type Rule } from "./rule.ts";
+import type { RuleText } from "./ruleText.ts";
+
+/** Which tokens each step may look at. */
+export interface TokenSplits {
+  readonly explain: Int32Array;
+  readonly select: Int32Array;
+  readonly score: Int32Array;
+}
+
+export interface FindRuleOptions {
+  readonly objective: ObjectiveName;
+  /** Most conditions of a rule. */
+  readonly maxLength: number;
+  /** What each condition must add to the objective. */
+  readonly penalty: number;
+  /** Rules that are tried further at each length. */
+  readonly beam: number;
+}
+
+/** A rule with its value on the documents that it was selected on. */
+export interface FoundRule {
+  readonly rule: Rule;
+  readonly mask: Uint8Array;
+  readonly value: number;
+}
+
+/**
+ * The rule that fits a unit best: conditions are proposed on the `explain` tokens, joined by and, or and not, and chosen on the
+ * `select` tokens. To a rule's tokens those conditions are proposed that part them, to the other tokens those that add to them.
+ *
+ * @returns Undefined if nothing was proposed, or nothing is better than no rule.
+ */
+export function findRule(
+  text: RuleText,
+  finder: LiteralFinder,
+  values: Float32Array,
+  active: Uint8Array,
+  splits: TokenSplits,
+  { objective, maxLength, penalty, beam }: FindRuleOptions,
+): FoundRule | undefined {
+  const measure = objectives[objective](values, active, splits.select);
+  const seen = new Set<string>();
+  const weigh = (rule: Rule, mask: Uint8Array): FoundRule[] => {
+    const key = JSON.stringify(rule);
+    if (seen.has(key)) return [];
+    seen.add(key);
+    return [{ rule, mask, value: measure(mask) - penalty * literalCount(rule) }];
+  };
+  let rules = finder
+    .find(values, active, splits.explain)
+    .flatMap((rule) => weigh(rule, text.mask(rule)))
+    .sort(better)
+    .slice(0, beam);
+  let best = rules[0];
+  for (let length = 2; length <= maxLength && rules.length > 0; length++) {
+    const longer = rules
+      .filter(({ rule }) => literalCount(rule) === length - 1)
+      .flatMap(({ rule, mask }) => {
+        const inside = splits.explain.filter((i) => mask[i] === 1);
+        const outside = splits.explain.filter((i) => mask[i] === 0);
+        const narrower = finder.find(values, active, inside).flatMap((literal) => {
+          const other = text.mask(literal);
+          return weigh(
+            join("and", rule, literal),
+            mask.map((bit, i) => bit & other[i]!),
+          );
+        });
+        const wider = finder
+          .find(values, active, outside)
+          .filter(({ type }) => type !== "not")
+          .flatMap((literal) => {
+            const other = text.mask(literal);
+            return weigh(
+              join("or", rule, literal),
+              mask.map((bit, i) => bit | other[i]!),
+            );
+          });
+        return [...narrower, ...wider];
+      });
+    rules = [...rules, ...longer].sort(better).slice(0, beam);
+    const first = rules[0];
+    if (!first || first === best) break;
+    best = first;
+  }
+  return best && best.value > 0 ? best : undefined;
+}
+
+/** Of conditions that hold on the same tokens the plainest is said. */
+const PLAINEST: readonly Rule["type"][] = [
+  ...(["word", "ngram", "position", "partOfSpeech", "family", "lexicographer"] as const),
+  ...(["hypernym", "topic", "period", "repeat", "not", "and", "or"] as const),
+];
+
+const better = (a: FoundRule, b: FoundRule): number =>
+  b.value - a.value ||
+  literalCount(a.rule) - literalCount(b.rule) ||
+  PLAINEST.indexOf(a.rule.type) - PLAINEST.indexOf(b.rule.type);
+
+function join(type: "and" | "or", rule: Rule, literal: Rule): Rule {
+  return rule.type === type
+    ? { type, rules: [...rule.rules, literal] }
+    : { type, rules: [rule, literal] };
+}
