@@ -12,6 +12,7 @@ import { type CiftiAxis, parseCiftiAxes } from "./ciftiAxes.ts";
 import { positionOf } from "./grid.ts";
 import { openVolumes, valueAt } from "./nifti.ts";
 import type { NiftiDatatype } from "./niftiHeader.ts";
+import { regionTargets } from "./regions.ts";
 import { checkIds, checkTr, nameOf, regionMeans, takeUsable, usableColumns } from "./volume.ts";
 
 /** A CIFTI-2 matrix and what its axes are. */
@@ -115,8 +116,8 @@ export async function readCifti(
     const data = dtype === "float32" ? new Float32Array(n * m) : new Float64Array(n * m);
     columns.forEach((block, b) => {
       const nColumns = block.length / n;
-      for (let c = 0; c < nColumns; c++)
-        for (let r = 0; r < n; r++) data[r * m + b * atOnce + c] = block[c * n + r]!;
+      for (let r = 0; r < n; r++)
+        for (let c = 0; c < nColumns; c++) data[r * m + b * atOnce + c] = block[c * n + r]!;
     });
     return {
       type: INTENTS[header.intentCode] ?? "unknown",
@@ -300,10 +301,7 @@ async function compact(
     const names = new Map(
       regions!.flatMap((region) => (region ? [[region.key, region.name]] : [])),
     );
-    const targets = values.map((key): Target => {
-      const region = names.get(key)!;
-      return { id: region, region, subject, kind: "region" };
-    });
+    const targets = regionTargets(values, (key) => names.get(key), subject);
     return { data, targets, space: undefined, nMasked };
   }
   return {

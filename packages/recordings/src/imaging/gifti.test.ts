@@ -152,11 +152,16 @@ describe("readGifti", () => {
       giftiXml([
         arrayXml({
           encoding: "GZipBase64Binary",
-          dims: [2_000_000_000],
+          dims: [200_000_000],
           data: base64(deflateSync(new Uint8Array(64))),
         }),
       ]),
-      /expected 8000000000 bytes of data, got 12 bytes that cannot hold them/,
+      /expected 800000000 bytes of data, got 12 bytes that cannot hold them/,
+    ],
+    [
+      "more than fits",
+      giftiXml([arrayXml({ dims: [1_000_000_000] })]),
+      /expected at most 2147483648 bytes in all arrays/,
     ],
     [
       "data elsewhere",

@@ -31,6 +31,9 @@ export interface GiftiFile {
 /** Strings of V8 end at 512 Mi characters. */
 const LARGEST_XML_BYTES = 500 * 2 ** 20;
 
+/** Of all arrays together, unfolded. */
+const LARGEST_VALUES_BYTES = 2 * 2 ** 30;
+
 const TYPES = {
   NIFTI_TYPE_UINT8: { make: Uint8Array, nBytes: 1 },
   NIFTI_TYPE_INT32: { make: Int32Array, nBytes: 4 },
@@ -90,7 +93,12 @@ export async function readGifti(input: string | Uint8Array): Promise<GiftiFile> 
       { cause },
     );
   }
-  const arrays = document.dataArrays.map((array, i) => decodeArray(array, `${file}: array ${i}`));
+  let nLeft = LARGEST_VALUES_BYTES;
+  const arrays = document.dataArrays.map((array, i) => {
+    const decoded = decodeArray(array, nLeft, `${file}: array ${i}`);
+    nLeft -= decoded.data.byteLength;
+    return decoded;
+  });
   const labels = new Map<number, string>();
   for (const { key, label } of Object.values(document.labelTable)) {
     if (!/^-?\d+$/.test(key ?? "")) {
@@ -138,7 +146,7 @@ function hemisphereOf(
 
 type RawArray = ReturnType<typeof giftiReader.parse>["dataArrays"][number];
 
-function decodeArray(array: RawArray, where: string): GiftiArray {
+function decodeArray(array: RawArray, nLeft: number, where: string): GiftiArray {
   const { attributes } = array;
   const wrong = (expected: string, got: unknown, hint?: string): FormatError =>
     new FormatError(`readGifti: ${where}: expected ${expected}, got ${got}`, { hint });
@@ -153,6 +161,12 @@ function decodeArray(array: RawArray, where: string): GiftiArray {
   const n = shape.reduce((a, b) => a * b, 1);
   if (!shape.every((size) => Number.isInteger(size) && size >= 1) || !Number.isSafeInteger(n)) {
     throw wrong("sizes of at least 1", `[${shape.join(", ")}]`);
+  }
+  if (n * type.nBytes > nLeft) {
+    throw wrong(
+      `at most ${LARGEST_VALUES_BYTES} bytes in all arrays`,
+      `${n * type.nBytes} where ${nLeft} are left`,
+    );
   }
   const text = array.data ?? "";
   const encoding = ENCODINGS[attributes["Encoding"] ?? ""];

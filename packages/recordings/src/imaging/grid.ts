@@ -1,5 +1,5 @@
 import { DataError, FormatError } from "@penfield/core";
-import { type NiftiImage, openVolumes, valueAt } from "./nifti.ts";
+import { type NiftiImage, type NiftiVolumes, openVolumes, valueAt } from "./nifti.ts";
 
 /** An image that lies over another one: a file, or one that was read. */
 export type VolumeInput = string | NiftiImage;
@@ -27,52 +27,61 @@ export async function onGrid(
   doing: string,
 ): Promise<Float64Array> {
   if (typeof input !== "string") {
-    const shape = [0, 1, 2].map((axis) => input.shape[axis] ?? 1);
-    checkGrid(
-      { file: `the ${what}`, shape: shape as unknown as Grid["shape"], affine: input.affine },
-      input.data.length / shape.reduce((a, b) => a * b, 1),
-      grid,
+    const [nx = 1, ny = 1, nz = 1, ...more] = input.shape;
+    const own: Grid = { file: `the ${what}`, shape: [nx, ny, nz], affine: input.affine };
+    checkOne(
+      more.reduce((a, b) => a * b, 1),
+      own.file,
       what,
       doing,
     );
+    checkGrid(own, grid, what, doing);
     return Float64Array.from(input.data);
   }
   const volumes = await openVolumes(input, { doing });
   try {
-    const { header, nVolumes } = volumes;
-    checkGrid(
-      { file: input, shape: volumes.grid, affine: header.affine },
-      nVolumes,
-      grid,
-      what,
-      doing,
-    );
+    checkOne(volumes.nVolumes, input, what, doing);
+    checkGrid(gridOf(volumes), grid, what, doing);
     const stored = await volumes.next();
-    const value = valueAt(stored, header);
+    const value = valueAt(stored, volumes.header);
     return Float64Array.from({ length: stored.length }, (_, i) => value(i));
   } finally {
     await volumes.close();
   }
 }
 
-function checkGrid(own: Grid, nVolumes: number, grid: Grid, what: string, doing: string): void {
-  if (nVolumes !== 1) {
-    throw new DataError(
-      `${doing}: ${own.file}: expected a ${what} of one volume, got ${nVolumes} volumes`,
-    );
-  }
+/** Where the voxels of an open image are. */
+export const gridOf = ({ file, grid, header }: NiftiVolumes): Grid => ({
+  file,
+  shape: grid,
+  affine: header.affine,
+});
+
+function checkOne(nVolumes: number, file: string, what: string, doing: string): void {
+  if (nVolumes === 1) return;
+  throw new DataError(
+    `${doing}: ${file}: expected a ${what} of one volume, got ${nVolumes} volumes`,
+  );
+}
+
+/**
+ * The same sizes, and no corner further off than 0.01 mm.
+ *
+ * @throws {DataError} with both shapes, or the distance.
+ */
+export function checkGrid(own: Grid, grid: Grid, what: string, doing: string): void {
   const sizes = (shape: readonly number[]) => shape.join(" x ");
   if (own.shape.some((size, axis) => size !== grid.shape[axis])) {
     throw new DataError(
       `${doing}: ${own.file}: expected a ${what} on the grid of ${grid.file}, ${sizes(grid.shape)} voxels, got ${sizes(own.shape)}`,
-      { hint: `Resample the ${what} to the images' grid first, with nearest neighbours.` },
+      { hint: `Resample the ${what} to the images' grid first.` },
     );
   }
   const distance = largestDistance(own.affine, grid.affine, grid.shape);
   if (!(distance <= LARGEST_DISTANCE_MM)) {
     throw new DataError(
       `${doing}: ${own.file}: expected a ${what} that lies where ${grid.file} does, to ${LARGEST_DISTANCE_MM} mm, got voxels up to ${distance.toFixed(3)} mm apart`,
-      { hint: `Resample the ${what} to the images' grid first, with nearest neighbours.` },
+      { hint: `Resample the ${what} to the images' grid first.` },
     );
   }
 }

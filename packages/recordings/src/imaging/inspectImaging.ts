@@ -53,7 +53,8 @@ export async function inspectImaging(path: string): Promise<ImagingSummary> {
 
 const LARGEST_EXTENSION_BYTES = 256 * 2 ** 20;
 
-function summarizeNifti({ header, grid }: NiftiVolumes): ImagingSummary {
+function summarizeNifti(volumes: NiftiVolumes): ImagingSummary {
+  const { header, grid } = volumes;
   const { trSeconds } = header;
   const notes = [
     ...header.notes,
@@ -65,6 +66,11 @@ function summarizeNifti({ header, grid }: NiftiVolumes): ImagingSummary {
   if (header.description) notes.push(`described as ${JSON.stringify(header.description)}`);
   if (trSeconds !== undefined && trSeconds > 100) {
     notes.push(`a TR of ${trSeconds} s: the file may mean milliseconds`);
+  }
+  try {
+    volumes.checkHolds();
+  } catch (cause) {
+    notes.push(`cannot be read whole: ${(cause as Error).message}`);
   }
   return {
     format: `NIfTI-${header.version}`,

@@ -191,6 +191,11 @@ export async function openVolumes(
       );
     },
     async next(n = 1) {
+      if (n * nVoxels * nBytes > LARGEST_VALUES_BYTES) {
+        throw new DataError(
+          `${doing}: ${source.file}: expected volumes of at most ${LARGEST_VALUES_BYTES} bytes, got [${header.shape.join(", ")}] of ${header.datatype}`,
+        );
+      }
       const bytes = await source.take(n * nVoxels * nBytes, "values");
       return stored(bytes, header);
     },
@@ -266,10 +271,13 @@ async function openImage(
   const stem = header.replace(/\.hdr(\.gz)?$/i, "");
   const names = [`${stem}.img`, `${stem}.img.gz`];
   if (extname(header).toLowerCase() === ".gz") names.reverse();
+  const [likely, other] = names as [string, string];
   try {
-    return { opened: await openBytes(names[0]!, doing), input: names[0]! };
-  } catch {
-    return { opened: await openBytes(names[1]!, doing), input: names[1]! };
+    return { opened: await openBytes(likely, doing), input: likely };
+  } catch (cause) {
+    const opened = await openBytes(other, doing).catch(() => undefined);
+    if (opened === undefined) throw cause;
+    return { opened, input: other };
   }
 }
 

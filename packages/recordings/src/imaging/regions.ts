@@ -2,6 +2,7 @@ import { extname } from "node:path";
 import { DataError, FormatError } from "@penfield/core";
 import { column, parseTable } from "../table.ts";
 import { decodeText, readBytes } from "../text.ts";
+import type { Target } from "../types.ts";
 
 /** Names of an atlas' numbers: a table (TSV, CSV) or JSON file, or the names themselves. */
 export type RegionLabels = string | Readonly<Record<string, string>>;
@@ -73,10 +74,26 @@ function fromPairs(
   return names;
 }
 
-/** The name of an atlas' number: that of the table, or the number itself; 0 is no region unless it is named. */
+/** The name of an atlas' number: that of the table, or the number itself; 0 and NaN are no region. */
 export function regionName(
   value: number,
   names: ReadonlyMap<number, string> | undefined,
 ): string | undefined {
-  return names?.get(value) ?? (value === 0 ? undefined : String(value));
+  if (value === 0 || Number.isNaN(value)) return undefined;
+  return names?.get(value) ?? String(value);
+}
+
+/** One target per region; where a name stands for several numbers (left and right), the number joins it. */
+export function regionTargets(
+  values: readonly number[],
+  nameOf: (value: number) => string | undefined,
+  subject: string | undefined,
+): readonly Target[] {
+  const names = values.map((value) => nameOf(value) ?? String(value));
+  return names.map((region, r) => ({
+    id: names.indexOf(region) === names.lastIndexOf(region) ? region : `${region}_${values[r]}`,
+    region,
+    subject,
+    kind: "region",
+  }));
 }

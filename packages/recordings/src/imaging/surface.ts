@@ -8,7 +8,7 @@ import {
 } from "@penfield/core";
 import type { RecordedEvent, Recording, Space, Target, TimeSeries } from "../types.ts";
 import { type GiftiFile, readGifti } from "./gifti.ts";
-import { regionName } from "./regions.ts";
+import { regionName, regionTargets } from "./regions.ts";
 import { checkIds, checkTr, nameOf, regionMeans, takeUsable, usableColumns } from "./volume.ts";
 
 /** Which vertices of a surface are taken, and as what. */
@@ -234,10 +234,7 @@ async function compact(
   if (aggregate === "region-mean") {
     const keyOf = Float64Array.from({ length: nRow }, (_, c) => keys!.keys[vertexOf(c)]!);
     const { data, values } = regionMeans(rows, usable, keyOf, dtype);
-    const targets = values.map((key): Target => {
-      const region = keys!.nameOf(key)!;
-      return { id: region, region, subject, kind: "region" };
-    });
+    const targets = regionTargets(values, keys!.nameOf, subject);
     return { data, targets, space: undefined, nMasked };
   }
   const targets = Array.from(usable, (c): Target => {

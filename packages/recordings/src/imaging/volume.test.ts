@@ -112,6 +112,9 @@ describe("loadVolumeSeries", () => {
       ArgumentError,
     );
     await expect(loadVolumeSeries(series, { labels: { 1: "a" } })).rejects.toThrow(ArgumentError);
+    await expect(loadVolumeSeries(series, { limitBytes: 90 })).rejects.toThrow(
+      /4 x 6 voxels with 96/,
+    );
     const slow = put("slow.nii", [1, 2], [1, 1, 1, 2], { trSeconds: 2000 });
     const error = await loadVolumeSeries(slow).catch((cause) => cause);
     expect(error.message).toMatch(/got 2000 s/);
@@ -129,6 +132,7 @@ describe("loadVolumeSeries", () => {
       );
     expect(await regions(write("a.json", '{"1": "x", "2": "y"}'))).toEqual(["x", "y"]);
     expect(await regions(write("a.csv", "id,region\n2,y\n1,x\n"))).toEqual(["x", "y"]);
+    expect(await regions(write("same.json", '{"1": "V1", "2": "V1"}'))).toEqual(["V1_1", "V1_2"]);
     expect(await regions(write("b.tsv", "index\tname\n2\ty\n"))).toEqual(["1", "y"]);
     await expect(regions(write("bad.json", "[1]"))).rejects.toThrow(FormatError);
     await expect(regions(write("bad2.json", "{"))).rejects.toThrow(FormatError);
@@ -159,7 +163,7 @@ describe("loadVolumeMaps", () => {
     await expect(loadVolumeMaps([a, series])).rejects.toThrow(/one map per file, got 4 volumes/);
     const other = put("other.nii", [1, 2], [2, 1, 1]);
     await expect(loadVolumeMaps([a, other])).rejects.toThrow(
-      /expected the grid of .*got \[2, 1, 1\]/,
+      /expected a map on the grid of .*got 2 x 1 x 1/,
     );
   });
 });

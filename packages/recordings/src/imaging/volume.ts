@@ -10,9 +10,17 @@ import {
   throwIfAborted,
 } from "@penfield/core";
 import type { RecordedEvent, Recording, Space, Target, TimeSeries } from "../types.ts";
-import { checkAtlas, type Grid, onGrid, positionOf, type VolumeInput } from "./grid.ts";
+import {
+  checkAtlas,
+  checkGrid,
+  type Grid,
+  gridOf,
+  onGrid,
+  positionOf,
+  type VolumeInput,
+} from "./grid.ts";
 import { type NiftiVolumes, openVolumes, valueAt } from "./nifti.ts";
-import { type RegionLabels, readLabels, regionName } from "./regions.ts";
+import { type RegionLabels, readLabels, regionName, regionTargets } from "./regions.ts";
 
 /** Which voxels of images are taken, and as what. */
 export interface VolumeOptions extends LongWork {
@@ -26,6 +34,8 @@ export interface VolumeOptions extends LongWork {
   readonly aggregate?: "voxel" | "region-mean" | undefined;
   /** Of the values. Default `float32`; means are summed in float64 either way. */
   readonly dtype?: "float32" | "float64" | undefined;
+  /** How many bytes the voxels' values may take. Default 4 GiB. */
+  readonly limitBytes?: number | undefined;
   /** Whose brain it is, noted in each target. */
   readonly subject?: string | undefined;
   /** Default: the file's name. */
@@ -78,6 +88,7 @@ export async function loadVolumeSeries(
     const trSeconds = checkTr(options.trSeconds ?? header.trSeconds, file, doing);
     volumes.checkHolds();
     const picked = await pickVoxels(volumes, options, doing);
+    checkSize(nVolumes, picked, options, file, doing);
     const rows: FloatArray[] = [];
     await pushRows(rows, volumes, picked, options, { doing, total: nVolumes });
     const kept = compact(rows, picked, options, file, doing);
@@ -136,8 +147,9 @@ export async function loadVolumeMaps(
         );
       }
       if (picked === undefined) picked = await pickVoxels(volumes, options, doing);
-      else checkSame(volumes, picked.grid, doing);
+      else checkGrid(gridOf(volumes), picked.grid, "map", doing);
       const total = Math.max(files.length, volumes.nVolumes);
+      checkSize(total, picked, options, file, doing);
       await pushRows(rows, volumes, picked, options, { doing, total });
       hashes.push(await volumes.sha256());
     } finally {
@@ -222,7 +234,7 @@ async function pickVoxels(
       `${doing}: atlas: expected an image of regions for ${labels === undefined ? "their means" : "the labels"}, got none`,
     );
   }
-  const grid: Grid = { file: volumes.file, shape: volumes.grid, affine: volumes.header.affine };
+  const grid = gridOf(volumes);
   const inside = mask === undefined ? undefined : await onGrid(mask, grid, "mask", doing);
   const regions = atlas === undefined ? undefined : await onGrid(atlas, grid, "atlas", doing);
   if (regions) checkAtlas(regions, typeof atlas === "string" ? atlas : "the atlas", doing);
@@ -249,32 +261,38 @@ async function pickVoxels(
   };
 }
 
-function checkSame(volumes: NiftiVolumes, grid: Grid, doing: string): void {
-  const same =
-    volumes.grid.every((size, axis) => size === grid.shape[axis]) &&
-    volumes.header.affine.every((value, i) => Math.abs(value - grid.affine[i]!) <= 1e-4);
-  if (!same) {
-    throw new DataError(
-      `${doing}: ${volumes.file}: expected the grid of ${grid.file}, [${grid.shape.join(", ")}] with affine ${Array.from(grid.affine.subarray(0, 12)).join(" ")}, got [${volumes.grid.join(", ")}] with ${Array.from(volumes.header.affine.subarray(0, 12)).join(" ")}`,
-    );
-  }
+function checkSize(
+  nRows: number,
+  { voxels }: Picked,
+  { dtype, aggregate, limitBytes = 4 * 2 ** 30 }: VolumeOptions,
+  file: string,
+  doing: string,
+): void {
+  const nBytes = nRows * voxels.length * (isSingle(dtype, aggregate) ? 4 : 8);
+  if (nBytes <= limitBytes) return;
+  throw new DataError(
+    `${doing}: ${file}: expected at most ${limitBytes} bytes of values, got ${nRows} x ${voxels.length} voxels with ${nBytes}`,
+    { hint: "Give a mask with fewer voxels, or raise limitBytes." },
+  );
 }
+
+/** What goes into a mean is not rounded before. */
+const isSingle = (dtype: VolumeOptions["dtype"], aggregate: VolumeOptions["aggregate"]): boolean =>
+  dtype !== "float64" && aggregate !== "region-mean";
 
 async function pushRows(
   rows: FloatArray[],
   volumes: NiftiVolumes,
   { voxels }: Picked,
-  { dtype = "float32", aggregate, signal, onProgress }: VolumeOptions,
+  { dtype, aggregate, signal, onProgress }: VolumeOptions,
   { doing, total }: { doing: string; total: number },
 ): Promise<void> {
   for (let t = 0; t < volumes.nVolumes; t++) {
     throwIfAborted(signal, doing);
     const value = valueAt(await volumes.next(), volumes.header);
-    // What goes into a mean is not rounded before.
-    const row =
-      dtype === "float32" && aggregate !== "region-mean"
-        ? new Float32Array(voxels.length)
-        : new Float64Array(voxels.length);
+    const row = isSingle(dtype, aggregate)
+      ? new Float32Array(voxels.length)
+      : new Float64Array(voxels.length);
     for (let v = 0; v < voxels.length; v++) row[v] = value(voxels[v]!);
     rows.push(row);
     onProgress?.({ stage: "reading volumes", done: rows.length, total, unit: "volumes" });
@@ -306,10 +324,7 @@ function compact(
   }
   if (aggregate === "region-mean") {
     const { data, values } = regionMeans(rows, usable, regions!, dtype);
-    const targets = values.map((value): Target => {
-      const region = regionName(value, names) ?? String(value);
-      return { id: region, region, subject, kind: "region" };
-    });
+    const targets = regionTargets(values, (value) => regionName(value, names), subject);
     return { data, targets, space: undefined, nMasked };
   }
   const [nx, ny] = grid.shape;
