@@ -217,6 +217,7 @@ export {
   uniformityDifference,
 } from "./similarity/distances.ts";
 export { type HsicTest, hsicTest } from "./similarity/hsicTest.ts";
+export { imd } from "./similarity/imd.ts";
 export {
   hardCorrelationMatch,
   pairwiseMatch,
@@ -235,6 +236,7 @@ export {
   type LinearPredictivity,
   linearPredictivity,
 } from "./similarity/regression.ts";
+export { type RtdOptions, rtd } from "./similarity/rtd.ts";
 export { type SsmPoint, ssm, ssmCurve } from "./similarity/ssm.ts";
 export { type TransportPlan, uniformTransport } from "./similarity/transport.ts";
 export type { Alternation, StochasticGroup } from "./stochastic/alternate.ts";

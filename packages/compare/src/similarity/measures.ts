@@ -33,11 +33,12 @@ import {
   rsmNormDifference,
   uniformityDifference,
 } from "./distances.ts";
+import { imd } from "./imd.ts";
 import { hardCorrelationMatch, pairwiseMatch, softMatching } from "./matching.ts";
 import { eigenspaceOverlap, gulp, linearPredictivity } from "./regression.ts";
+import { rtd } from "./rtd.ts";
 import { ssm } from "./ssm.ts";
 
-type Compute = RepresentationMeasure["compute"];
 type Details = Omit<MeasureInfo, "name" | "title" | "kind" | "family" | "larger">;
 
 /** Stimuli in the same order in both, in any order: true of all measures of two matrices. */
@@ -49,6 +50,7 @@ const ROTATIONS: readonly Invariance[] = [
 ];
 const SHAPES: readonly Invariance[] = [...ROTATIONS, "scaling"];
 const MAPS: readonly Invariance[] = [...SHAPES, "linear"];
+const PATTERNS: readonly Invariance[] = ["permutation", "rotation", "scaling", "stimulus-order"];
 const ORDERS: readonly Invariance[] = ["translation", "permutation", "scaling", "stimulus-order"];
 
 const products = {
@@ -64,6 +66,11 @@ const alignments = {
   cost: "2 n p q and the singular values of p x q",
   memory: "copies of the inputs and a p x q matrix",
 };
+const assignments = {
+  cost: "2 n m^2 and a linear assignment of m units, m = max(p, q)",
+  memory: "a matrix m x m",
+};
+const passes = { cost: "n (p + q)", memory: "none" };
 const ofUnits = (factor: number, because: string) => ({
   minSample: (nUnits: number): number => Math.max(3, factor * nUnits + 1),
   minSampleRule: because,
@@ -82,34 +89,46 @@ const UNBIASED = ofStimuli(
   "20 stimuli: defined from 4 on, but with few its own noise is larger than what it measures",
 );
 const FEW = ofStimuli(10, "10 stimuli: with fewer a single one decides");
+const LOOPS = ofStimuli(
+  50,
+  "50 stimuli: with fewer there are hardly any loops, and their number grows with that of stimuli",
+);
 const NEIGHBOURS = ofStimuli(
   100,
   "100 stimuli, ten times the 10 neighbours: below, neighbourhoods are the whole data",
 );
 
-const similarity = (
+const symmetric = { metric: false, symmetric: true } as const;
+const directed = { metric: false, symmetric: false } as const;
+const metric = { metric: true, symmetric: true } as const;
+
+/** Name, title, source, how it is computed, and in what it differs from the others of its table. */
+type Row = readonly [
   name: string,
   title: string,
+  source: string,
+  compute: RepresentationMeasure["compute"],
+  differs?: Partial<Details>,
+];
+
+/** Measures of a family that share what is said about them. */
+const table = (
   family: MeasureInfo["family"],
-  details: Details,
-  compute: Compute,
-): RepresentationMeasure => ({
-  name,
-  title,
-  kind: "representation",
-  family,
-  larger: "more alike",
-  ...details,
-  compute,
-});
-
-const distance = (...args: Parameters<typeof similarity>): RepresentationMeasure => ({
-  ...similarity(...args),
-  larger: "less alike",
-});
-
-const plain = { metric: false, symmetric: true } as const;
-const metric = { metric: true, symmetric: true } as const;
+  larger: MeasureInfo["larger"],
+  shared: Omit<Details, "source">,
+  rows: readonly Row[],
+): readonly RepresentationMeasure[] =>
+  rows.map(([name, title, source, compute, differs]) => ({
+    name,
+    title,
+    kind: "representation",
+    family,
+    larger,
+    ...shared,
+    source,
+    ...differs,
+    compute,
+  }));
 
 /** k for neighbours where a command line gives none: 10, or as many as there are. */
 const k = (x: Activations): number => Math.max(1, Math.min(10, x.shape[0] - 1));
@@ -119,475 +138,312 @@ const k = (x: Activations): number => Math.max(1, Math.min(10, x.shape[0] - 1));
  * line, the docs and the tests enumerate this.
  */
 export const representationMeasures: readonly RepresentationMeasure[] = [
-  similarity(
-    "linear-cka",
-    "Linear CKA",
-    "cka",
-    { ...plain, ...products, ...BIASED, invariances: SHAPES, source: "Kornblith et al. 2019" },
-    (l, x, y) => cka(l, x, y),
-  ),
-  similarity(
-    "linear-cka-unbiased",
-    "Linear CKA, unbiased",
-    "cka",
-    {
-      ...plain,
-      ...products,
-      ...UNBIASED,
-      invariances: SHAPES,
-      source: "Song et al. 2012; Kornblith et al. 2019",
-    },
-    (l, x, y) => cka(l, x, y, { estimator: "unbiased" }),
-  ),
-  similarity(
-    "rbf-cka",
-    "RBF CKA, width from the median distance",
-    "cka",
-    { ...plain, ...kernels, ...BIASED, invariances: SHAPES, source: "Kornblith et al. 2019" },
-    (l, x, y) => cka(l, x, y, { kernel: { type: "rbf" } }),
-  ),
-  similarity(
-    "rbf-cka-unbiased",
-    "RBF CKA, unbiased",
-    "cka",
-    { ...plain, ...kernels, ...UNBIASED, invariances: SHAPES, source: "Song et al. 2012" },
-    (l, x, y) => cka(l, x, y, { kernel: { type: "rbf" }, estimator: "unbiased" }),
-  ),
-  distance(
-    "cka-angle",
-    "Angle of linear CKA",
-    "cka",
-    { ...metric, ...products, ...BIASED, invariances: SHAPES, source: "Williams et al. 2021" },
-    (l, x, y) => ckaAngle(l, x, y),
-  ),
-  similarity(
-    "lange-cka",
-    "CKA with the diagonal left out",
-    "cka",
-    { ...plain, ...kernels, ...UNBIASED, invariances: SHAPES, source: "Lange et al. 2023" },
-    langeCka,
-  ),
-  similarity(
-    "rv",
-    "RV coefficient",
-    "cka",
-    { ...plain, ...products, ...BIASED, invariances: SHAPES, source: "Robert & Escoufier 1976" },
-    rvCoefficient,
-  ),
-  similarity(
-    "distance-correlation",
-    "Distance correlation",
-    "cka",
-    { ...plain, ...kernels, ...BIASED, invariances: SHAPES, source: "Szekely et al. 2007" },
-    distanceCorrelation,
-  ),
-  similarity(
-    "cca",
-    "Mean canonical correlation",
-    "cca",
-    { ...plain, ...decompositions, ...FULL, invariances: MAPS, source: "Hotelling 1936" },
-    ccaMean,
-  ),
-  similarity(
-    "cca-r2",
-    "Mean squared canonical correlation",
-    "cca",
-    { ...plain, ...decompositions, ...FULL, invariances: MAPS, source: "Kornblith et al. 2019" },
-    (l, x, y) => ccaR2(l, x, y),
-  ),
-  similarity(
-    "svcca",
-    "SVCCA, components that explain 99 %",
-    "cca",
-    { ...plain, ...decompositions, ...FULL, invariances: SHAPES, source: "Raghu et al. 2017" },
-    async (l, x, y) => (await svcca(l, x, y)).mean,
-  ),
-  similarity(
-    "pwcca",
-    "Projection-weighted CCA",
-    "cca",
-    {
-      ...plain,
-      ...decompositions,
-      ...FULL,
-      symmetric: false,
-      invariances: SHAPES.filter((i) => i !== "rotation"),
-      source: "Morcos et al. 2018",
-    },
-    async (l, x, y) => (await pwcca(l, x, y)).pwcca,
-  ),
-  similarity(
-    "pls",
-    "Partial least squares",
-    "cca",
-    { ...plain, ...alignments, ...BIASED, invariances: SHAPES, source: "Wegelin 2000" },
-    async (l, x, y) => (await plsSimilarity(l, x, y)).mean,
-  ),
-  similarity(
-    "linear-regression",
-    "Linear regression, x from y",
-    "cca",
-    {
-      ...plain,
-      ...decompositions,
-      ...FULL,
-      symmetric: false,
-      invariances: SHAPES,
-      source: "Kornblith et al. 2019",
-    },
-    async (l, x, y) => (await linearPredictivity(l, x, y)).xFromY,
-  ),
-  distance(
-    "gulp",
-    "GULP, ridge 0.1",
-    "cca",
-    {
-      ...plain,
-      ...decompositions,
-      ...FULL,
-      invariances: SHAPES,
-      source: "Boix-Adsera et al. 2022",
-    },
-    (l, x, y) => gulp(l, x, y, { lambda: 0.1 }),
-  ),
-  similarity(
-    "eigenspace-overlap",
-    "Eigenspace overlap",
-    "cca",
-    {
-      ...plain,
-      ...decompositions,
-      ...FULL,
-      invariances: MAPS.filter((i) => i !== "translation"),
-      source: "May et al. 2019",
-    },
-    eigenspaceOverlap,
-  ),
-  distance(
-    "shape",
-    "Shape distance, rotations (Procrustes angle)",
-    "shape",
-    { ...metric, ...alignments, ...BIASED, invariances: SHAPES, source: "Williams et al. 2021" },
-    (l, x, y) => shapeDistance(l, x, y),
-  ),
-  distance(
-    "shape-half",
-    "Shape distance, half whitened",
-    "shape",
-    {
-      ...metric,
-      ...alignments,
-      ...FULL,
-      invariances: ROTATIONS,
-      source: "Williams et al. 2021",
-    },
-    (l, x, y) => shapeDistance(l, x, y, { alpha: 0.5 }),
-  ),
-  distance(
-    "shape-linear",
-    "Shape distance, linear maps (CCA angle)",
-    "shape",
-    { ...metric, ...alignments, ...FULL, invariances: MAPS, source: "Williams et al. 2021" },
-    (l, x, y) => shapeDistance(l, x, y, { group: "linear" }),
-  ),
-  distance(
-    "shape-permutation",
-    "Shape distance, orders of units",
-    "shape",
-    {
-      ...metric,
-      ...FEW,
-      cost: "2 n m^2 and a linear assignment of m units, m = max(p, q)",
-      memory: "a matrix m x m",
-      invariances: ORDERS,
-      source: "Williams et al. 2021",
-    },
-    (l, x, y) => shapeDistance(l, x, y, { group: "permutation" }),
-  ),
-  distance(
-    "procrustes",
-    "Procrustes distance, size and shape",
-    "shape",
-    {
-      ...metric,
-      ...alignments,
-      ...BIASED,
-      invariances: ROTATIONS,
-      source: "Schonemann 1966; Ding et al. 2021",
-    },
-    (l, x, y) => procrustes(l, x, y),
-  ),
-  distance(
-    "procrustes-normalized",
-    "Procrustes distance of unit size",
-    "shape",
-    {
-      ...metric,
-      ...alignments,
-      ...BIASED,
-      invariances: SHAPES,
-      source: "Schonemann 1966; Ding et al. 2021",
-    },
-    (l, x, y) => procrustes(l, x, y, { normalize: true }),
-  ),
-  distance(
-    "procrustes-permutation",
-    "Procrustes distance, orders of units",
-    "shape",
-    {
-      ...metric,
-      ...FEW,
-      cost: "2 n m^2 and a linear assignment of m units, m = max(p, q)",
-      memory: "a matrix m x m",
-      invariances: ["permutation", "stimulus-order"],
-      source: "Williams et al. 2021",
-    },
-    (l, x, y) => permutationProcrustes(l, x, y),
-  ),
-  similarity(
-    "nbs",
-    "Normalized Bures similarity",
-    "shape",
-    { ...plain, ...alignments, ...BIASED, invariances: SHAPES, source: "Tang et al. 2020" },
-    normalizedBuresSimilarity,
-  ),
-  similarity(
-    "aligned-cosine",
-    "Cosine of patterns after rotation",
-    "shape",
-    {
-      ...plain,
-      ...alignments,
-      ...BIASED,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Hamilton et al. 2016",
-    },
-    (l, x, y) => alignedCosine(l, x, y),
-  ),
-  distance(
-    "riemannian",
-    "Riemannian distance of kernels, ridge 0.1",
-    "shape",
-    {
-      ...metric,
-      ...FEW,
-      cost: "2 n^2 (p + q) and 5 n^3",
-      memory: "five n x n matrices",
-      invariances: SHAPES,
-      source: "Shahbazi et al. 2021",
-    },
-    (l, x, y) => riemannianKernelDistance(l, x, y),
-  ),
-  similarity(
-    "hard-match",
-    "Correlation of units matched one to one",
-    "shape",
-    {
-      ...plain,
-      ...FEW,
-      cost: "2 n p q and a linear assignment",
-      memory: "a p x q matrix",
-      invariances: ORDERS,
-      source: "Li et al. 2015",
-    },
-    hardCorrelationMatch,
-  ),
-  similarity(
-    "pairwise-match",
-    "Correlation of each unit with its best partner",
-    "shape",
-    {
-      ...plain,
-      ...FEW,
-      cost: "2 n p q",
-      memory: "a p x q matrix",
-      invariances: ORDERS,
-      source: "Li et al. 2015",
-    },
-    async (l, x, y) => (await pairwiseMatch(l, x, y)).mean,
-  ),
-  distance(
-    "soft-matching",
-    "Soft matching distance",
-    "shape",
-    {
-      ...metric,
-      ...FEW,
-      cost: "2 n p q and an optimal transport, (p + q) p q or so",
-      memory: "three p x q matrices",
-      invariances: ORDERS,
-      source: "Khosla & Williams 2024",
-    },
-    async (l, x, y) => (await softMatching(l, x, y)).distance,
-  ),
-  similarity(
-    "mutual-knn",
-    "Mutual nearest neighbours, k = 10",
+  ...table("cka", "more alike", { ...symmetric, ...products, ...BIASED, invariances: SHAPES }, [
+    ["linear-cka", "Linear CKA", "Kornblith et al. 2019", (l, x, y) => cka(l, x, y)],
+    [
+      "linear-cka-unbiased",
+      "Linear CKA, unbiased",
+      "Song et al. 2012; Kornblith et al. 2019",
+      (l, x, y) => cka(l, x, y, { estimator: "unbiased" }),
+      UNBIASED,
+    ],
+    ["rv", "RV coefficient", "Robert & Escoufier 1976", rvCoefficient],
+  ]),
+  ...table("cka", "more alike", { ...symmetric, ...kernels, ...BIASED, invariances: SHAPES }, [
+    [
+      "rbf-cka",
+      "RBF CKA, width from the median distance",
+      "Kornblith et al. 2019",
+      (l, x, y) => cka(l, x, y, { kernel: { type: "rbf" } }),
+    ],
+    [
+      "rbf-cka-unbiased",
+      "RBF CKA, unbiased",
+      "Song et al. 2012",
+      (l, x, y) => cka(l, x, y, { kernel: { type: "rbf" }, estimator: "unbiased" }),
+      UNBIASED,
+    ],
+    ["lange-cka", "CKA with the diagonal left out", "Lange et al. 2023", langeCka, UNBIASED],
+    ["distance-correlation", "Distance correlation", "Szekely et al. 2007", distanceCorrelation],
+  ]),
+  ...table("cka", "less alike", { ...metric, ...products, ...BIASED, invariances: SHAPES }, [
+    ["cka-angle", "Angle of linear CKA", "Williams et al. 2021", (l, x, y) => ckaAngle(l, x, y)],
+  ]),
+  ...table("cca", "more alike", { ...symmetric, ...decompositions, ...FULL, invariances: MAPS }, [
+    ["cca", "Mean canonical correlation", "Hotelling 1936", ccaMean],
+    [
+      "cca-r2",
+      "Mean squared canonical correlation",
+      "Kornblith et al. 2019",
+      (l, x, y) => ccaR2(l, x, y),
+    ],
+    [
+      "svcca",
+      "SVCCA, components that explain 99 %",
+      "Raghu et al. 2017",
+      async (l, x, y) => (await svcca(l, x, y)).mean,
+      { invariances: SHAPES },
+    ],
+    [
+      "pwcca",
+      "Projection-weighted CCA",
+      "Morcos et al. 2018",
+      async (l, x, y) => (await pwcca(l, x, y)).pwcca,
+      { ...directed, invariances: SHAPES.filter((i) => i !== "rotation") },
+    ],
+    [
+      "pls",
+      "Partial least squares",
+      "Wegelin 2000",
+      async (l, x, y) => (await plsSimilarity(l, x, y)).mean,
+      { ...alignments, ...BIASED, invariances: SHAPES },
+    ],
+    [
+      "linear-regression",
+      "Linear regression, x from y",
+      "Kornblith et al. 2019",
+      async (l, x, y) => (await linearPredictivity(l, x, y)).xFromY,
+      { ...directed, invariances: SHAPES },
+    ],
+    [
+      "eigenspace-overlap",
+      "Eigenspace overlap",
+      "May et al. 2019",
+      eigenspaceOverlap,
+      { invariances: MAPS.filter((i) => i !== "translation") },
+    ],
+  ]),
+  ...table("cca", "less alike", { ...symmetric, ...decompositions, ...FULL, invariances: SHAPES }, [
+    [
+      "gulp",
+      "GULP, ridge 0.1",
+      "Boix-Adsera et al. 2022",
+      (l, x, y) => gulp(l, x, y, { lambda: 0.1 }),
+    ],
+  ]),
+  ...table("shape", "less alike", { ...metric, ...alignments, ...BIASED, invariances: SHAPES }, [
+    [
+      "shape",
+      "Shape distance, rotations (Procrustes angle)",
+      "Williams et al. 2021",
+      (l, x, y) => shapeDistance(l, x, y),
+    ],
+    [
+      "shape-half",
+      "Shape distance, half whitened",
+      "Williams et al. 2021",
+      (l, x, y) => shapeDistance(l, x, y, { alpha: 0.5 }),
+      { ...FULL, invariances: ROTATIONS },
+    ],
+    [
+      "shape-linear",
+      "Shape distance, linear maps (CCA angle)",
+      "Williams et al. 2021",
+      (l, x, y) => shapeDistance(l, x, y, { group: "linear" }),
+      { ...FULL, invariances: MAPS },
+    ],
+    [
+      "shape-permutation",
+      "Shape distance, orders of units",
+      "Williams et al. 2021",
+      (l, x, y) => shapeDistance(l, x, y, { group: "permutation" }),
+      { ...assignments, ...FEW, invariances: ORDERS },
+    ],
+    [
+      "procrustes",
+      "Procrustes distance, size and shape",
+      "Schonemann 1966; Ding et al. 2021",
+      (l, x, y) => procrustes(l, x, y),
+      { invariances: ROTATIONS },
+    ],
+    [
+      "procrustes-normalized",
+      "Procrustes distance of unit size",
+      "Schonemann 1966; Ding et al. 2021",
+      (l, x, y) => procrustes(l, x, y, { normalize: true }),
+    ],
+    [
+      "procrustes-permutation",
+      "Procrustes distance, orders of units",
+      "Williams et al. 2021",
+      (l, x, y) => permutationProcrustes(l, x, y),
+      { ...assignments, ...FEW, invariances: ["permutation", "stimulus-order"] },
+    ],
+    [
+      "riemannian",
+      "Riemannian distance of kernels, ridge 0.1",
+      "Shahbazi et al. 2021",
+      (l, x, y) => riemannianKernelDistance(l, x, y),
+      { ...FEW, cost: "2 n^2 (p + q) and 5 n^3", memory: "five n x n matrices" },
+    ],
+    [
+      "soft-matching",
+      "Soft matching distance",
+      "Khosla & Williams 2024",
+      async (l, x, y) => (await softMatching(l, x, y)).distance,
+      {
+        ...FEW,
+        cost: "2 n p q and an optimal transport, (p + q) p q or so",
+        memory: "three p x q matrices",
+        invariances: ORDERS,
+      },
+    ],
+  ]),
+  ...table("shape", "more alike", { ...symmetric, ...alignments, ...BIASED, invariances: SHAPES }, [
+    ["nbs", "Normalized Bures similarity", "Tang et al. 2020", normalizedBuresSimilarity],
+    [
+      "aligned-cosine",
+      "Cosine of patterns after rotation",
+      "Hamilton et al. 2016",
+      (l, x, y) => alignedCosine(l, x, y),
+      { invariances: PATTERNS },
+    ],
+    [
+      "hard-match",
+      "Correlation of units matched one to one",
+      "Li et al. 2015",
+      hardCorrelationMatch,
+      {
+        ...FEW,
+        cost: "2 n p q and a linear assignment",
+        memory: "a p x q matrix",
+        invariances: ORDERS,
+      },
+    ],
+    [
+      "pairwise-match",
+      "Correlation of each unit with its best partner",
+      "Li et al. 2015",
+      async (l, x, y) => (await pairwiseMatch(l, x, y)).mean,
+      { ...FEW, cost: "2 n p q", memory: "a p x q matrix", invariances: ORDERS },
+    ],
+  ]),
+  ...table(
     "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Huh et al. 2024",
-    },
-    (l, x, y) => mutualKnn(l, x, y, { k: k(x) }),
+    "more alike",
+    { ...symmetric, ...kernels, ...NEIGHBOURS, invariances: PATTERNS },
+    [
+      [
+        "mutual-knn",
+        "Mutual nearest neighbours, k = 10",
+        "Huh et al. 2024",
+        (l, x, y) => mutualKnn(l, x, y, { k: k(x) }),
+      ],
+      [
+        "cycle-knn",
+        "Cycle consistency of neighbours, k = 10",
+        "Huh et al. 2024",
+        (l, x, y) => cycleKnn(l, x, y, { k: k(x) }),
+        directed,
+      ],
+      [
+        "lcs-knn",
+        "Longest common subsequence of neighbours, k = 10",
+        "Huh et al. 2024",
+        (l, x, y) => lcsKnn(l, x, y, { k: k(x) }),
+      ],
+      [
+        "cknna",
+        "CKA among mutual neighbours, k = 10",
+        "Huh et al. 2024",
+        (l, x, y) => cknna(l, x, y, { k: k(x) }),
+        { ...directed, invariances: PATTERNS.filter((i) => i !== "scaling") },
+      ],
+      [
+        "knn-jaccard",
+        "Jaccard similarity of neighbourhoods, k = 10",
+        "Wang et al. 2022",
+        (l, x, y) => knnJaccard(l, x, y, { k: k(x) }),
+      ],
+      [
+        "rank-similarity",
+        "Rank similarity of neighbours, k = 10",
+        "Wang et al. 2022",
+        (l, x, y) => rankSimilarity(l, x, y, { k: k(x) }),
+      ],
+      [
+        "rank-jaccard",
+        "Joint rank and Jaccard similarity, k = 10",
+        "Wang et al. 2022",
+        (l, x, y) => rankJaccard(l, x, y, { k: k(x) }),
+      ],
+      [
+        "second-order-cosine",
+        "Second-order cosine similarity, k = 10",
+        "Hamilton et al. 2016",
+        (l, x, y) => secondOrderCosine(l, x, y, { k: k(x) }),
+      ],
+    ],
   ),
-  similarity(
-    "cycle-knn",
-    "Cycle consistency of neighbours, k = 10",
+  ...table(
     "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      symmetric: false,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Huh et al. 2024",
-    },
-    (l, x, y) => cycleKnn(l, x, y, { k: k(x) }),
+    "less alike",
+    { ...symmetric, ...NEIGHBOURS, ...kernels, invariances: SHAPES },
+    [
+      [
+        "rtd",
+        "Representation topology divergence",
+        "Barannikov et al. 2022",
+        (l, x, y) => rtd(l, x, y),
+        {
+          ...LOOPS,
+          cost: "4 n^3 and more where loops live long; beyond 500 stimuli, of ten subsets of 500",
+          memory: "four n x n matrices",
+        },
+      ],
+      [
+        "imd",
+        "Multi-scale intrinsic distance, k = 5",
+        "Tsitsulin et al. 2020",
+        (l, x, y) => imd(l, x, y, { k: Math.min(5, x.shape[0] - 1) }),
+        {
+          cost: "2 n^2 (p + q) and the eigenvalues of two n x n matrices",
+          memory: "three n x n matrices",
+        },
+      ],
+    ],
   ),
-  similarity(
-    "lcs-knn",
-    "Longest common subsequence of neighbours, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Huh et al. 2024",
-    },
-    (l, x, y) => lcsKnn(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "cknna",
-    "CKA among mutual neighbours, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      symmetric: false,
-      invariances: ["permutation", "rotation", "stimulus-order"],
-      source: "Huh et al. 2024",
-    },
-    (l, x, y) => cknna(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "knn-jaccard",
-    "Jaccard similarity of neighbourhoods, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Wang et al. 2022",
-    },
-    (l, x, y) => knnJaccard(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "rank-similarity",
-    "Rank similarity of neighbours, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Wang et al. 2022",
-    },
-    (l, x, y) => rankSimilarity(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "rank-jaccard",
-    "Joint rank and Jaccard similarity, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Wang et al. 2022",
-    },
-    (l, x, y) => rankJaccard(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "second-order-cosine",
-    "Second-order cosine similarity, k = 10",
-    "neighbours",
-    {
-      ...plain,
-      ...kernels,
-      ...NEIGHBOURS,
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Hamilton et al. 2016",
-    },
-    (l, x, y) => secondOrderCosine(l, x, y, { k: k(x) }),
-  ),
-  similarity(
-    "ssm",
-    "Similarity of similarity matrices",
-    "rsa",
-    {
-      ...plain,
-      ...kernels,
-      ...FEW,
-      invariances: ["permutation", "scaling", "stimulus-order"],
-      source: "Shi et al. 2019",
-    },
-    ssm,
-  ),
-  distance(
-    "rsm-norm-difference",
-    "Norm of the difference of distance matrices",
-    "rsa",
-    {
-      ...plain,
-      ...FEW,
-      cost: "2 n^2 (p + q) and the eigenvalues of n x n",
-      memory: "three n x n matrices",
-      invariances: ROTATIONS,
-      source: "Yin & Shen 2018",
-    },
-    rsmNormDifference,
-  ),
-  distance(
-    "magnitude-difference",
-    "Difference of the lengths of mean patterns",
-    "rsa",
-    {
-      ...plain,
-      ...FEW,
-      cost: "n (p + q)",
-      memory: "none",
-      invariances: ["permutation", "rotation", "stimulus-order"],
-      source: "Klabunde et al. 2023",
-    },
-    async (_, x, y) => magnitudeDifference(x, y),
-  ),
-  distance(
-    "uniformity-difference",
-    "Difference of uniformity",
-    "rsa",
-    { ...plain, ...kernels, ...FEW, invariances: ROTATIONS, source: "Wang & Isola 2020" },
-    uniformityDifference,
-  ),
-  distance(
-    "concentricity-difference",
-    "Difference of concentricity",
-    "rsa",
-    {
-      ...plain,
-      ...FEW,
-      cost: "n (p + q)",
-      memory: "none",
-      invariances: ["permutation", "rotation", "scaling", "stimulus-order"],
-      source: "Klabunde et al. 2023",
-    },
-    async (_, x, y) => concentricityDifference(x, y),
-  ),
+  ...table("rsa", "more alike", { ...symmetric, ...kernels, ...FEW, invariances: PATTERNS }, [
+    [
+      "ssm",
+      "Similarity of similarity matrices",
+      "Shi et al. 2019",
+      ssm,
+      { invariances: PATTERNS.filter((i) => i !== "rotation") },
+    ],
+  ]),
+  ...table("rsa", "less alike", { ...symmetric, ...kernels, ...FEW, invariances: ROTATIONS }, [
+    [
+      "rsm-norm-difference",
+      "Norm of the difference of distance matrices",
+      "Yin & Shen 2018",
+      rsmNormDifference,
+      {
+        cost: "2 n^2 (p + q) and the eigenvalues of n x n",
+        memory: "three n x n matrices",
+      },
+    ],
+    [
+      "magnitude-difference",
+      "Difference of the lengths of mean patterns",
+      "Klabunde et al. 2023",
+      async (_, x, y) => magnitudeDifference(x, y),
+      { ...passes, invariances: PATTERNS.filter((i) => i !== "scaling") },
+    ],
+    [
+      "uniformity-difference",
+      "Difference of uniformity",
+      "Wang & Isola 2020",
+      uniformityDifference,
+    ],
+    [
+      "concentricity-difference",
+      "Difference of concentricity",
+      "Klabunde et al. 2023",
+      async (_, x, y) => concentricityDifference(x, y),
+      { ...passes, invariances: PATTERNS },
+    ],
+  ]),
 ];
 
 /** A measure's value and what to know before believing it. */
