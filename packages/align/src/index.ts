@@ -4,6 +4,32 @@ export {
   type UnitSetComparison,
 } from "./compareUnitSets.ts";
 export {
+  type ClassificationOptions,
+  type ClassificationScore,
+  classificationScore,
+} from "./decoding/classificationScore.ts";
+export {
+  type ClassifierName,
+  type ClassifierOptions,
+  classifierNames,
+} from "./decoding/classifiers.ts";
+export {
+  type LeaveTwoOut,
+  leaveTwoOut,
+  type MatchCosts,
+  type MatchMetric,
+  type MatchOptions,
+  type MatchScore,
+  matchCosts,
+  matchPredictions,
+  type Patterns,
+  type SegmentIdentification,
+  type SplitHalfIdentification,
+  segmentIdentification,
+  splitHalfIdentification,
+} from "./decoding/matching.ts";
+export { areaUnderRoc } from "./decoding/roc.ts";
+export {
   type EncodingInterval,
   type EncodingOptions,
   type EncodingPermutation,
@@ -12,6 +38,7 @@ export {
   type HeldOutPredictor,
   type RegressorContext,
 } from "./encodingScore.ts";
+export { positionLengthFloor } from "./floors/positionLengthFloor.ts";
 export {
   contiguousFolds,
   type Fold,
@@ -33,7 +60,6 @@ export {
   type Rate,
 } from "./identify/identify.ts";
 export { ridgeMethod } from "./identify/methods.ts";
-export { positionLengthFloor } from "./positionLengthFloor.ts";
 export {
   predict,
   type Responses,
