@@ -258,6 +258,10 @@ if data:
                              "annotations": [[o, d, t] for o, d, t in
                                              zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
 
+    back = mne.io.read_raw_brainvision(data / "brainvision/test.vhdr", preload=True)
+    real["brainvision"] = {"data": summary(back.get_data().T), "names": back.ch_names, "sfreq": back.info["sfreq"],
+                           "events": [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
+
 (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 if data:
     (HERE / "realFiles.json").write_text(json.dumps(real, indent=1) + "\n")

@@ -30,6 +30,12 @@ export {
   matNumbers,
   matText,
 } from "./containers/matValue.ts";
+export {
+  type BrainVisionHeader,
+  type LoadBrainVisionOptions,
+  loadBrainVision,
+  readBrainVision,
+} from "./electrophysiology/brainVision.ts";
 export type { ChannelOptions } from "./electrophysiology/channels.ts";
 export {
   type EdfChannel,
