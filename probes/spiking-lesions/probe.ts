@@ -1,9 +1,8 @@
 import { lesionEffect, lesionExperiment, lesionOf, type TaskOutcome } from "@penfield/ablate";
-import { type Activations, takeRows, tensor, throwIfAborted } from "@penfield/core";
+import { type Activations, takeRows, throwIfAborted } from "@penfield/core";
 import {
   contrast,
   crossValidate,
-  type LayerActivations,
   selectUnits,
   type UnitMap,
   type UnitSet,
@@ -69,16 +68,17 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   const network = await openNetwork(settings.model);
   const brain = await openNetwork(settings.model === "spiking-b" ? "spiking-a" : "spiking-b");
   const { model, nUnits } = network;
+  const hooks = [network.spikes];
 
   // Which units.
   const localizer = makeTrials(N_LOCALIZER, seed, FIRST.localizer);
   const rates = await lateDelayRates(network, localizer);
   throwIfAborted(signal, "spiking-lesions");
-  const side = (more: 0 | 1): LayerActivations => {
-    const rows = localizer.list.flatMap((trial, i) => (trial.more === more ? [i] : []));
-    const part = takeRows(rates, rows);
-    return tensor(part.data, ["stimulus", "layer", "unit"], [rows.length, 1, nUnits]);
-  };
+  const side = (more: 0 | 1): Activations =>
+    takeRows(
+      rates,
+      localizer.list.flatMap((trial, i) => (trial.more === more ? [i] : [])),
+    );
   const [left, right] = [side(0), side(1)];
   const found = contrast(right, left, { magnitude: false });
   const strength: UnitMap = { ...found.t, data: found.t.data.map(Math.abs) };
@@ -91,7 +91,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   const trials = tasksOf(perTask, seed);
   const scorer = trialScorer(network, trials);
   const experiment = await lesionExperiment(scorer, strength, {
-    kind: "mlp",
+    hooks,
     doses: settings.doses,
     mainDose: settings.percent,
     nRandom: settings.nRandom,
@@ -106,7 +106,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     rateMatchedRandom(selected, meanRates, seed + i),
   );
   const matchedOutcomes: (readonly TaskOutcome[])[] = [];
-  for (const set of matched) matchedOutcomes.push(await scorer.score(lesionOf(set, "mlp")));
+  for (const set of matched) matchedOutcomes.push(await scorer.score(lesionOf(set, hooks)));
   const main = experiment.runs.filter((r) => r.dose === experiment.mainDose);
   const localized = main.find((r) => r.set === "localized")!;
   const random = main.filter((r) => r.set === "random").map((r) => r.units);
@@ -114,22 +114,19 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   // The same sets, silenced only where they were chosen.
   const late = trialScorer(network, trials, LATE_DELAY);
   const lateRuns: LateRuns = {
-    selected: await late.score(lesionOf(selected, "mlp"), { signal }),
+    selected: await late.score(lesionOf(selected, hooks), { signal }),
     random: [],
     matched: [],
   };
-  for (const set of random) lateRuns.random.push(await late.score(lesionOf(set, "mlp")));
-  for (const set of matched) lateRuns.matched.push(await late.score(lesionOf(set, "mlp")));
+  for (const set of random) lateRuns.random.push(await late.score(lesionOf(set, hooks)));
+  for (const set of matched) lateRuns.matched.push(await late.score(lesionOf(set, hooks)));
 
   // What becomes of the dynamics.
   const drive = steadyDrive(seed);
   const record = (interventions: readonly SpikingIntervention[]) =>
     recordActivity(network, drive, interventions, signal);
-  const silence = (set: UnitSet): SpikingIntervention[] => [
-    { hook: network.spikes, op: { type: "zero" }, units: set.indices },
-  ];
   const intact = await record([]);
-  const lesioned = await record(silence(selected));
+  const lesioned = await record(lesionOf(selected, hooks));
   const dynamics = {
     intact: estimateBranching(intact, true),
     localized: estimateBranching(lesioned, true),
@@ -137,7 +134,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     random: [] as Branching[],
   };
   for (const [i, set] of random.entries()) {
-    dynamics.random.push(estimateBranching(await record(silence(set)), false));
+    dynamics.random.push(estimateBranching(await record(lesionOf(set, hooks)), false));
     onProgress?.({ stage: "dynamics", done: i + 1, total: random.length, unit: "lesions" });
   }
 

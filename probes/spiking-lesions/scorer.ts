@@ -10,13 +10,12 @@ const TASKS = [
 ] as const;
 
 /**
- * Both tasks as a scorer of `ablate`: lesions of "layer 0" are lesions of the population's spikes. All trials are run as
- * one batch.
+ * Both tasks as a scorer of `ablate`. All trials are run as one batch.
  *
  * @param window - Steps in which lesions hold. Default: the whole trial.
  */
 export function trialScorer(
-  { model, spikes }: SpikingNetwork,
+  { model }: SpikingNetwork,
   trials: Trials,
   window: { readonly from?: number; readonly to?: number } = {},
 ): Scorer {
@@ -42,12 +41,7 @@ export function trialScorer(
       throwIfAborted(signal, "trialScorer");
       const { output } = await model.run({
         input: inputOf(trials),
-        interventions: interventions.map(({ op, units }) => ({
-          hook: spikes,
-          window,
-          op: op as { type: "zero" },
-          ...(units ? { units } : {}),
-        })),
+        interventions: interventions.map((intervention) => ({ ...intervention, window })),
         signal,
       });
       const values = judge(output.data, trials);

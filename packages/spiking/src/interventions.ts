@@ -4,7 +4,8 @@ import { placedRandom } from "./simulate/random.ts";
 
 /**
  * What is done to the values at a hook point of a spiking network: the operations of transformers
- * (`zero`, `constant`, `mean`, `resample`, `patch`, `scale`, `add`, `noise`, `clamp`), and two of its own.
+ * (`zero`, `constant`, `mean`, `resample`, `patch`, `scale`, `add`, `noise`, `clamp`; `project` and `attendFirst`
+ * have no meaning here and are refused), and two of its own.
  *
  * - `zero` at `.spikes` silences; `constant` forces spikes; at `.v` or `.i`, `clamp` and `constant` clamp.
  * - `shift`: every spike comes `steps` steps later.
@@ -12,7 +13,7 @@ import { placedRandom } from "./simulate/random.ts";
  *   network in a loop could not know of them), and those that fall on one step add up.
  */
 export type SpikingOp =
-  | Exclude<InterventionOp, { readonly type: "project" | "attendFirst" }>
+  | InterventionOp
   | { readonly type: "shift"; readonly steps: number }
   | { readonly type: "jitter"; readonly maxSteps: number; readonly seed: number };
 
