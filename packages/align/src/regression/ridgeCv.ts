@@ -59,13 +59,16 @@ export interface RidgePenalties {
   readonly cvScores: Float64Array;
 }
 
-/** A fitted linear map from units to targets. */
-export interface RidgeModel extends RidgePenalties {
+/** A linear map from units to targets, yHat = X coefficients + intercept. */
+export interface LinearModel {
   /** `[nUnits, nTargets]`. */
   readonly coefficients: Tensor<readonly ["unit", "target"]>;
   /** `[nTargets]`; zeros without an intercept. */
   readonly intercept: Float64Array;
 }
+
+/** A fitted ridge model. */
+export interface RidgeModel extends LinearModel, RidgePenalties {}
 
 /**
  * Ridge regression with penalties chosen by cross-validation, for each target on its own.
@@ -265,14 +268,14 @@ function sideBySide(parts: readonly FoldScores[]): FoldScores {
  *
  *   yHat = X coefficients + intercept
  *
- * @param model - From `ridgeCv`.
+ * @param model - From `ridgeCv` or another regressor.
  * @param x - `[nStimuli, nUnits]`, of the units that the model was fitted to.
  * @param options.linalg - Default: one made for this call.
  * @returns `[nStimuli, nTargets]`, float32 if both the model and x are.
  * @throws {ShapeError} if the number of units is another.
  */
 export async function predict(
-  model: RidgeModel,
+  model: LinearModel,
   x: Activations,
   { linalg }: { linalg?: Linalg | undefined } = {},
 ): Promise<Responses> {
