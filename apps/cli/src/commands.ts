@@ -15,6 +15,7 @@ import {
 import { fetchCorpus, readSource } from "@penfield/recordings";
 import { checkDestination, type Report, writeReport } from "@penfield/report";
 import { startViewer } from "@penfield/viewer";
+import { align } from "./align/align.ts";
 import { capture } from "./capture.ts";
 import { compare } from "./compare/compare.ts";
 import { helpText } from "./help.ts";
@@ -262,6 +263,7 @@ export const commands: Readonly<Record<string, Command>> = {
   capture,
   compare,
   rsa,
+  align,
   corpora,
   view,
   start,
