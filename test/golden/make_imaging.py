@@ -13,8 +13,10 @@ import tempfile
 import zlib
 
 import nibabel as nib
+import nilearn
 import numpy as np
 from nibabel import cifti2, gifti
+from nilearn.maskers import NiftiLabelsMasker
 
 data_folder = pathlib.Path(sys.argv[1])
 rng = np.random.default_rng(20261122)
@@ -139,6 +141,16 @@ cifti_expected = {"vertices": [[str(n), int(v)] for n, v in zip(models.name, mod
                   "voxels": voxels, "positions": nib.affines.apply_affine(affine, voxels).tolist(),
                   "keys": keys[0].tolist()}
 
+# Means of regions by nilearn.
+bold = nib.Nifti1Image(rng.normal(size=(5, 4, 3, 6)), oblique)
+bold.header.set_zooms((2, 2.5, 3, 2))
+bold.header.set_xyzt_units("mm", "sec")
+atlas = nib.Nifti1Image(rng.integers(0, 4, (5, 4, 3)).astype("i2"), oblique)
+means = NiftiLabelsMasker(atlas, resampling_target=None).fit_transform(bold)
+regions = {"nilearn": nilearn.__version__, "bold": text(gzip.compress(bold.to_bytes(), mtime=0)),
+           "atlas": text(gzip.compress(atlas.to_bytes(), mtime=0)), "shape": list(means.shape),
+           "means": means.ravel().tolist()}
+
 # What nibabel reads in real files.
 real = []
 for path in sorted(list((data_folder / "nifti_gifti").glob("*.nii*")) + list((data_folder / "haxby").rglob("*.nii.gz"))
@@ -168,7 +180,7 @@ real.append({"file": "haxby/bold.nii.gz", "masked": {"shape": list(series.T.shap
     np.ascontiguousarray(series.T, "<f8").tobytes()).hexdigest()}})
 
 out = {"nibabel": nib.__version__, "numpy": np.__version__, "nifti": cases, "gifti": giftis, "cifti": ciftis,
-       "ciftiExpected": cifti_expected, "real": real}
+       "ciftiExpected": cifti_expected, "regions": regions, "real": real}
 path = pathlib.Path(__file__).with_name("imaging.json")
 path.write_text(json.dumps(out) + "\n")
 print(path.name, path.stat().st_size, "bytes")

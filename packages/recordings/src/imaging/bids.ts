@@ -70,6 +70,9 @@ const IGNORED_FOLDERS = new Set(["sourcedata", "code", "node_modules", "stimuli"
  *
  * Cost: one walk over the folder; hidden folders, `sourcedata`, `code`, `stimuli` and linked folders are left out.
  * Source: BIDS 1.10, common principles.
+ *
+ * @example
+ * const files = await findBids("study", { sub: "01", task: "words", suffix: "bold", pipeline: null });
  */
 export async function findBids(root: string, query: BidsQuery = {}): Promise<readonly BidsFile[]> {
   const files: BidsFile[] = [];
@@ -149,6 +152,10 @@ export interface BidsSidecar {
  * @param path - The data file, such as `sub-01/func/sub-01_task-rest_bold.nii.gz`.
  * @throws {FormatError} if a sidecar is no JSON object, or the path is no BIDS name.
  * Source: BIDS 1.10, the inheritance principle.
+ *
+ * @example
+ * const { values } = await readSidecar("study/sub-01/func/sub-01_task-words_bold.nii.gz");
+ * const trSeconds = values.RepetitionTime;
  */
 export async function readSidecar(path: string): Promise<BidsSidecar> {
   const name = parseBidsName(path);
@@ -158,7 +165,7 @@ export async function readSidecar(path: string): Promise<BidsSidecar> {
     );
   }
   const files = await inherited(path, { ...name, extension: ".json" });
-  const values: Record<string, unknown> = {};
+  const values = new Map<string, unknown>();
   for (const file of files) {
     const text = decodeText(await readBytes(file, "readSidecar"), file);
     let value: unknown;
@@ -177,9 +184,9 @@ export async function readSidecar(path: string): Promise<BidsSidecar> {
         `readSidecar: ${file}: expected a JSON object, got ${JSON.stringify(value).slice(0, 40)}`,
       );
     }
-    for (const [key, one] of Object.entries(value)) values[key] = one;
+    for (const [key, one] of Object.entries(value)) values.set(key, one);
   }
-  return { values, files };
+  return { values: Object.fromEntries(values), files };
 }
 
 /**

@@ -66,6 +66,10 @@ const VALUES_AT_ONCE = 1 << 20;
  *
  * Cost: O(nValues) time; memory for the values twice while the axes change places.
  * Source: the CIFTI-2 specification (2014), NITRC; NIfTI extension code 32. Equals nibabel's values.
+ *
+ * @example
+ * const matrix = await readCifti("rest.dtseries.nii");
+ * console.log(matrix.type, matrix.data.shape, matrix.axes[1].kind); // "dtseries", [1200, 91282], "brain-models"
  */
 export async function readCifti(
   input: string | Uint8Array,
@@ -182,6 +186,9 @@ export interface CiftiSeriesOptions extends CiftiOptions {
  *   position in millimetres, parcels by their names. The region is the atlas', else the structure.
  * @throws {FileError} if a file cannot be read. {FormatError} if it is damaged.
  * @throws {DataError} if the file is no series of seconds or hertz, no target is left, or the TR is not possible.
+ *
+ * @example
+ * const series = await loadCiftiSeries("rest.dtseries.nii", { atlas: "parcels.dlabel.nii", aggregate: "region-mean" });
  */
 export async function loadCiftiSeries(
   input: string | Uint8Array,
@@ -224,6 +231,9 @@ export interface CiftiMapsOptions extends CiftiOptions {
  * @returns `[1, nStimuli, nTargets]`, targets as from `loadCiftiSeries`; those that are NaN or infinite in
  *   any map, or the same in all of several maps, are left out and counted in `nMasked`.
  * @throws As `loadCiftiSeries`; {ShapeError} if ids and maps are not equally many, {DataError} if an id is there twice.
+ *
+ * @example
+ * const maps = await loadCiftiMaps("contrasts.dscalar.nii");
  */
 export async function loadCiftiMaps(
   input: string | Uint8Array,

@@ -29,6 +29,9 @@ export interface ImagingSummary {
  * @returns Plain data, for the command line and `--json`.
  * @throws {FileError} if the file cannot be read. {FormatError} if it is damaged.
  * @throws {ArgumentError} if the name ends otherwise.
+ *
+ * @example
+ * const { format, shape, tr, notes } = await inspectImaging("bold.nii.gz");
  */
 export async function inspectImaging(path: string): Promise<ImagingSummary> {
   if (/\.gii(\.gz)?$/i.test(path)) return summarizeGifti(await readGifti(path));

@@ -60,6 +60,12 @@ const RAW_ENTITIES = ["sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "m
  *   the confounds asked for are not there.
  * @throws {ShapeError} if the confounds have another number of samples.
  * @throws {ArgumentError} if the name is not a BIDS name of a kind that can be read.
+ *
+ * Cost: that of the image's reader.
+ *
+ * @example
+ * const run = await loadBidsRun("study/sub-01/func/sub-01_task-words_bold.nii.gz", { confounds: ["trans_*", "rot_*"] });
+ * console.log(run.data.shape, run.events.length, run.nLateEvents, run.files);
  */
 export async function loadBidsRun(
   path: string,

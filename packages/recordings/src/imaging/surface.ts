@@ -48,6 +48,15 @@ export interface SurfaceSeriesOptions extends SurfaceOptions {
  * @throws {FileError} if a file cannot be read. {FormatError} if one is damaged.
  * @throws {DataError} if the file has no values for vertices or only one sample, no vertex is left, or the TR is not possible.
  * @throws {ShapeError} if arrays, atlas or surface have different numbers of vertices.
+ *
+ * Cost: O(size of the file) time; memory for the file's text and its values.
+ *
+ * @example
+ * const row = (data) => `<DataArray Intent="NIFTI_INTENT_TIME_SERIES" DataType="NIFTI_TYPE_FLOAT32" Dimensionality="1" Dim0="2" Encoding="ASCII"><Data>${data}</Data></DataArray>`;
+ * const file = new TextEncoder().encode(`<GIFTI Version="1.0">${row("1 5")}${row("2 5")}</GIFTI>`);
+ * const series = await loadSurfaceSeries(file, { trSeconds: 2, hemisphere: "left" });
+ * series.targets.map((target) => target.id) // => ["left_0"]
+ * series.nMasked // => 1
  */
 export async function loadSurfaceSeries(
   input: string | Uint8Array,
@@ -88,6 +97,9 @@ export interface SurfaceMapsOptions extends SurfaceOptions {
  * @returns `[1, nStimuli, nTargets]`; vertices that are NaN or infinite in any map, or the same in all of
  *   several maps, are left out and counted in `nMasked`.
  * @throws As `loadSurfaceSeries`; {ShapeError} if ids and maps are not equally many.
+ *
+ * @example
+ * const maps = await loadSurfaceMaps(["lh.face.shape.gii", "lh.house.shape.gii"], { surface: "lh.midthickness.surf.gii" });
  */
 export async function loadSurfaceMaps(
   inputs: string | readonly string[],

@@ -12,7 +12,10 @@ import { encodeNifti, writeNifti } from "./writeNifti.ts";
 const shared = fileURLToPath(new URL("../../../../../shared/data/", import.meta.url));
 const golden = JSON.parse(
   readFileSync(new URL("../../../../test/golden/imaging.json", import.meta.url), "utf8"),
-) as { real: { file: string; masked?: { shape: number[]; sha256: string } }[] };
+) as {
+  real: { file: string; masked?: { shape: number[]; sha256: string } }[];
+  regions: { bold: string; atlas: string; shape: number[]; means: number[] };
+};
 
 const AFFINE = [2, 0, 0, -10, 0, 3, 0, 5, 0, 0, 4, 1, 0, 0, 0, 1];
 let folder: string;
@@ -141,6 +144,22 @@ describe("loadVolumeSeries", () => {
       /whole numbers/,
     );
     await expect(regions(write("bad3.tsv", "x\ty\na\tx\n"))).rejects.toThrow(/column "index"/);
+  });
+});
+
+test("means of regions are nilearn's", async () => {
+  const { bold, atlas: regions, shape, means } = golden.regions;
+  const place = join(folder, "regions.nii.gz");
+  writeFileSync(place, Buffer.from(regions, "base64"));
+  const read = await loadVolumeSeries(Buffer.from(bold, "base64"), {
+    atlas: place,
+    aggregate: "region-mean",
+    dtype: "float64",
+  });
+  expect(read.data.shape).toEqual(shape);
+  read.data.data.forEach((value, i) => {
+    // Sums of at most 60 values near 1, in another order.
+    expect(Math.abs(value - means[i]!)).toBeLessThan(60 * Number.EPSILON);
   });
 });
 

@@ -66,10 +66,18 @@ const LARGEST_TR_SECONDS = 100;
  * @throws {FileError} if a file cannot be read.
  * @throws {FormatError} with the offset, if a file is damaged, or an atlas has other than whole numbers.
  * @throws {DataError} if the image is no series, a mask or atlas lies on another grid (with the numbers), no
- *   voxel is left, or no TR between 0 and 100 s is known.
+ *   voxel is left, or no TR between 0 and 100 s is known; if the values need more than `limitBytes`.
  * @throws {ArgumentError} if means of regions are asked for without an atlas.
  *
  * Cost: one pass, volume by volume: memory for one volume and the targets' values, never the whole image.
+ *
+ * @example
+ * const affine = [3, 0, 0, -6, 0, 3, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1];
+ * const image = encodeNifti([1, 5, 2, 5, 4, 5], { shape: [2, 1, 1, 3], affine, trSeconds: 2 });
+ * const series = await loadVolumeSeries(image);
+ * series.data.data // => [1, 2, 4]
+ * series.targets[0].position // => [-6, 0, 0]
+ * series.nMasked // => 1
  */
 export async function loadVolumeSeries(
   input: string | Uint8Array,
@@ -126,6 +134,10 @@ export interface VolumeMapsOptions extends VolumeOptions {
  *   there twice.
  *
  * Cost: one pass; memory for one map and the targets' values.
+ *
+ * @example
+ * const betas = await loadVolumeMaps(["face.nii.gz", "house.nii.gz"], { mask: "mask.nii.gz" });
+ * console.log(betas.stimulusIds, betas.data.shape); // ["face", "house"], [1, 2, nTargets]
  */
 export async function loadVolumeMaps(
   inputs: string | readonly string[],

@@ -31,6 +31,11 @@ export interface WriteNiftiOptions {
  *
  * Cost: O(nVoxels nMaps) time and memory.
  * Source: NIfTI-1.1; NIfTI-2 where a size is above 32767. Read back by nibabel to equal values and affine.
+ *
+ * @example
+ * const series = await loadVolumeSeries("bold.nii.gz", { mask: "mask.nii.gz" });
+ * const scores = series.targets.map(() => 0.5);
+ * await writeNifti("scores.nii.gz", scores, series.space, { description: "cross-validated r" });
  */
 export async function writeNifti(
   path: string,
