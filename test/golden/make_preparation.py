@@ -2,7 +2,7 @@
 
     python3 test/golden/make_preparation.py
 
-Filters, detrending and resampling by scipy, haemodynamic responses and regressors by nilearn, regressions by
+Also for the floors of packages/align. Filters, detrending and resampling by scipy, haemodynamic responses and regressors by nilearn, regressions by
 numpy's least squares, Lanczos interpolation by its formula; versions and seed are in the file.
 """
 import json
@@ -12,7 +12,7 @@ import nilearn
 import numpy as np
 import scipy
 from nilearn.glm.first_level import hemodynamic_models as hm
-from scipy import signal
+from scipy import ndimage, signal
 
 SEED = 20261123
 rng = np.random.default_rng(SEED)
@@ -120,6 +120,11 @@ def lanczos(cutoff_multiplier, window):
     return weights @ features
 
 
+gaussian = [
+    {"size": size, "width": width, "blurred": listed(ndimage.gaussian_filter1d(np.eye(size), width, axis=1))}
+    for size, width in [(1, 1.0), (3, 2.0), (6, 0.5), (7, 1.3)]
+]
+
 json.dump({
     "seed": SEED,
     "versions": {"numpy": np.__version__, "scipy": scipy.__version__, "nilearn": nilearn.__version__},
@@ -133,6 +138,7 @@ json.dump({
     "hrf": hrf,
     "regressors": {"onsets": listed(onsets), "durations": listed(durations), "trSeconds": TR, "values": regressors},
     "glm": glm,
+    "gaussian": gaussian,
     "lanczos": {"onsets": listed(words), "features": listed(features), "times": listed(samples),
                 "window3": listed(lanczos(1.0, 3)), "window2": listed(lanczos(0.5, 2))},
 }, (pathlib.Path(__file__).parent / "preparation.json").open("w"))

@@ -38,7 +38,26 @@ export {
   type HeldOutPredictor,
   type RegressorContext,
 } from "./encodingScore.ts";
+export {
+  type AutocorrelationFloor,
+  type AutocorrelationOptions,
+  autocorrelationFeatures,
+  autocorrelationFloor,
+} from "./floors/autocorrelationFloor.ts";
+export { describeFolds, type FoldDescription } from "./floors/describeFolds.ts";
 export { positionLengthFloor } from "./floors/positionLengthFloor.ts";
+export {
+  type FloorMaterial,
+  floorFeatures,
+  projectFeatures,
+  randomFeatures,
+} from "./floors/randomFeatures.ts";
+export {
+  type FloorStimuli,
+  type FrequencyOptions,
+  textFloor,
+  wordFrequencyFloor,
+} from "./floors/textFloors.ts";
 export {
   contiguousFolds,
   type Fold,

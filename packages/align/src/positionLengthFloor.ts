@@ -1,1 +1,0 @@
-export { positionLengthFloor } from "./floors/positionLengthFloor.ts";
