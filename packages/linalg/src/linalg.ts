@@ -34,6 +34,8 @@ export type LapackChoice = "none" | "auto" | "openblas";
 export interface Linalg {
   /** Who decomposes matrices, for the record: `"built-in"`, or the library as in `"OpenBLAS 0.3.21 (Haswell)"`. */
   readonly backend: string;
+  /** Threads of products and decompositions, for the record; `"all cores"` if none were asked for. */
+  readonly threads: number | "all cores";
   /** The library behind `eigenSymmetric`, `svd`, `singularValues` and `cholesky`, if one was asked for. */
   readonly lapack?: Lapack | undefined;
   /**
@@ -213,6 +215,7 @@ export function createLinalg({
 
   return {
     backend: lapack?.name ?? "built-in",
+    threads: threads ?? "all cores",
     lapack,
     matmul: matmul as Linalg["matmul"],
     batchMatmul,

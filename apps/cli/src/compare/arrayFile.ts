@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import {
   DataError,
@@ -10,6 +10,7 @@ import {
   sha256,
 } from "@penfield/core";
 import { unzipSync } from "fflate";
+import { readMatArray } from "./matFile.ts";
 
 /** Numbers of a file, as float64. */
 export interface NumberFile {
@@ -19,19 +20,20 @@ export interface NumberFile {
   readonly sha256: string;
   readonly data: Float64Array;
   readonly shape: readonly number[];
+  /** Of RDMs that have names in the file. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** What an archive may unfold to. */
 const MAX_UNZIPPED = 2 ** 31;
-const KNOWN = ".npy, .npz, .safetensors";
+const KNOWN = ".npy, .npz, .mat, .safetensors";
 const HINTS: Readonly<Record<string, string>> = {
-  mat: "MATLAB files are not read here; in Python: numpy.save(file, scipy.io.loadmat(mat)[name]).",
   pt: "In Python: numpy.save(file, tensor.float().numpy()), or save_file of safetensors.",
   csv: "In Python: numpy.save(file, numpy.loadtxt(csv, delimiter=','))",
 };
 
 /**
- * Reads the numbers of a .npy, .npz or .safetensors file. Of a file with several arrays one is named after a
+ * Reads the numbers of a .npy, .npz, .mat or .safetensors file. Of a file with several arrays one is named after a
  * colon: `layers.npz:block3`.
  *
  * @param verb - How messages begin.
@@ -45,9 +47,12 @@ export async function readNumbers(
   path: string,
   { allowNaN = false }: { allowNaN?: boolean } = {},
 ): Promise<NumberFile> {
-  const [, file = path, key] = /^(.+\.(?:npz|safetensors)):([^:]+)$/i.exec(path) ?? [];
+  const [, file = path, key] = /^(.+\.(?:npz|mat|safetensors)):([^:]+)$/i.exec(path) ?? [];
   const end = /\.([A-Za-z0-9]+)$/.exec(file)?.[1]?.toLowerCase() ?? "";
-  if (!["npy", "npz", "safetensors"].includes(end)) {
+  await stat(file).catch((cause) => {
+    throw fileError(verb, file, cause);
+  });
+  if (!["npy", "npz", "mat", "safetensors"].includes(end)) {
     throw new FormatError(`${verb}: ${file}: expected one of ${KNOWN}, got another kind of file`, {
       hint: HINTS[end] ?? "In Python: numpy.save(file, array).",
     });
@@ -55,17 +60,25 @@ export async function readNumbers(
   const bytes = await readFile(file).catch((cause) => {
     throw fileError(verb, file, cause);
   });
-  const array = readers[end as keyof typeof readers](bytes, file, key, verb);
+  const array: Plain =
+    end === "mat"
+      ? await readMatArray(verb, file, key)
+      : readers[end as keyof typeof readers](bytes, file, key, verb);
   const data = numbersOf(array.data, file, verb);
   if (data.length === 0) {
     throw new DataError(`${verb}: ${file}: expected values, got [${array.shape.join(", ")}]`);
   }
   checkFinite(data, array.shape, allowNaN, `${verb}: ${file}`);
   const name = key === undefined ? basename(file) : `${basename(file)}:${key}`;
-  return { name, sha256: sha256(bytes), data, shape: array.shape };
+  return { name, sha256: sha256(bytes), data, shape: array.shape, names: array.names };
 }
 
-type Plain = { readonly data: NpyArray["data"]; readonly shape: readonly number[] };
+interface Plain {
+  readonly data: NpyArray["data"];
+  readonly shape: readonly number[];
+  readonly names?: readonly string[] | undefined;
+}
+
 type Reader = (bytes: Uint8Array, file: string, key: string | undefined, verb: string) => Plain;
 
 const readers: Readonly<Record<"npy" | "npz" | "safetensors", Reader>> = {

@@ -47,6 +47,7 @@ beforeAll(async () => {
   await writeFile(at("line.npy"), writeNpy(made["a"]!, [N * 4]));
   await writeFile(at("empty.npy"), writeNpy(new Float64Array(0), [0, 4]));
   await writeFile(at("text.npy"), "Dear reader");
+  await writeFile(at("note.txt"), "Dear reader");
   await writeFile(at("x.mat"), "MATLAB 5.0");
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -336,7 +337,8 @@ describe("bad input", () => {
     ["one axis", ["a.npy", "line.npy"], 1, "ERR_SHAPE", /line\.npy: expected .*got \[120\]/],
     ["nothing in it", ["a.npy", "empty.npy"], 1, "ERR_DATA", /expected values, got \[0, 4\]/],
     ["no array", ["a.npy", "text.npy"], 1, "ERR_FORMAT", /expected a \.npy file/],
-    ["MATLAB", ["a.npy", "x.mat"], 1, "ERR_FORMAT", /expected one of \.npy, \.npz, \.safetensors/],
+    ["text", ["a.npy", "note.txt"], 1, "ERR_FORMAT", /one of \.npy, \.npz, \.mat, \.safetensors/],
+    ["no such text", ["a.npy", "no.txt"], 1, "ERR_FILE", /no such file or folder/],
     ["several arrays", ["a.npy", "two.npz"], 1, "ERR_FORMAT", /expected one array, got 2/],
     ["no such array", ["a.npy", "two.npz:z"], 1, "ERR_FORMAT", /expected one array, got "z"/],
     ["no such file", ["a.npy", "no.npy"], 1, "ERR_FILE", /no such file/],

@@ -1,6 +1,6 @@
 import { measures } from "@penfield/compare";
 import { DataError, ShapeError, tensor, UsageError } from "@penfield/core";
-import { createLinalg } from "@penfield/linalg";
+import { createLinalg, type Linalg } from "@penfield/linalg";
 import { unitKinds } from "@penfield/localize";
 import {
   type MatrixSection,
@@ -32,7 +32,15 @@ import {
   shuffledOrders,
 } from "./pairs.ts";
 import { printFolder, printMatrix } from "./print.ts";
-import { columns, distinct, emptyReport, inputOf, measureRecord, shown } from "./record.ts";
+import {
+  columns,
+  distinct,
+  emptyReport,
+  inputOf,
+  linalgRecord,
+  measureRecord,
+  shown,
+} from "./record.ts";
 import type { CompareSettings } from "./settings.ts";
 import { openWork, readDestination } from "./work.ts";
 
@@ -272,7 +280,14 @@ async function compareFiles(
     await linalg.dispose();
   }
   if (destination) {
-    const { report, arrays } = filesReport(files, result, settings, shuffles, destination.folder);
+    const { report, arrays } = filesReport(
+      files,
+      result,
+      settings,
+      shuffles,
+      linalg,
+      destination.folder,
+    );
     await writeReport(destination.folder, { report, arrays }, { replace: destination.replace });
   }
   await clear();
@@ -415,6 +430,7 @@ function filesReport(
   { items, values, matrices, measured, warnings }: Result,
   settings: CompareSettings,
   shuffles: number,
+  linalg: Pick<Linalg, "backend" | "threads">,
   folder: string,
 ): { report: Report; arrays: Record<string, ReportArray> } {
   const infos = settings.known
@@ -450,7 +466,7 @@ function filesReport(
     intervals: { level: 0.95, method: "none: values are of these stimuli" },
     inputs: files.map((file) => inputOf("representation", file)),
     seed: settings.seed,
-    settings: { shuffles, rdm: settings.rdmMethod, all: settings.all },
+    settings: { shuffles, rdm: settings.rdmMethod, all: settings.all, ...linalgRecord(linalg) },
     warnings,
     sections: [...matrices.map(({ section }) => section), similarity],
   };

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DataError, UsageError } from "@penfield/core";
-import { createLinalg } from "@penfield/linalg";
+import { createLinalg, type Linalg } from "@penfield/linalg";
 import { corporaFolder } from "@penfield/probes";
 import { loadStimulusSet, type StimulusSet } from "@penfield/recordings";
 import { type MatrixSection, type Report, type ReportArray, writeReport } from "@penfield/report";
@@ -18,7 +18,7 @@ import {
   shuffledOrders,
 } from "./pairs.ts";
 import { printFolder, printMatrix } from "./print.ts";
-import { emptyReport, measureRecord, shown } from "./record.ts";
+import { emptyReport, linalgRecord, measureRecord, shown } from "./record.ts";
 import type { CompareSettings } from "./settings.ts";
 import { openWork } from "./work.ts";
 
@@ -120,6 +120,7 @@ export async function compareModels(
       shuffles,
       notes,
       matrices,
+      linalg,
       destination.folder,
     );
     const arrays: Record<string, ReportArray> = {};
@@ -251,6 +252,7 @@ function modelsReport(
   shuffles: number,
   warnings: readonly string[],
   matrices: readonly { section: MatrixSection }[],
+  linalg: Pick<Linalg, "backend" | "threads">,
   folder: string,
 ): Report {
   const { units, pooling, maxTokens, prependBos, seed, rdmMethod, condition } = settings;
@@ -275,6 +277,7 @@ function modelsReport(
       condition: condition ?? null,
       shuffles,
       rdm: rdmMethod,
+      ...linalgRecord(linalg),
     },
     stimuli: [
       {

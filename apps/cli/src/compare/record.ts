@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { basename } from "node:path";
 import type { MeasureInfo } from "@penfield/compare";
+import type { Linalg } from "@penfield/linalg";
 import type { Report, ReportInput, ReportMeasure, ReportSoftware } from "@penfield/report";
 import type { NumberFile } from "./arrayFile.ts";
 
@@ -40,6 +41,18 @@ export function emptyReport(
     warnings: [],
   };
 }
+
+/** Who computed, and on how many threads: the last digits of decompositions depend on both. */
+export const linalgRecord = ({
+  backend,
+  threads,
+}: Pick<Linalg, "backend" | "threads">): {
+  readonly linalg: string;
+  readonly threads: number | string;
+} => ({
+  linalg: `products by onnxruntime, decompositions ${backend}`,
+  threads,
+});
 
 export const inputOf = (role: string, { name, sha256, shape }: NumberFile): ReportInput => ({
   role,

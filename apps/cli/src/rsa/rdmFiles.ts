@@ -37,12 +37,13 @@ export interface RdmFile {
   readonly computed: boolean;
 }
 
-const ENDS = /\.(npy|npz|safetensors)$/i;
+const ENDS = /\.(npy|npz|mat|safetensors)$/i;
 
 /** Paths of files; of a folder, those of its files that hold numbers, by name. */
 export async function listFiles(paths: readonly string[]): Promise<readonly string[]> {
   const files: string[] = [];
   for (const path of paths) {
+    // Of a file that is not there (or has an array's name behind a colon) the reader tells.
     const state = await stat(path).catch(() => undefined);
     if (!state?.isDirectory()) {
       files.push(path);
@@ -53,14 +54,8 @@ export async function listFiles(paths: readonly string[]): Promise<readonly stri
     });
     const found = names.filter((name) => ENDS.test(name) && !name.startsWith(".")).sort();
     if (found.length === 0) {
-      const mat = names.some((name) => /\.mat$/i.test(name));
       throw new DataError(
-        `rsa: ${path}: expected .npy files, got none among ${names.length} files`,
-        {
-          hint: mat
-            ? "MATLAB files are not read here; in Python: numpy.save(file, scipy.io.loadmat(mat)[name])."
-            : undefined,
-        },
+        `rsa: ${path}: expected .npy, .npz, .mat or .safetensors files, got none among ${names.length} files`,
       );
     }
     files.push(...found.map((name) => join(path, name)));
@@ -108,17 +103,17 @@ function areSquareRdms(data: Float64Array, k: number, n: number): boolean {
 }
 
 /** One list of dissimilarities, and square symmetric matrices without a diagonal, are RDMs; all else is patterns. */
-function seen({ data, shape }: NumberFile): "rdms" | "patterns" {
-  if (shape.length === 1) return "rdms";
+function seen({ data, shape, names }: NumberFile): "rdms" | "patterns" {
+  if (shape.length === 1 || names) return "rdms";
   const [n, m] = shape.slice(-2) as [number, number];
   if (shape.length > 3 || n !== m) return "patterns";
   return areSquareRdms(data, shape.length === 3 ? shape[0]! : 1, n) ? "rdms" : "patterns";
 }
 
-function givenRdms({ name, data, shape }: NumberFile): Rdms {
+function givenRdms({ name, data, shape, names }: NumberFile): Rdms {
   const stem = name.replace(ENDS, "");
   const namesOf = (k: number): readonly string[] =>
-    k === 1 ? [stem] : Array.from({ length: k }, (_, i) => `${stem} ${i + 1}`);
+    names ?? (k === 1 ? [stem] : Array.from({ length: k }, (_, i) => `${stem} ${i + 1}`));
   const [k, n] = shape.length === 3 ? [shape[0]!, shape[1]!] : [1, shape[0]!];
   const square = shape.length >= 2 && shape.at(-1) === shape.at(-2);
   if (shape.length === 3 || (shape.length === 2 && square)) {

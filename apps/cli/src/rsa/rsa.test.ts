@@ -279,8 +279,8 @@ describe("degenerate data are flagged", () => {
 test.each<[string, string[], 1 | 2, string, RegExp]>([
   ["no data", [], 2, "ERR_USAGE", /expected files or folders with data/],
   ["no such folder", ["no.npy"], 1, "ERR_FILE", /no such file/],
-  ["an empty folder", ["nothing"], 1, "ERR_DATA", /expected \.npy files, got none among 0/],
-  ["MATLAB files", ["mat"], 1, "ERR_DATA", /expected \.npy files/],
+  ["an empty folder", ["nothing"], 1, "ERR_DATA", /expected \.npy, .*got none among 0/],
+  ["no MATLAB file", ["mat"], 1, "ERR_FORMAT", /rdm\.mat/],
   ["other conditions", ["data", "ten.npy"], 1, "ERR_SHAPE", /got 12 in sub-1\.npy and 10 in ten/],
   ["two conditions", ["two.npy"], 1, "ERR_DATA", /at least 3 conditions, got 2/],
   ["one pair", ["one-pair.npy"], 1, "ERR_DATA", /at least 3 conditions, got 2/],

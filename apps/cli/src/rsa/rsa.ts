@@ -37,6 +37,7 @@ import {
   distinct,
   emptyReport,
   inputOf,
+  linalgRecord,
   measureRecord,
   shown,
 } from "../compare/record.ts";
@@ -163,7 +164,7 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
     await linalg.dispose();
   }
   if (destination) {
-    const { report, arrays } = rsaReport(read, result, settings, destination.folder);
+    const { report, arrays } = rsaReport(read, result, settings, linalg, destination.folder);
     await writeReport(destination.folder, { report, arrays }, { replace: destination.replace });
   }
   if (values["json"]) {
@@ -522,6 +523,7 @@ function rsaReport(
   read: { readonly data: readonly RdmFile[]; readonly models: readonly RdmFile[] },
   { data, models, computed, comparison, among, over, warnings }: Result,
   settings: RsaSettings,
+  linalg: Pick<Linalg, "backend" | "threads">,
   folder: string,
 ): { report: Report; arrays: Record<string, ReportArray> } {
   const all = models ? concatRdms([data, models]) : data;
@@ -576,6 +578,7 @@ function rsaReport(
         test,
         fdr,
         byFile,
+        ...linalgRecord(linalg),
       },
       warnings,
       sections: [...(comparison ? [comparison] : []), section, ...(among ? [among.section] : [])],
