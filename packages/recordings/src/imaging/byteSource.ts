@@ -8,6 +8,9 @@ export const LARGEST_RATIO = 1032;
 
 const CHUNK_BYTES = 1 << 18;
 
+/** What may follow the values: padding of tapes and blocks. More is not unfolded. */
+const LARGEST_TAIL_BYTES = 1 << 20;
+
 /** A file, or bytes in memory, read from front to back; unfolded on the way where it is gzip. */
 export interface ByteSource {
   /** How error messages call it. */
@@ -23,6 +26,8 @@ export interface ByteSource {
   skip(nBytes: number, what: string): Promise<void>;
   /** All that is left, if it is not more than the limit. */
   takeRest(limitBytes: number, what: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Reads on to the end of a gzip stream, whose checksum is there, unless much more follows. */
+  finish(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -172,6 +177,10 @@ function source(
       } while (await next());
       offset += nBytes;
       return joined(parts, nBytes);
+    },
+    async finish() {
+      let nBytes = chunk.length;
+      while (isCompressed && nBytes <= LARGEST_TAIL_BYTES && (await next())) nBytes += chunk.length;
     },
     async close() {
       stream.destroy();

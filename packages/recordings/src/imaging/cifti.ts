@@ -117,6 +117,7 @@ export async function readCifti(
       done += nColumns;
       onProgress?.({ stage: "reading the matrix", done, total: m, unit: "columns" });
     }
+    await volumes.finish();
     const data = dtype === "float32" ? new Float32Array(n * m) : new Float64Array(n * m);
     columns.forEach((block, b) => {
       const nColumns = block.length / n;

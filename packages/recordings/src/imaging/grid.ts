@@ -43,6 +43,7 @@ export async function onGrid(
     checkOne(volumes.nVolumes, input, what, doing);
     checkGrid(gridOf(volumes), grid, what, doing);
     const stored = await volumes.next();
+    await volumes.finish();
     const value = valueAt(stored, volumes.header);
     return Float64Array.from({ length: stored.length }, (_, i) => value(i));
   } finally {

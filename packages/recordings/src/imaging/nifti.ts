@@ -102,6 +102,7 @@ export async function readNifti(
       done += nVolumes;
       onProgress?.({ stage: "reading volumes", done, total, unit: "volumes" });
     }
+    await volumes.finish();
     const data = parts.length === 1 ? parts[0]! : joined(parts, nValues, dtype);
     return { ...header, data, sha256: await volumes.sha256() };
   } finally {
@@ -147,6 +148,8 @@ export interface NiftiVolumes {
   checkHolds(): void;
   /** The next volumes, one unless told otherwise. */
   next(nVolumes?: number): Promise<StoredValues>;
+  /** After the last volume: the checksum of a gzip stream. */
+  finish(): Promise<void>;
   /** Of the file that holds the values, as it lies on disk. */
   sha256(): Promise<string>;
   close(): Promise<void>;
@@ -199,6 +202,7 @@ export async function openVolumes(
       const bytes = await source.take(n * nVoxels * nBytes, "values");
       return stored(bytes, header);
     },
+    finish: () => source.finish(),
     sha256: async () =>
       typeof valuesInput === "string" ? sha256File(valuesInput) : sha256(valuesInput),
     close: () => source.close(),

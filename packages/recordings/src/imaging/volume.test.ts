@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ArgumentError, DataError, FormatError, ShapeError } from "@penfield/core";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readNifti } from "./nifti.ts";
 import { loadVolumeMaps, loadVolumeSeries } from "./volume.ts";
@@ -145,6 +146,45 @@ describe("loadVolumeSeries", () => {
     );
     await expect(regions(write("bad3.tsv", "x\ty\na\tx\n"))).rejects.toThrow(/column "index"/);
   });
+});
+
+test("whatever the grid and the mask: the values of readNifti, and their places", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.tuple(...[1, 2, 3].map(() => fc.integer({ min: 1, max: 4 }))),
+      fc.integer({ min: 2, max: 5 }),
+      fc.infiniteStream(fc.integer({ min: -9, max: 9 })),
+      async ([nx, ny, nz], nTimes, numbers) => {
+        const n = nx! * ny! * nz!;
+        const values = [...numbers.take(n * nTimes)];
+        const shape = [nx!, ny!, nz!, nTimes];
+        const bytes = encodeNifti(values, { shape, affine: AFFINE, trSeconds: 1 });
+        const inside = await readNifti(
+          encodeNifti([...numbers.take(n)], { shape: shape.slice(0, 3), affine: AFFINE }),
+        );
+        const expected = Array.from({ length: n }, (_, i) => i).filter((i) => {
+          const course = Array.from({ length: nTimes }, (_, t) => values[i + n * t]!);
+          return inside.data[i] !== 0 && new Set(course).size > 1;
+        });
+        const masked = inside.data.reduce((sum, value) => sum + (value === 0 ? 0 : 1), 0);
+        if (expected.length === 0) {
+          await expect(loadVolumeSeries(bytes, { mask: inside })).rejects.toThrow(DataError);
+          return;
+        }
+        const read = await loadVolumeSeries(bytes, { mask: inside });
+        expect((read.space as { indices: Int32Array }).indices).toEqual(Int32Array.from(expected));
+        expect(read.nMasked).toBe(masked - expected.length);
+        expect([...read.data.data]).toEqual(
+          Array.from({ length: nTimes }, (_, t) => expected.map((i) => values[i + n * t]!)).flat(),
+        );
+        read.targets.forEach(({ id, position }) => {
+          const [i, j, k] = id.split("_").map(Number) as [number, number, number];
+          expect(position).toEqual([2 * i - 10, 3 * j + 5, 4 * k + 1]);
+        });
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
 
 test("means of regions are nilearn's", async () => {

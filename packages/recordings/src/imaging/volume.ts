@@ -309,6 +309,7 @@ async function pushRows(
     rows.push(row);
     onProgress?.({ stage: "reading volumes", done: rows.length, total, unit: "volumes" });
   }
+  await volumes.finish();
 }
 
 interface Kept {
