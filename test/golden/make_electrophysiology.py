@@ -202,6 +202,34 @@ expected["edf"]["fast"] = summary(back.get_data().T)
 expected["edf"]["slow"] = summary(mne.io.read_raw_edf(HERE / "small.edf", include=["TEMP"], preload=True).get_data().T)
 expected["edf"]["annotations"] = [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]
 
+# EEGLAB as EEGLAB saves it: a struct EEG, samples inside or in a .fdt.
+def eeglab(name, samples, trials, inside, events):
+    n, pnts = samples.shape[0], samples.shape[1]
+    places = np.zeros(n, dtype=[("labels", object), ("X", object), ("Y", object), ("Z", object), ("type", object)])
+    for i in range(n):
+        places[i] = (f"E{i + 1}", 10.0 * i, 20.0, 30.0, "EOG" if i == 2 else "")
+    table = np.zeros(len(events), dtype=[("type", object), ("latency", object), ("duration", object), ("word", object), ("epoch", object)])
+    for i, e in enumerate(events):
+        table[i] = e
+    flat = samples.reshape(n, -1, order="F").astype("<f4") if samples.ndim == 3 else samples.astype("<f4")
+    if not inside:
+        flat.T.tofile(HERE / f"{name}.fdt")
+    scipy.io.savemat(HERE / f"{name}.set", {"EEG": {
+        "setname": name, "nbchan": n, "pnts": pnts, "trials": trials, "srate": 100.0, "xmin": -0.1 if trials > 1 else 0.0,
+        "xmax": 0.0, "times": np.zeros(0), "data": samples.astype("<f4") if inside else f"{name}.fdt", "icawinv": np.zeros((0, 0)),
+        "icasphere": np.zeros((0, 0)), "icaweights": np.zeros((0, 0)), "icaact": np.zeros((0, 0)), "icachansind": np.zeros((0, 0)),
+        "chanlocs": places, "event": table, "epoch": np.zeros((0, 0)), "chaninfo": {"nosedir": "+X"}, "ref": "common"}}, oned_as="row")
+
+
+samples = rng.standard_normal((3, 60)) * 20
+eeglab("continuous", samples, 1, True, [("square", 11.0, 2.0, "a", 1.0), (7.0, 31.5, 0.0, "b", 1.0)])
+back = mne.io.read_raw_eeglab(HERE / "continuous.set", preload=True)
+expected["eeglab"] = {"continuous": summary(back.get_data().T), "kinds": back.get_channel_types(),
+                      "events": [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
+cube = np.stack([samples[:, 20 * k:20 * k + 20] for k in range(3)], axis=2)
+eeglab("epoched", cube, 3, False, [("a", 11.0, 0.0, "x", 1.0), ("later", 15.0, 0.0, "y", 1.0), ("b", 31.0, 0.0, "x", 2.0), ("a", 51.0, 0.0, "z", 3.0)])
+expected["eeglab"]["epoched"] = summary(cube.astype("<f4").astype(float).transpose(2, 0, 1) * 1e-6)
+
 # --- the real files ---
 real = {}
 data = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -261,6 +289,12 @@ if data:
     back = mne.io.read_raw_brainvision(data / "brainvision/test.vhdr", preload=True)
     real["brainvision"] = {"data": summary(back.get_data().T), "names": back.ch_names, "sfreq": back.info["sfreq"],
                            "events": [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
+
+    back = mne.read_epochs_eeglab(data / "eeglab/eeglab_data_epochs_ica.set")
+    names = {v: k.split("/")[0] for k, v in back.event_id.items()}
+    real["eeglab"] = {"data": summary(back.get_data()), "names": back.ch_names, "kinds": back.get_channel_types(),
+                      "first": [names[v] for v in back.events[:, 2]], "times": [back.times[0], back.times[-1]],
+                      "positions": [None if np.isnan(c["loc"][0]) else listed(c["loc"][:3] * 1000) for c in back.info["chs"]]}
 
 (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 if data:

@@ -45,6 +45,15 @@ export {
   readEdf,
 } from "./electrophysiology/edf.ts";
 export {
+  type EeglabEvent,
+  type EeglabFile,
+  type LoadEeglabEpochsOptions,
+  type LoadEeglabOptions,
+  loadEeglab,
+  loadEeglabEpochs,
+  readEeglab,
+} from "./electrophysiology/eeglab.ts";
+export {
   type FifAnnotation,
   type FifAnnotations,
   type FifBuffer,
