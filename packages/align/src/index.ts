@@ -80,13 +80,73 @@ export {
 } from "./identify/identify.ts";
 export { ridgeMethod } from "./identify/methods.ts";
 export {
+  type BandedRidgeModel,
+  type BandedRidgeOptions,
+  bandedRidgeCv,
+  predictBands,
+} from "./regression/bandedRidge.ts";
+export {
+  type Kernel,
+  type KernelRidgeModel,
+  type KernelRidgeOptions,
+  kernelRidgeCv,
+  predictKernels,
+} from "./regression/kernelRidge.ts";
+export {
+  type LeastSquaresOptions,
+  leastSquares,
+  principalComponentRegression,
+} from "./regression/leastSquares.ts";
+export { type NearestUnitModel, nearestUnit } from "./regression/nearestUnit.ts";
+export {
+  type PartialLeastSquaresOptions,
+  partialLeastSquares,
+} from "./regression/partialLeastSquares.ts";
+export {
+  heldOutPredictor,
+  type Regressor,
+  type RegressorName,
+  type RegressorOptions,
+  regressors,
+} from "./regression/regressors.ts";
+export {
+  type LinearModel,
   predict,
   type Responses,
   type RidgeModel,
   type RidgeOptions,
+  type RidgePenalties,
   ridgeCv,
+  ridgePenalties,
+  ridgePredictions,
 } from "./regression/ridgeCv.ts";
+export {
+  npyTargets,
+  type RidgeStreamOptions,
+  type RidgeStreamResult,
+  ridgeCvStream,
+  type TargetSource,
+} from "./regression/ridgeCvStream.ts";
+export {
+  correlationSplit,
+  type JointScore,
+  predictionScores,
+  r2Split,
+  relativeWeights,
+  type SpaceShares,
+  shareOfCeiling,
+  type VarianceRegion,
+  variancePartition,
+} from "./regression/scoreSplits.ts";
 export { type RidgeScore, ridgeScores } from "./regression/scores.ts";
+export {
+  type StackedOptions,
+  type StackedPredictions,
+  type StackingWeights,
+  stackedRidge,
+  stackingWeights,
+} from "./regression/stacking.ts";
+export { dirichletWeights, type WeightOptions } from "./regression/weightSearch.ts";
 export {
   alignSubject,
   type EmbeddingConsistency,
@@ -123,3 +183,25 @@ export {
   type SrmOptions,
   srm,
 } from "./shared/srm.ts";
+export {
+  predictResponse,
+  type ResponseSeries,
+  type StimulusSeries,
+  type TemporalResponse,
+  type TemporalResponseOptions,
+  temporalResponse,
+} from "./timeResolved/temporalResponse.ts";
+export {
+  type TimeDecoding,
+  type TimeDecodingOptions,
+  type TimeGeneralization,
+  timeDecoding,
+  timeGeneralization,
+} from "./timeResolved/timeGeneralization.ts";
+export {
+  type EpochedResponses,
+  type PeakLatency,
+  peakLatency,
+  type TimeResolvedEncoding,
+  timeResolvedEncoding,
+} from "./timeResolved/timeResolvedEncoding.ts";

@@ -443,7 +443,7 @@ export interface SplitHalfIdentification {
  * Source: Haxby et al. (2001), Science 293:2425.
  *
  * @example
- * const first = activations([[1, 0, 2], [0, 1, 5], [4, 1, 1]]);
+ * const first = activations([[1, 0, 2], [0, 1, 5], [4, 3, 1]]);
  * (await splitHalfIdentification(first, first)).accuracy // => 1
  */
 export async function splitHalfIdentification(
