@@ -15,9 +15,9 @@ export interface PenaltyBasis {
   readonly combine: Float64Array | undefined;
 }
 
-/** Nanoseconds of a product's multiplication and addition, and of one in a plain loop: what the choice below weighs. */
+/** Nanoseconds of a multiplication and addition in a product, and of one in scoring: what the choice below weighs. */
 const PRODUCT = 0.013;
-const LOOP = 0.7;
+const LOOP = 0.5;
 
 /**
  * @param tolerance - Largest part of a penalty's shares, relative to their norm, that may be left out.

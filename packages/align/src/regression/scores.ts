@@ -1,6 +1,7 @@
 import type { FloatArray } from "@penfield/core";
 import type { Matrix } from "@penfield/linalg";
 import type { PenaltyBasis } from "./penaltyBasis.ts";
+import { rowProducts } from "./rowProducts.ts";
 
 /** How good predictions of each target are; higher is better. Writes one value per target into `out`. */
 export type ScoreFunction = (yTrue: Matrix, yHat: Matrix, out: Float64Array) => void;
@@ -90,7 +91,7 @@ const LEAST_SHARE = 1e-6;
  *   |y - sum_q c_q p_q|^2 = y y - 2 sum_q c_q (y p_q) + sum_qs c_q c_s (p_q p_s)
  *
  * @param y - `[nBatch, nTest]`, less the training means.
- * @param predicted - `[nBatch, r nTest]`. For correlations both are centred here, in place.
+ * @param predicted - `[nBatch, r nTest]`.
  * @param out - Score `[alpha]` over the targets of the batch.
  */
 export function scorePenalties(
@@ -101,54 +102,99 @@ export function scorePenalties(
   out: readonly Float64Array[],
 ): void {
   const n = y.nColumns;
-  const withY = new Float64Array(r);
-  const among = new Float64Array(r * r);
-  const p = predicted.data;
   const own = y.data;
+  const p = predicted.data;
+  const products = productsOf(own, p, n, r, combine !== undefined, score !== "l2");
   for (let t = 0; t < y.nRows; t++) {
-    const yAt = t * n;
-    const pAt = t * r * n;
-    const mean = meanOf(own, yAt, n);
-    if (score === "correlation") {
-      centre(own, yAt, n, mean);
-      for (let q = 0; q < r; q++) centre(p, pAt + q * n, n, meanOf(p, pAt + q * n, n));
-    }
-    const yy = dot(own, yAt, own, yAt, n);
-    for (let q = 0; q < r; q++) {
-      withY[q] = dot(own, yAt, p, pAt + q * n, n);
-      // Where each penalty has a function of its own, only the diagonal is used.
-      for (let s = combine ? 0 : q; s <= q; s++) {
-        among[q * r + s] = dot(p, pAt + q * n, p, pAt + s * n, n);
-      }
-    }
+    const { withY, among, sums, ySum } = products(t);
+    const yy = among[r * r]!;
+    const ySquares = yy - (ySum * ySum) / n;
     for (let a = 0; a < out.length; a++) {
       let yp = 0;
       let pp = 0;
+      let pSum = 0;
       if (combine === undefined) {
         yp = withY[a]!;
         pp = among[a * r + a]!;
+        pSum = sums[a]!;
       } else {
         for (let q = 0; q < r; q++) {
           const c = combine[a * r + q]!;
           yp += c * withY[q]!;
+          pSum += c * sums[q]!;
           for (let s = 0; s < q; s++) pp += 2 * c * combine[a * r + s]! * among[q * r + s]!;
           pp += c * c * among[q * r + q]!;
         }
       }
       if (score === "correlation") {
-        const scale = Math.sqrt(yy) * Math.sqrt(Math.max(0, pp));
-        out[a]![t] = scale === 0 ? 0 : yp / scale;
+        const pSquares = pp - (pSum * pSum) / n;
+        const scale = ySquares > 0 && pSquares > 0 ? Math.sqrt(ySquares) * Math.sqrt(pSquares) : 0;
+        out[a]![t] = scale === 0 ? 0 : (yp - (ySum * pSum) / n) / scale;
         continue;
       }
       let error = yy - 2 * yp + pp;
-      if (!(error > LEAST_SHARE * yy)) error = errorOf(own, yAt, p, pAt, n, r, a, combine);
+      if (!(error > LEAST_SHARE * yy)) error = errorOf(own, t * n, p, t * r * n, n, r, a, combine);
       if (score === "l2") out[a]![t] = -error / n;
-      else {
-        const total = varianceSum(own, yAt, n, mean);
-        out[a]![t] = total === 0 ? 0 : 1 - error / total;
-      }
+      else out[a]![t] = ySquares <= 0 ? 0 : 1 - error / ySquares;
     }
   }
+}
+
+/** Of one target; the same arrays for all. */
+interface Products {
+  /** y times each function's prediction, [r]. */
+  readonly withY: Float64Array;
+  /** Predictions among each other, lower triangle of [r, r] (only its diagonal if that is all that is needed), and y y. */
+  readonly among: Float64Array;
+  /** Of each prediction, [r]; zeros where they are not needed. */
+  readonly sums: Float64Array;
+  readonly ySum: number;
+}
+
+function productsOf(
+  y: FloatArray,
+  p: FloatArray,
+  n: number,
+  r: number,
+  all: boolean,
+  withSums: boolean,
+): (target: number) => Products {
+  const withY = new Float64Array(r);
+  const among = new Float64Array(r * r + 1);
+  const sums = new Float64Array(r);
+  if (!(y instanceof Float32Array && p instanceof Float32Array)) {
+    return (t) => {
+      const [yAt, pAt] = [t * n, t * r * n];
+      among[r * r] = dot(y, yAt, y, yAt, n);
+      for (let q = 0; q < r; q++) {
+        withY[q] = dot(y, yAt, p, pAt + q * n, n);
+        if (withSums) sums[q] = sumOf(p, pAt + q * n, n);
+        for (let s = all ? 0 : q; s <= q; s++) {
+          among[q * r + s] = dot(p, pAt + q * n, p, pAt + s * n, n);
+        }
+      }
+      return { withY, among, sums, ySum: withSums ? sumOf(y, yAt, n) : 0 };
+    };
+  }
+  // Rows: predictions, then y, then ones.
+  const rows = rowProducts(r + 2, n);
+  rows.set(r + 1, new Float32Array(n).fill(1));
+  return (t) => {
+    rows.set(r, y.subarray(t * n, (t + 1) * n));
+    for (let q = 0; q < r; q++) rows.set(q, p.subarray((t * r + q) * n, (t * r + q + 1) * n));
+    for (let q = 0; q < r; q++) {
+      const last = q >> 2;
+      for (let g = all ? 0 : last; g <= last; g++) rows.four(q, g);
+      for (let s = all ? 0 : q; s <= q; s++) among[q * r + s] = rows.sums[s]!;
+    }
+    for (let g = 0; g <= r >> 2; g++) rows.four(r, g);
+    for (let q = 0; q < r; q++) withY[q] = rows.sums[q]!;
+    among[r * r] = rows.sums[r]!;
+    if (!withSums) return { withY, among, sums, ySum: 0 };
+    for (let g = 0; g <= r >> 2; g++) rows.four(r + 1, g);
+    for (let q = 0; q < r; q++) sums[q] = rows.sums[q]!;
+    return { withY, among, sums, ySum: rows.sums[r]! };
+  };
 }
 
 function dot(a: FloatArray, aFrom: number, b: FloatArray, bFrom: number, n: number): number {
@@ -164,19 +210,9 @@ function dot(a: FloatArray, aFrom: number, b: FloatArray, bFrom: number, n: numb
   return s0 + s1 + (s2 + s3);
 }
 
-function meanOf(a: FloatArray, from: number, n: number): number {
+function sumOf(a: FloatArray, from: number, n: number): number {
   let sum = 0;
   for (let i = from; i < from + n; i++) sum += a[i]!;
-  return sum / n;
-}
-
-function centre(a: FloatArray, from: number, n: number, mean: number): void {
-  for (let i = from; i < from + n; i++) a[i]! -= mean;
-}
-
-function varianceSum(a: FloatArray, from: number, n: number, mean: number): number {
-  let sum = 0;
-  for (let i = from; i < from + n; i++) sum += (a[i]! - mean) ** 2;
   return sum;
 }
 
