@@ -1,7 +1,7 @@
 import type { LiteralFinder } from "./literals.ts";
 import { type ObjectiveName, objectives } from "./objectives.ts";
 import { literalCount, type Rule } from "./rule.ts";
-import type { RuleText } from "./ruleText.ts";
+import { joined, type RuleText } from "./ruleText.ts";
 
 /** Which tokens each step may look at. */
 export interface TokenSplits {
@@ -43,15 +43,27 @@ export function findRule(
 ): FoundRule | undefined {
   const measure = objectives[objective](values, active, splits.select);
   const seen = new Set<string>();
-  const weigh = (rule: Rule, mask: Uint8Array): FoundRule[] => {
+  const masks = new Map<string, Uint8Array>();
+  /** Conditions are proposed again and again. */
+  const maskOf = (literal: Rule): Uint8Array => {
+    const key = JSON.stringify(literal);
+    let mask = masks.get(key);
+    if (!mask) {
+      mask = text.mask(literal);
+      masks.set(key, mask);
+    }
+    return mask;
+  };
+  const weigh = (rule: Rule, makeMask: () => Uint8Array): FoundRule[] => {
     const key = JSON.stringify(rule);
     if (seen.has(key)) return [];
     seen.add(key);
+    const mask = makeMask();
     return [{ rule, mask, value: measure(mask) - penalty * literalCount(rule) }];
   };
   let rules = finder
     .find(values, active, splits.explain)
-    .flatMap((rule) => weigh(rule, text.mask(rule)))
+    .flatMap((rule) => weigh(rule, () => maskOf(rule)))
     .sort(better)
     .slice(0, beam);
   let best = rules[0];
@@ -59,25 +71,18 @@ export function findRule(
     const longer = rules
       .filter(({ rule }) => literalCount(rule) === length - 1)
       .flatMap(({ rule, mask }) => {
-        const inside = splits.explain.filter((i) => mask[i] === 1);
-        const outside = splits.explain.filter((i) => mask[i] === 0);
-        const narrower = finder.find(values, active, inside).flatMap((literal) => {
-          const other = text.mask(literal);
-          return weigh(
-            join("and", rule, literal),
-            mask.map((bit, i) => bit & other[i]!),
+        const [outside, inside] = partedBy(mask, splits.explain);
+        const narrower = finder
+          .find(values, active, inside)
+          .flatMap((literal) =>
+            weigh(join("and", rule, literal), () => joined("and", mask, maskOf(literal))),
           );
-        });
         const wider = finder
           .find(values, active, outside)
           .filter(({ type }) => type !== "not")
-          .flatMap((literal) => {
-            const other = text.mask(literal);
-            return weigh(
-              join("or", rule, literal),
-              mask.map((bit, i) => bit | other[i]!),
-            );
-          });
+          .flatMap((literal) =>
+            weigh(join("or", rule, literal), () => joined("or", mask, maskOf(literal))),
+          );
         return [...narrower, ...wider];
       });
     rules = [...rules, ...longer].sort(better).slice(0, beam);
@@ -98,6 +103,20 @@ const better = (a: FoundRule, b: FoundRule): number =>
   b.value - a.value ||
   literalCount(a.rule) - literalCount(b.rule) ||
   PLAINEST.indexOf(a.rule.type) - PLAINEST.indexOf(b.rule.type);
+
+/** The tokens where a mask is 0, and those where it is 1. */
+function partedBy(mask: Uint8Array, tokens: Int32Array): [Int32Array, Int32Array] {
+  const parts: [Int32Array, Int32Array] = [
+    new Int32Array(tokens.length),
+    new Int32Array(tokens.length),
+  ];
+  const counts: [number, number] = [0, 0];
+  for (let j = 0; j < tokens.length; j++) {
+    const side = mask[tokens[j]!]! as 0 | 1;
+    parts[side][counts[side]++] = tokens[j]!;
+  }
+  return [parts[0].subarray(0, counts[0]), parts[1].subarray(0, counts[1])];
+}
 
 function join(type: "and" | "or", rule: Rule, literal: Rule): Rule {
   return rule.type === type

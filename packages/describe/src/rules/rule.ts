@@ -96,11 +96,16 @@ export function literalCount(rule: Rule): number {
  * // => "active on 'bank', but not in documents with 'river'"
  */
 export function ruleSentence(rule: Rule): string {
-  return `active ${phrase(rule)}`;
+  return rule.type === "not"
+    ? `active everywhere but ${phrase(rule.rule)}`
+    : `active ${phrase(rule)}`;
 }
 
 const quoted = (list: readonly string[]): string => {
-  const names = list.map((word) => `'${word.replaceAll("\n", "\\n")}'`);
+  // A token of nothing but white space has an empty spelling.
+  const names = list.map(
+    (word) => `'${word.replace(/(^|(?<= ))(?=$| )/g, "␣").replaceAll("\n", "\\n")}'`,
+  );
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1)!}`;
 };
 
@@ -131,6 +136,10 @@ const TAGS: Record<string, string> = {
   VERB: "verbs",
 };
 
+/** A part of a rule; one that has parts itself stands in brackets. */
+const inner = (rule: Rule): string =>
+  rule.type === "and" || rule.type === "or" ? `(${phrase(rule)})` : phrase(rule);
+
 function phrase(rule: Rule): string {
   switch (rule.type) {
     case "word":
@@ -158,16 +167,15 @@ function phrase(rule: Rule): string {
     case "repeat":
       return "on tokens that stood in the document before";
     case "not":
-      return `except ${phrase(rule.rule)}`;
+      return `everywhere but ${inner(rule.rule)}`;
     case "or":
-      return rule.rules.map(phrase).join(", or ");
+      return rule.rules.map(inner).join(", or ");
     case "and": {
-      const [first = "", ...rest] = [...rule.rules]
-        .sort((a, b) => Number(a.type === "not") - Number(b.type === "not"))
-        .map((part) => (part.type === "not" ? `but not ${phrase(part.rule)}` : phrase(part)));
-      return [first, ...rest.map((part) => (part.startsWith("but") ? part : `and ${part}`))].join(
-        ", ",
-      );
+      const nots = rule.rules.flatMap((part) => (part.type === "not" ? [part.rule] : []));
+      const rest = rule.rules.filter((part) => part.type !== "not");
+      const except = nots.map((part) => `not ${inner(part)}`).join(", and ");
+      if (rest.length === 0) return `everywhere, but ${except}`;
+      return `${rest.map(inner).join(", and ")}${nots.length > 0 ? `, but ${except}` : ""}`;
     }
   }
 }

@@ -21,6 +21,11 @@ export function createLexicon(): Lexicon {
   return { tagger: createTagger(), wordNet: new WordNet() };
 }
 
+/** Kinds of conditions of which there are few, so that their tokens are kept. */
+const SHARED: ReadonlySet<Rule["type"]> = new Set([
+  ...(["family", "partOfSpeech", "lexicographer", "hypernym", "repeat"] as const),
+]);
+
 /** Fewest tokens that a shared condition must hold on. */
 const MIN_COUNT = 8;
 
@@ -93,8 +98,7 @@ export class RuleText {
 
   /** 1 at each token where the rule holds. Masks of conditions that many units share are kept. */
   mask(rule: Rule): Uint8Array {
-    const shared = rule.type === "family" || rule.type === "partOfSpeech" || rule.type === "repeat";
-    if (!shared) return this.#evaluate(rule);
+    if (!SHARED.has(rule.type)) return this.#evaluate(rule);
     const key = JSON.stringify(rule);
     let mask = this.#masks.get(key);
     if (!mask) {
@@ -165,11 +169,12 @@ export class RuleText {
     switch (rule.type) {
       case "word": {
         const wanted = this.#wanted(rule.words);
-        return this.#where(
-          (i) =>
-            this.positions[i]! + rule.offset >= 0 &&
-            wanted[this.spellingIds[i + rule.offset]!] === 1,
-        );
+        const mask = new Uint8Array(this.nTokens);
+        for (let i = -rule.offset; i < mask.length; i++) {
+          const inside = this.positions[i]! + rule.offset >= 0;
+          if (inside) mask[i] = wanted[this.spellingIds[i + rule.offset]!]!;
+        }
+        return mask;
       }
       case "ngram": {
         const last = this.#wanted(rule.ngrams.map((ngram) => ngram.at(-1)!));
@@ -198,15 +203,24 @@ export class RuleText {
           return has;
         });
       }
-      case "position":
-        return this.#where((i) => this.positions[i]! >= rule.from && this.positions[i]! < rule.to);
+      case "position": {
+        const mask = new Uint8Array(this.nTokens);
+        for (let i = 0; i < mask.length; i++) {
+          mask[i] = Number(this.positions[i]! >= rule.from && this.positions[i]! < rule.to);
+        }
+        return mask;
+      }
       case "period":
         return this.#where((i) => this.positions[i]! % rule.period === rule.phase);
       case "topic": {
         const about = this.wordSets().map(
           (set) => rule.words.filter((word) => set.has(word)).length >= rule.atLeast,
         );
-        return this.#where((i) => about[this.documentOf[i]!]!);
+        const mask = new Uint8Array(this.nTokens);
+        about.forEach((holds, d) => {
+          if (holds) mask.fill(1, this.starts[d]!, this.starts[d + 1]!);
+        });
+        return mask;
       }
       case "partOfSpeech": {
         const tagged = this.#tags();
@@ -242,17 +256,15 @@ export class RuleText {
           return before;
         });
       }
-      case "not":
-        return this.mask(rule.rule).map((bit) => 1 - bit);
+      case "not": {
+        const out = this.mask(rule.rule).slice();
+        for (let i = 0; i < out.length; i++) out[i] = 1 - out[i]!;
+        return out;
+      }
       case "and":
       case "or": {
-        const out = this.mask(rule.rules[0]!).slice();
-        for (const part of rule.rules.slice(1)) {
-          const mask = this.mask(part);
-          for (let i = 0; i < out.length; i++) {
-            out[i] = rule.type === "and" ? out[i]! & mask[i]! : out[i]! | mask[i]!;
-          }
-        }
+        let out = this.mask(rule.rules[0]!);
+        for (const part of rule.rules.slice(1)) out = joined(rule.type, out, this.mask(part));
         return out;
       }
     }
@@ -304,6 +316,14 @@ export class RuleText {
     }
     return this.#senses;
   }
+}
+
+/** The tokens of both masks, or of either. */
+export function joined(type: "and" | "or", a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length);
+  if (type === "and") for (let i = 0; i < out.length; i++) out[i] = a[i]! & b[i]!;
+  else for (let i = 0; i < out.length; i++) out[i] = a[i]! | b[i]!;
+  return out;
 }
 
 /**

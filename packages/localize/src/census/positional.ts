@@ -1,5 +1,6 @@
-import { createRng, DataError, ShapeError } from "@penfield/core";
+import { DataError, ShapeError } from "@penfield/core";
 import { logGamma } from "@penfield/stats";
+import { mix } from "./batch.ts";
 
 /** How much the position in a document says about whether a unit is active, in nats. */
 export interface PositionalInformation {
@@ -118,7 +119,6 @@ export function circularShiftP(
     positionsPerBin = 1,
   }: { nShifts?: number; seed?: number; positionsPerBin?: number } = {},
 ): number {
-  const rng = createRng(seed);
   let longest = 1;
   for (let d = 0; d + 1 < starts.length; d++) {
     longest = Math.max(longest, starts[d + 1]! - starts[d]!);
@@ -154,7 +154,7 @@ export function circularShiftP(
   let reached = 0;
   for (let s = 0; s < nShifts; s++) {
     for (let d = 0; d < shifts.length; d++) {
-      shifts[d] = rng.below(Math.max(1, starts[d + 1]! - starts[d]!));
+      shifts[d] = mix(s * shifts.length + d, seed) % Math.max(1, starts[d + 1]! - starts[d]!);
     }
     // Equal up to the order of the sum counts as reached.
     if (information() >= own * (1 - 1e-12)) reached++;
