@@ -2,9 +2,10 @@ import { compareUnitSets, encodingScore } from "@penfield/align";
 import { type Activations, tensor } from "@penfield/core";
 import { complementRandom, type UnitSet } from "@penfield/localize";
 import { meanOverRepeats, simulateRecording } from "@penfield/recordings";
-import type { AlignmentSection } from "@penfield/report";
+import type { AlignmentSection, NoteSection } from "@penfield/report";
 import { identify, leftOut, meanNormalized } from "../src/alignment.ts";
 import type { ProbeContext } from "../src/probe.ts";
+import { geometrySection } from "./geometry.ts";
 import type { Trials } from "./task.ts";
 
 const N_TARGETS = 60;
@@ -22,7 +23,7 @@ export async function alignRates(
   trials: Trials,
   selected: UnitSet,
   context: ProbeContext,
-): Promise<{ section: AlignmentSection; warnings: readonly string[] }> {
+): Promise<{ section: AlignmentSection; geometry: NoteSection; warnings: readonly string[] }> {
   const { settings, onProgress, signal } = context;
   const { seed } = settings;
   const recording = simulateRecording(
@@ -111,6 +112,7 @@ export async function alignRates(
       p: result.p,
       identification,
     },
+    geometry: geometrySection(own, counts, recording, selected, random),
     warnings: [
       `The "brain" is simulated from ${otherName}, another network that ships with Penfield, trained on the same task. It says nothing about brains.`,
       ...leftOut(localized, N_TARGETS),

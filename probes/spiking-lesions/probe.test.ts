@@ -1,9 +1,11 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InterruptedError } from "@penfield/core";
 import { reportBytes } from "@penfield/report";
 import { expect, test } from "vitest";
-import { defaultSettings, noStore, probes } from "../src/index.ts";
+import { defaultSettings, folderStore, noStore, probes } from "../src/index.ts";
 
 const probe = probes.find((p) => p.id === "spiking-lesions")!;
 const planted = fileURLToPath(new URL("planted", import.meta.url));
@@ -13,19 +15,19 @@ const { planted: truth } = JSON.parse(readFileSync(`${planted}/config.json`, "ut
 // 12 of 64 units are the whole truth.
 const percent = 18.75;
 
+const settings = {
+  ...defaultSettings,
+  ...probe.defaults,
+  model: planted,
+  percent,
+  doses: [percent],
+  nRandom: 2,
+  itemsPerGroup: 40,
+};
+const whole = probe.run({ settings, work: noStore });
+
 test("planted memory units are found, all and no others, and their loss is loss of memory alone", async () => {
-  const { report, arrays, tables } = await probe.run({
-    settings: {
-      ...defaultSettings,
-      ...probe.defaults,
-      model: planted,
-      percent,
-      doses: [percent],
-      nRandom: 2,
-      itemsPerGroup: 40,
-    },
-    work: noStore,
-  });
+  const { report, arrays, tables } = await whole;
   const { rows } = tables["units.parquet"]!;
   expect(rows.map((row) => row[2] as number).sort((a, b) => a - b)).toEqual(truth);
   expect(new Set(rows.map((row) => row[3]))).toEqual(new Set(["recurrent.spikes"]));
@@ -46,10 +48,45 @@ test("planted memory units are found, all and no others, and their loss is loss 
   // Checks the report against its schema.
   expect(reportBytes(report).length).toBeGreaterThan(1000);
   expect(Object.keys(arrays).sort()).toEqual([
+    "membrane-times.npy",
+    "membranes.npy",
+    "raster.npy",
+    "rate-times.npy",
+    "rates.npy",
     "selection-mask.npy",
     "selection-q.npy",
     "selection-t.npy",
   ]);
+});
+
+test("goes on where it was stopped, to the same report", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "penfield-spiking-"));
+  try {
+    const work = folderStore(folder);
+    const stop = new AbortController();
+    const stopped = probe.run({
+      settings,
+      work,
+      signal: stop.signal,
+      onProgress: ({ stage, done }) => {
+        if (stage === "dynamics" && done === 1) stop.abort();
+      },
+    });
+    await expect(stopped).rejects.toThrow(InterruptedError);
+    const lesions: number[] = [];
+    const resumed = await probe.run({
+      settings,
+      work,
+      onProgress: ({ stage, total }) => {
+        if (stage === "silencing units") lesions.push(total);
+      },
+    });
+    expect(lesions).toEqual([]);
+    expect(reportBytes(resumed.report)).toEqual(reportBytes((await whole).report));
+    expect(resumed.arrays).toEqual((await whole).arrays);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("can be interrupted", async () => {

@@ -11,6 +11,7 @@ import { isSpikingOrganism } from "@penfield/organisms";
 import type { NoteSection, Verdict } from "@penfield/report";
 import { meanOverTime, type SpikingIntervention } from "@penfield/spiking";
 import { mean } from "@penfield/stats";
+import { lesionStore } from "../src/lesionStore.ts";
 import type { Probe, ProbeContext, ProbeResult } from "../src/probe.ts";
 import { rateTasks } from "../src/sections/dissociation.ts";
 import { lesionSection } from "../src/sections/lesion.ts";
@@ -18,6 +19,8 @@ import { selectionSection, unitsSection } from "../src/sections/selection.ts";
 import { softwareVersions } from "../src/software.ts";
 import type { TaskRole } from "../src/tasks.ts";
 import { alignmentVerdict, harmVerdict, selectivityVerdict } from "../src/verdicts.ts";
+import { scopedStore } from "../src/workStore.ts";
+import { describeActivity } from "./activity.ts";
 import { alignRates } from "./alignment.ts";
 import { rateMatchedRandom } from "./controls.ts";
 import {
@@ -27,6 +30,7 @@ import {
   recordActivity,
   steadyDrive,
 } from "./dynamics.ts";
+import { finishedParts } from "./finished.ts";
 import { inputOf, openNetwork, type SpikingNetwork } from "./network.ts";
 import { trialScorer } from "./scorer.ts";
 import { makeTrials, selectTrials, TRIAL, type Trials } from "./task.ts";
@@ -90,6 +94,14 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
   const perTask = settings.itemsPerGroup ?? 150;
   const trials = tasksOf(perTask, seed);
   const scorer = trialScorer(network, trials);
+  const store = scopedStore(context.work, [
+    model.sha256,
+    trials.sha256,
+    localizer.sha256,
+    settings.percent,
+    seed,
+  ]);
+  const finished = finishedParts(store);
   const experiment = await lesionExperiment(scorer, strength, {
     hooks,
     doses: settings.doses,
@@ -97,6 +109,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     nRandom: settings.nRandom,
     nLayerMatched: 0,
     seed,
+    store: lesionStore(store),
     onProgress,
     signal,
   });
@@ -106,7 +119,10 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     rateMatchedRandom(selected, meanRates, seed + i),
   );
   const matchedOutcomes: (readonly TaskOutcome[])[] = [];
-  for (const set of matched) matchedOutcomes.push(await scorer.score(lesionOf(set, hooks)));
+  for (const [i, set] of matched.entries()) {
+    const score = () => scorer.score(lesionOf(set, hooks), { signal });
+    matchedOutcomes.push(await finished.outcomes(`matched ${seed + i}`, score));
+  }
   const main = experiment.runs.filter((r) => r.dose === experiment.mainDose);
   const localized = main.find((r) => r.set === "localized")!;
   const random = main.filter((r) => r.set === "random").map((r) => r.units);
@@ -118,8 +134,12 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     random: [],
     matched: [],
   };
-  for (const set of random) lateRuns.random.push(await late.score(lesionOf(set, hooks)));
-  for (const set of matched) lateRuns.matched.push(await late.score(lesionOf(set, hooks)));
+  for (const kind of ["random", "matched"] as const) {
+    for (const [i, set] of { random, matched }[kind].entries()) {
+      const score = () => late.score(lesionOf(set, hooks), { signal });
+      lateRuns[kind].push(await finished.outcomes(`late ${kind} ${seed + i}`, score));
+    }
+  }
 
   // What becomes of the dynamics.
   const drive = steadyDrive(seed);
@@ -134,7 +154,8 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     random: [] as Branching[],
   };
   for (const [i, set] of random.entries()) {
-    dynamics.random.push(estimateBranching(await record(lesionOf(set, hooks)), false));
+    const estimate = async () => estimateBranching(await record(lesionOf(set, hooks)), false);
+    dynamics.random.push(await finished.branching(`random ${seed + i}`, estimate));
     onProgress?.({ stage: "dynamics", done: i + 1, total: random.length, unit: "lesions" });
   }
 
@@ -148,6 +169,8 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
     selected,
     context,
   );
+
+  const activity = await describeActivity(network, localizer, selected, lesionOf(selected, hooks));
 
   const { section: selection, arrays } = selectionSection(found, selected, heldOut, settings, {
     id: "selection",
@@ -239,6 +262,8 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
         lateSection(experiment.baseline, lateRuns, seed),
         dynamicsSection(dynamics, intact, lesioned, seed),
         aligned.section,
+        aligned.geometry,
+        ...activity.sections,
         {
           ...list,
           reading:
@@ -246,7 +271,7 @@ async function run(context: ProbeContext): Promise<ProbeResult> {
         },
       ],
     },
-    arrays,
+    arrays: { ...arrays, ...activity.arrays },
     tables,
   };
 }

@@ -29,3 +29,11 @@ export {
   type SimulationOptions,
 } from "./simulate/options.ts";
 export type { SpikingInput, SpikingResult } from "./simulate/session.ts";
+export {
+  membraneTraces,
+  type RateMap,
+  rateMap,
+  type SpikeRaster,
+  spikeRaster,
+  type Traces,
+} from "./timecourses.ts";

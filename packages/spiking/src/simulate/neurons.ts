@@ -319,14 +319,21 @@ export function makePopulation(
       });
     },
     step(kernels, x, xFrom, out, outFrom, step, events, eventRow, ops, taps, tapFrom) {
-      const inside = ops !== undefined || taps?.vPre || taps?.i;
+      // What is sent is changed after the reset; anything else within the step.
+      const own = ops && (ops.i || ops.vPre || ops.v || ops.resetFollows);
+      const inside = own || (ops !== undefined && !spiking) || taps?.vPre || taps?.i;
       if (inside || (spiking && !simple)) {
         stepStaged(x, xFrom, out, outFrom, step, ops ?? {}, taps ?? {}, tapFrom);
         if (events) listEvents(out, outFrom, events, eventRow);
         return;
       }
-      if (events) stepFast(kernels, x, xFrom, out, outFrom, events, eventRow);
-      else stepGraded(x, xFrom, out, outFrom);
+      if (events) {
+        stepFast(kernels, x, xFrom, out, outFrom, events, eventRow);
+        if (ops?.spikes) {
+          ops.spikes(out.subarray(outFrom, outFrom + size), step);
+          kernels.scan(out, n, eventRow, nRows, events);
+        }
+      } else stepGraded(x, xFrom, out, outFrom);
       taps?.v?.set(v, tapFrom);
     },
   };
