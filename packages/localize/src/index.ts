@@ -17,8 +17,17 @@ export {
   unitTypes,
 } from "./census/classify.ts";
 export type { CensusContext, ContextKind } from "./census/contexts.ts";
+export { type Facet, type FacetOptions, type Facets, facetsOf } from "./census/facets.ts";
 export { spellingOf, type TokenFamily, tokenFamilies } from "./census/families.ts";
 export type { CensusHookMeta, CensusMeta, UnitColumn } from "./census/format.ts";
+export {
+  adjustedRandIndex,
+  balancedKMeans,
+  coactivation,
+  modularity,
+  type Partition,
+  partitionUnits,
+} from "./census/partition.ts";
 export { type PlantedOptions, type PlantedUnit, plantedSource } from "./census/planted.ts";
 export {
   circularShiftP,
@@ -35,6 +44,20 @@ export {
 export { type Dormancy, dormancy, dormancyOf, hoyerSparseness } from "./census/sparseness.ts";
 export type { ContextCounts } from "./census/state.ts";
 export { type CensusDocument, type CensusOptions, takeCensus } from "./census/takeCensus.ts";
+export {
+  type CompareUnitsOptions,
+  censusBlocks,
+  compareUnits,
+  type UnitBlock,
+  type UnitComparison,
+} from "./census/universality.ts";
+export {
+  type OutputRole,
+  outputRoles,
+  type WeightStatistics,
+  type WeightStatisticsOptions,
+  weightStatistics,
+} from "./census/weightStatistics.ts";
 export {
   type Contrast,
   contrast,
