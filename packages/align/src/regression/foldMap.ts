@@ -1,13 +1,6 @@
 import { eigenSymmetric, type Linalg, type Matrix, transpose } from "@penfield/linalg";
 import type { Fold } from "../folds.ts";
-import {
-  floats,
-  inPrecision,
-  type Precision,
-  pickColumns,
-  pickRows,
-  scaledColumns,
-} from "./arrays.ts";
+import { floats, inPrecision, type Precision, pickColumns, pickRows } from "./arrays.ts";
 import { columnMeans, subtractRow } from "./columns.ts";
 import { type PenaltyBasis, penaltyBasis } from "./penaltyBasis.ts";
 import type { Spectrum } from "./spectrum.ts";
@@ -55,37 +48,39 @@ export async function unitFold(
   scale?: Float64Array,
 ): Promise<FoldMap> {
   const { intercept, precision, alphas } = setting;
-  const left = complementOf(fold.train, x.nRows);
+  const leftOut = complementOf(fold.train, x.nRows);
   const test = pickRows(x, fold.test);
-  const away = pickRows(x, left);
+  const away = pickRows(x, leftOut);
   const rows = pickRows(x, fold.train);
   const trainMeans = intercept ? columnMeans(rows) : new Float64Array(x.nColumns);
   const fitted = () => lessRow(rows, trainMeans);
   // Stimuli that are fitted to more than once, or few of them: no difference from the whole.
-  const isMost = fold.train.length + left.length === x.nRows && left.length < fold.train.length;
+  const isMost =
+    fold.train.length + leftOut.length === x.nRows && leftOut.length < fold.train.length;
   const train = isMost
     ? await gramWithout(gram, away, trainMeans, fold.train.length, linalg)
     : await linalg.matmul(fitted(), fitted(), { transposeA: true });
   if (scale) scaleBoth(train, scale);
-  const { values, vectors } = await eigenSymmetric(train, linalg);
+  const { values, vectors } = await eigenSymmetric(train, linalg); // eigenvectors as rows
   const lambda = values.map((value) => Math.max(0, value));
-  const roots = lambda.map((value) => (value === 0 ? 0 : 1 / Math.sqrt(value)));
-  const e = scaledColumns(transpose(vectors), roots); // [p, p]
-  const own = scale ? scaledRows(e, scale) : e;
-  const right = await linalg.matmul(lessRow(test, trainMeans), own); // [nTest, p]
+  // (D E diag(1 / sqrt(lambda)))^T, in place.
+  const own = scaleRows(vectors, inverseRoots(lambda));
+  if (scale) scaleColumns(own, scale);
+  const right = await linalg.matmul(lessRow(test, trainMeans), own, { transposeB: true }); // [nTest, p]
   const basis = penaltyBasis(lambda, alphas, TOLERANCE[precision]);
   const forbidden = alphas.map(() => false);
   const uMeans =
     intercept && isMost ? columnMeans(pickRows(u, fold.train)) : new Float64Array(u.nColumns);
   // X_train = U_train diag(s) V^T.
-  const turned = await linalg.matmul(await v(), own, { transposeA: true });
-  const t = scaledRows(turned, s); // [k, p]
+  const t = await linalg.matmul(await v(), own, { transposeA: true, transposeB: true }); // [k, p]
+  scaleRows(t, s);
   const smallest = lambda.map((value) => (value === 0 ? 0 : value / (value + Math.min(...alphas))));
   if (isMost && amplification(t, smallest) <= MOST_AMPLIFICATION[precision]) {
     const map = await mapOf(t, right, basis, precision, linalg);
     return { fold, route: "basis", map, basis, uMeans, forbidden };
   }
-  const map = await mapOf(await linalg.matmul(fitted(), own), right, basis, precision, linalg);
+  const left = await linalg.matmul(fitted(), own, { transposeB: true });
+  const map = await mapOf(left, right, basis, precision, linalg);
   return { fold, route: "direct", map, basis, uMeans, forbidden };
 }
 
@@ -107,16 +102,11 @@ export async function kernelFold(
   const lambda = given ? values : values.map((value) => Math.max(0, value));
   const forbidden = alphas.map((alpha) => given && lowest < 0 && alpha < -2 * lowest);
   const allowed = alphas.map((alpha, a) => (forbidden[a] ? Math.max(1, -4 * lowest) : alpha));
-  const roots = lambda.map((value) => (value === 0 ? 0 : 1 / Math.sqrt(Math.abs(value))));
-  const e = transpose(vectors);
-  const right = scaledColumns(await linalg.matmul(across, e), roots);
-  // shares are |lambda| / (lambda + alpha): one root goes to each side.
-  const left = scaledColumns(
-    e,
-    lambda.map((value) => (value === 0 ? 0 : 1 / Math.sqrt(Math.abs(value)))),
-  );
+  // Shares are |lambda| / (lambda + alpha): one root goes to each side.
+  const own = scaleRows(vectors, inverseRoots(lambda));
+  const right = await linalg.matmul(across, own, { transposeB: true });
   const basis = penaltyBasis(lambda, allowed, TOLERANCE[precision]);
-  const map = await mapOf(left, right, basis, precision, linalg);
+  const map = await mapOf(transpose(own), right, basis, precision, linalg);
   return { fold, route: "direct", map, basis, uMeans: new Float64Array(0), forbidden };
 }
 
@@ -129,15 +119,21 @@ async function mapOf(
   linalg: Linalg,
 ): Promise<Matrix> {
   const { nRows: nTest, nColumns: k } = right;
-  const stacked = floats(precision, count * nTest * k);
+  const width = count * nTest;
+  const own = inPrecision(left, precision);
+  const map = floats(precision, left.nRows * width);
+  const shared = { data: floats(precision, nTest * k), nRows: nTest, nColumns: k };
   for (let q = 0; q < count; q++) {
     for (let i = 0; i < nTest; i++) {
-      const at = (q * nTest + i) * k;
-      for (let j = 0; j < k; j++) stacked[at + j] = right.data[i * k + j]! * shares[q * k + j]!;
+      const at = i * k;
+      for (let j = 0; j < k; j++) shared.data[at + j] = right.data[at + j]! * shares[q * k + j]!;
+    }
+    const { data } = await linalg.matmul(own, shared, { transposeB: true });
+    for (let i = 0; i < left.nRows; i++) {
+      map.set(data.subarray(i * nTest, (i + 1) * nTest), i * width + q * nTest);
     }
   }
-  const all = { data: stacked, nRows: count * nTest, nColumns: k };
-  return linalg.matmul(inPrecision(left, precision), all, { transposeB: true });
+  return { data: map, nRows: left.nRows, nColumns: width };
 }
 
 /** Stimuli that are not in `rows`, in order. */
@@ -164,14 +160,13 @@ async function gramWithout(
 ): Promise<Matrix<Float64Array>> {
   const { data } = await linalg.matmul(away, away, { transposeA: true });
   const p = gram.nColumns;
-  const out = new Float64Array(p * p);
   for (let i = 0; i < p; i++) {
     const by = nTrain * means[i]!;
     for (let j = 0; j < p; j++) {
-      out[i * p + j] = gram.data[i * p + j]! - data[i * p + j]! - by * means[j]!;
+      data[i * p + j] = gram.data[i * p + j]! - data[i * p + j]! - by * means[j]!;
     }
   }
-  return { data: out, nRows: p, nColumns: p };
+  return { data, nRows: p, nColumns: p };
 }
 
 function scaleBoth({ data, nColumns }: Matrix, scale: Float64Array): void {
@@ -180,16 +175,21 @@ function scaleBoth({ data, nColumns }: Matrix, scale: Float64Array): void {
   }
 }
 
-function scaledRows(
-  { data, nRows, nColumns }: Matrix<Float64Array>,
-  factors: Float64Array,
-): Matrix<Float64Array> {
-  const out = new Float64Array(data.length);
+const inverseRoots = (values: Float64Array): Float64Array =>
+  values.map((value) => (value === 0 ? 0 : 1 / Math.sqrt(Math.abs(value))));
+
+/** In place. */
+function scaleRows(matrix: Matrix<Float64Array>, factors: Float64Array): Matrix<Float64Array> {
+  const { data, nRows, nColumns } = matrix;
   for (let i = 0; i < nRows; i++) {
-    for (let j = 0; j < nColumns; j++)
-      out[i * nColumns + j] = data[i * nColumns + j]! * factors[i]!;
+    for (let j = 0; j < nColumns; j++) data[i * nColumns + j]! *= factors[i]!;
   }
-  return { data: out, nRows, nColumns };
+  return matrix;
+}
+
+/** In place. */
+function scaleColumns({ data, nColumns }: Matrix<Float64Array>, factors: Float64Array): void {
+  for (let i = 0; i < data.length; i++) data[i]! *= factors[i % nColumns]!;
 }
 
 /** Both kernels about the training stimuli's mean in the space of the kernel, in place. */

@@ -39,7 +39,7 @@ export interface RidgeOptions extends LongWork {
   readonly intercept?: boolean | undefined;
   /**
    * How many targets are worked on at a time; bounds the memory. Default: as many as keep arrays of a batch below
-   * 48 MiB, at most 2000.
+   * 32 MiB, at most 2000.
    */
   readonly targetBatch?: number | undefined;
   /**

@@ -22,7 +22,7 @@ export async function withLinalg<T>(
 
 /** All that does not depend on the targets. */
 export interface PreparedRidge {
-  readonly spectrum: Spectrum;
+  readonly spectrum: Omit<Spectrum, "x" | "gram">;
   readonly folds: readonly FoldMap[];
 }
 
@@ -47,11 +47,13 @@ export async function prepareRidge(
     const total = plan.folds.length;
     onProgress?.({ stage: "decomposing folds", done: i + 1, total, unit: "folds" });
   }
-  return { spectrum, folds };
+  // The copies of x and its Gram matrix have served.
+  const { x: _x, gram: _gram, ...rest } = spectrum;
+  return { spectrum: rest, folds };
 }
 
 /** Bytes that arrays of one batch of targets may take, if the caller does not say how many targets it has. */
-const BATCH_BYTES = 48 * 2 ** 20;
+const BATCH_BYTES = 32 * 2 ** 20;
 
 /** Ranges of targets that are worked on at a time. */
 export function* batches(
@@ -130,7 +132,7 @@ export function shrunkTotals(
 async function leaveOneOutScores(
   { turned }: TargetBatch,
   total: Matrix,
-  { u, s }: Spectrum,
+  { u, s }: Omit<Spectrum, "x" | "gram">,
   { alphas, intercept, nStimuli: n, precision }: RidgePlan,
   linalg: Linalg,
 ): Promise<readonly Float64Array[]> {

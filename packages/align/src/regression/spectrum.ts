@@ -51,7 +51,8 @@ export async function spectrumOf(
     return { x, xMeans, gram, wide, s, v, u: inPrecision(u, precision) };
   }
   const scores = await linalg.matmul(x, columns);
-  const u = inPrecision(scaledColumns(scores, inverse), precision);
+  for (let i = 0; i < scores.data.length; i++) scores.data[i]! *= inverse[i % inverse.length]!;
+  const u = inPrecision(scores, precision);
   return { x, xMeans, gram, wide, s, v: async () => columns, u };
 }
 
