@@ -80,6 +80,16 @@ export {
 } from "./identify/identify.ts";
 export { ridgeMethod } from "./identify/methods.ts";
 export {
+  type BrainScore,
+  type BrainScoreOptions,
+  type BrainScorePipeline,
+  type BrainScoreRecipe,
+  brainScore,
+  brainScoreRecipes,
+  type InternalConsistency,
+  internalConsistency,
+} from "./recipes/brainScore.ts";
+export {
   type BandedRidgeModel,
   type BandedRidgeOptions,
   bandedRidgeCv,
@@ -147,6 +157,13 @@ export {
   stackingWeights,
 } from "./regression/stacking.ts";
 export { dirichletWeights, type WeightOptions } from "./regression/weightSearch.ts";
+export {
+  type FeatureOfMisses,
+  type NamedFeatures,
+  type ResidualAnalysis,
+  type ResidualOptions,
+  residualAnalysis,
+} from "./residuals/residualAnalysis.ts";
 export {
   alignSubject,
   type EmbeddingConsistency,
