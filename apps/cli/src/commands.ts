@@ -17,10 +17,12 @@ import { checkDestination, type Report, writeReport } from "@penfield/report";
 import { startViewer } from "@penfield/viewer";
 import { align } from "./align/align.ts";
 import { capture } from "./capture.ts";
+import { ceiling } from "./ceiling.ts";
 import { compare } from "./compare/compare.ts";
 import { helpText } from "./help.ts";
 import { readSettings, readWords, refuseWords, runOptions, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
+import { recordings } from "./recordings.ts";
 import { rsa } from "./rsa/rsa.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -264,6 +266,8 @@ export const commands: Readonly<Record<string, Command>> = {
   compare,
   rsa,
   align,
+  ceiling,
+  recordings,
   corpora,
   view,
   start,

@@ -54,13 +54,19 @@ compare A B [C ...]     how alike representations are: .npy, .npz or .safetensor
   --file, --units, --max-tokens, --bos, --no-bos, --threads, --seed
                         as of run
   --out DIR, --replace  write a report; --resume goes on with an interrupted comparison
-rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files or folders of RDMs
+rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files (.npy, .npz, .mat) or folders of RDMs
                         ([n x n], [rdms x n x n], a condensed one) or patterns [conditions x channels],
                         [runs x conditions x channels]
   --models P[,P]        RDMs or patterns of models
+  --combine KIND[,KIND] also one model of all of them, cross-validated: select, weighted, interpolate
   --kind KIND           auto (default), rdms or patterns: what the files hold
   --rdm METHOD          correlation (default), euclidean, cosine, mahalanobis, poisson, crossnobis,
                         poisson-cv; --model-rdm METHOD for patterns of models
+  --noise METHOD        of channels, for mahalanobis and crossnobis: full, diagonal, shrinkage-eye,
+                        shrinkage-diagonal; from the runs, or from --residuals P[,P], one file each
+  --movie               patterns have times as last axis: scores over time [--times FILE] [--bins N]
+  --searchlight FILE    scores around every voxel ([channels x 3], or a mask) [--radius N, default 2], or
+                        around every vertex of a surface (triangles) with --rings N; --resume goes on
   --comparison NAME     pearson (default), cosine, spearman, tau-a, tau-b, rho-a, whitened-cosine, ...
   --over WHAT           draw both (default), subjects, conditions or none; --draws N (default 1000)
   --test NAME           t (default), bootstrap or signed-rank; --fdr Q (default 0.05)
@@ -68,6 +74,32 @@ rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files or folde
   --labels FILE         names of the conditions, one a line
   --seed, --threads, --out, --replace
                         as of compare
+align                   how well a model predicts recordings, and whether that says anything
+  --model M             its layers read the texts; or --features F[,F]: activations of any origin
+                        [stimuli x units], in the order of --stimuli or of the recording
+  --stimuli PATH        the texts; --key COLUMN names the recording's rows, --groups COLUMN keeps a story,
+                        run or concept on one side of each split
+  --recordings FILE     .npy, .tsv, .csv, .txt, .nii(.gz), epochs in .fif; once for each subject; runs of
+                        images with commas between them
+  --events FILE         BIDS events of images (as many as images); --event-key COLUMN says which column names
+                        the stimulus (default trial_type); --response glm (default) or average; --tr SECONDS
+  --mask FILE, --atlas FILE, --labels FILE
+                        voxels, and regions to sum up by; --targets FILE: a table with id, region
+  --missing-values HOW  refuse (default), mask (leave targets out), repeats (unequal repeats)
+  --allow-missing       score the stimuli that both sides have
+  --folds N             (default 5); --split contiguous (default), grouped (default with --groups),
+                        leave-one-group-out, shuffled (which the report warns of)
+  --permutations N      a p for each target; --no-floors leaves out position and length
+  --identify            would we know? each of --candidates N layers (default 6) in turn plays the brain in
+                        --simulations N (default 10) recordings, and it is counted how often it is named
+  --file, --units, --pooling, --max-tokens, --bos, --no-bos, --seed, --threads, --out, --replace, --resume
+                        as of compare
+ceiling FILE [FILE ...] how much of recordings could be predicted, from repeats [repeat x stimulus x target]
+  --stimuli PATH, --targets PATH, --missing-values HOW, --seed, --threads
+                        as of align
+  --splits N            halves that are compared (default 10); --repeats N: of the mean of so many
+  --between             also subjects (files) from each other, extrapolated; --folds N
+recordings inspect FILE what a file of recordings holds
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports in a folder (default reports) [--port N]
 help                    this text

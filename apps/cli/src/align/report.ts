@@ -188,7 +188,7 @@ export function alignWarnings(result: AlignResult, table: ScoreTable): string[] 
     ...subjects.flatMap(({ subject, ceiling }) =>
       ceiling
         ? ceiling.undefinedReason
-          ? [`${subject.name}: no ceiling: ${ceiling.undefinedReason}.`]
+          ? [`No ceiling: ${ceiling.undefinedReason}.`]
           : []
         : [
             `${subject.name}: each stimulus was recorded once, so there is no ceiling: nobody can say how much of the responses could be predicted.`,
