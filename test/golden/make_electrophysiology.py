@@ -230,6 +230,63 @@ cube = np.stack([samples[:, 20 * k:20 * k + 20] for k in range(3)], axis=2)
 eeglab("epoched", cube, 3, False, [("a", 11.0, 0.0, "x", 1.0), ("later", 15.0, 0.0, "y", 1.0), ("b", 31.0, 0.0, "x", 2.0), ("a", 51.0, 0.0, "z", 3.0)])
 expected["eeglab"]["epoched"] = summary(cube.astype("<f4").astype(float).transpose(2, 0, 1) * 1e-6)
 
+# NWB as PyNWB lays it out: a series with a rate, one with timestamps, trials, units.
+with h5py.File(HERE / "small.nwb", "w", libver="latest") as f:
+    f.attrs["nwb_version"] = "2.6.0"
+    f["identifier"], f["session_description"] = "abc", "a session"
+    f["general/subject/subject_id"] = "mouse"
+    counts = rng.integers(-500, 500, (50, 3)).astype("int16")
+    lfp = f.create_group("acquisition/lfp")
+    lfp.attrs["neurodata_type"] = "ElectricalSeries"
+    lfp["data"] = counts
+    lfp["data"].attrs["conversion"], lfp["data"].attrs["unit"], lfp["data"].attrs["offset"] = 2.5e-6, "volts", 1e-3
+    lfp["channel_conversion"] = np.array([1.0, 2.0, 0.5])
+    lfp["starting_time"] = 10.0
+    lfp["starting_time"].attrs["rate"], lfp["starting_time"].attrs["unit"] = 250.0, "seconds"
+    lfp["electrodes"] = np.array([2, 0, 1])
+    table = f.create_group("general/extracellular_ephys/electrodes")
+    table["id"], table["location"] = np.array([7, 8, 9]), ["V1", "V1", "V4"]
+    table["x"], table["y"], table["z"] = np.array([1000.0, 0, 500]), np.zeros(3), np.array([0.0, 0, -250])
+    run = f.create_group("processing/behavior/speed")
+    run["data"], run["timestamps"] = np.arange(5.0), 3 + np.arange(5) * 0.5
+    run["data"].attrs["unit"] = "m/s"
+    uneven = f.create_group("processing/behavior/licks")
+    uneven["data"], uneven["timestamps"] = np.ones(3), np.array([1.0, 2.0, 5.0])
+    trials = f.create_group("intervals/trials")
+    trials["id"], trials["start_time"], trials["stop_time"] = np.arange(2), np.array([10.1, 10.15]), np.array([10.12, 10.2])
+    trials["stimulus"], trials["hit"] = ["left", "right"], np.array([True, False])
+    units = f.create_group("units")
+    units["id"], units["spike_times"], units["spike_times_index"] = np.array([3, 5, 6]), np.array([0.1, 0.2, 0.35, 1.5]), np.array([3, 3, 4])
+    units["quality"] = ["good", "good", "noise"]
+    expected["nwb"] = summary(counts * 2.5e-6 * np.array([1.0, 2.0, 0.5]) + 1e-3)
+
+# BrainIO's layout: netCDF-4 with levels of presentation, neuroid and time_bin.
+with netCDF4.Dataset(HERE / "assembly.nc", "w") as f:
+    for name, n in [("presentation", 5), ("neuroid", 2), ("time_bin", 3)]:
+        f.createDimension(name, n)
+    for name, kind, dimension, values in [
+            ("stimulus_id", str, "presentation", ["a", "b", "a", "b", "a"]), ("repetition", "i8", "presentation", [1, 0, 0, 1, 2]),
+            ("neuroid_id", str, "neuroid", ["n1", "n2"]), ("region", str, "neuroid", ["V4", "IT"]),
+            ("time_bin_start", "i8", "time_bin", [70, 90, 110]), ("time_bin_end", "i8", "time_bin", [90, 110, 130])]:
+        f.createVariable(name, kind, (dimension,))[:] = np.array(values, dtype=object if kind is str else kind)
+    # Neuroids first, as BrainIO stores recordings.
+    block = f.createVariable("data", "f8", ("neuroid", "presentation", "time_bin"))
+    block[:] = np.arange(30.0).reshape(2, 5, 3)
+    block.coordinates = "stimulus_id repetition neuroid_id region time_bin_start time_bin_end"
+
+np.savez(HERE / "arrays.npz", data=np.arange(8, dtype="f4").reshape(4, 2), stimulus_id=np.array(["a", "b", "a", "c"]),
+         neuroid_id=np.array(["n1", "n2"]), region=np.array(["V1", "V2"]))
+pyarrow = None
+try:
+    import pyarrow
+    import pyarrow.parquet
+except ImportError:
+    print("without pyarrow: the .parquet files are left as they are")
+if pyarrow:
+    columns = pyarrow.table({"id": ["a", "b", "a"], "v1": [1.5, 2.5, 3.5], "v2": pyarrow.array([1, 2, 3], "int32"), "note": ["x", "y", "z"]})
+    for packing in ["snappy", "gzip"]:
+        pyarrow.parquet.write_table(columns, HERE / f"{packing}.parquet", compression=packing)
+
 # --- the real files ---
 real = {}
 data = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -295,6 +352,12 @@ if data:
     real["eeglab"] = {"data": summary(back.get_data()), "names": back.ch_names, "kinds": back.get_channel_types(),
                       "first": [names[v] for v in back.events[:, 2]], "times": [back.times[0], back.times[-1]],
                       "positions": [None if np.isnan(c["loc"][0]) else listed(c["loc"][:3] * 1000) for c in back.info["chs"]]}
+
+    real["assembly"] = {}
+    for name, key in [("alexnet-probabilities.nc", "__xarray_dataarray_variable__"), ("alexnet-rgb-None.nc", "__xarray_dataarray_variable__"),
+                      ("assy_test_TestMe.nc", "data")]:
+        with h5py.File(data / "brainio_nc" / name) as f:
+            real["assembly"][name] = summary(f[key][()])
 
 (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 if data:

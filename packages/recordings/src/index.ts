@@ -20,6 +20,14 @@ export {
   interSubjectScores,
   stackSubjects,
 } from "./ceilings/subjects.ts";
+export {
+  type Assembly,
+  type AssemblyCoordinate,
+  type LoadAssemblyOptions,
+  loadAssembly,
+  loadTimedAssembly,
+  readAssembly,
+} from "./containers/assembly.ts";
 export { readMat } from "./containers/mat.ts";
 export { type ReadMatOptions, readMat5 } from "./containers/mat5.ts";
 export {
@@ -30,6 +38,16 @@ export {
   matNumbers,
   matText,
 } from "./containers/matValue.ts";
+export { type LoadNpzOptions, loadNpzRecording, readNpz } from "./containers/npz.ts";
+export {
+  type LoadNwbOptions,
+  loadNwb,
+  type NwbFile,
+  type NwbSeries,
+  type NwbUnit,
+  readNwb,
+} from "./containers/nwb.ts";
+export { type LoadParquetOptions, loadParquetRecording } from "./containers/parquet.ts";
 export {
   type BrainVisionHeader,
   type LoadBrainVisionOptions,

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { FormatError, fileError } from "@penfield/core";
 import { type H5Entry, type H5Group, type H5Values, readHdf5 } from "@penfield/hdf5";
 import { readBytes } from "../text.ts";
+import { entryAt, h5Text } from "./h5Values.ts";
 import { type ReadMatOptions, readMat5 } from "./mat5.ts";
 import { type MatNumbers, type MatValue, toRowMajor } from "./matValue.ts";
 
@@ -59,15 +60,6 @@ interface Reading {
   readonly name: string;
 }
 
-/** The entry at a path of the file. */
-export function entryAt(tree: H5Group, path: string): H5Entry | undefined {
-  let found: H5Entry | undefined = tree;
-  for (const name of path.split("/").filter(Boolean)) {
-    found = found?.kind === "group" ? found.children.get(name) : undefined;
-  }
-  return found;
-}
-
 /** HDF5 shows MATLAB's sizes in the opposite order. */
 const sizesOf = (shape: readonly number[]): readonly number[] => [...shape].reverse();
 
@@ -77,7 +69,7 @@ function matValueOf(reading: Reading, entry: H5Entry, depth: number): MatValue {
       `${reading.doing}: ${reading.name}: ${entry.path}: expected values at most ${MAX_DEPTH} deep, got deeper ones`,
     );
   }
-  const kind = textOf(entry.attributes.get("MATLAB_class")) ?? "";
+  const kind = h5Text(entry.attributes.get("MATLAB_class")) ?? "";
   if (entry.kind === "unread") return { kind: "unread", reason: entry.reason };
   if (entry.kind === "group") return groupOf(reading, entry, depth);
   if (entry.attributes.has("MATLAB_empty") && flag(entry.attributes.get("MATLAB_empty"))) {
@@ -108,9 +100,6 @@ const classOf = (data: MatNumbers): string =>
     .replace(/^Big/, "")
     .replace(/Array$/, "")
     .toLowerCase();
-
-const textOf = (values: H5Values | undefined): string | undefined =>
-  values?.type === "text" ? (values.data as readonly string[])[0] : undefined;
 
 const flag = (values: H5Values | undefined): boolean =>
   values !== undefined && Number((values.data as ArrayLike<number | bigint>)[0]) !== 0;
