@@ -1,16 +1,18 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  type CovarianceMethod,
   calcRdm,
   condensedRdm,
   crossnobisRdm,
+  noisePrecision,
   poissonCvRdm,
   type RdmMethod,
   type Rdms,
   rdms,
 } from "@penfield/compare";
 import { DataError, FormatError, fileError, ShapeError, tensor } from "@penfield/core";
-import type { Linalg } from "@penfield/linalg";
+import type { Linalg, Matrix } from "@penfield/linalg";
 import { type NumberFile, readNumbers } from "../compare/arrayFile.ts";
 
 /** Dissimilarities that `--rdm` names; the last two hold runs against each other. */
@@ -24,6 +26,21 @@ export const rdmMethodNames = [
   "poisson-cv",
 ] as const;
 export type RdmMethodName = (typeof rdmMethodNames)[number];
+
+/** How `--noise` estimates the covariance of channels, by the names of the library and those that people say. */
+export const noiseMethods: Readonly<Record<NoiseMethodName, CovarianceMethod>> = {
+  full: "full",
+  diagonal: "diag",
+  "shrinkage-eye": "shrinkage_eye",
+  "shrinkage-diagonal": "shrinkage_diag",
+};
+export type NoiseMethodName = "full" | "diagonal" | "shrinkage-eye" | "shrinkage-diagonal";
+
+/** Where a file's noise is estimated: from residuals `[nTimes, nChannels]`, or else from what runs differ in. */
+export interface NoiseSource {
+  readonly method: NoiseMethodName;
+  readonly residuals?: string | undefined;
+}
 
 /** What a file of numbers is taken for. */
 export const fileKinds = ["auto", "rdms", "patterns"] as const;
@@ -69,19 +86,21 @@ export async function readRdmFile(
   {
     kind,
     method,
+    noise,
     linalg,
-  }: { readonly kind: FileKind; readonly method: RdmMethodName; readonly linalg: Linalg },
+  }: {
+    readonly kind: FileKind;
+    readonly method: RdmMethodName;
+    readonly noise?: NoiseSource | undefined;
+    readonly linalg: Linalg;
+  },
 ): Promise<RdmFile> {
   const file = await readNumbers("rsa", path, { allowNaN: true });
   const is = kind === "auto" ? seen(file) : kind;
   if (is === "rdms") return { file, rdms: givenRdms(file), computed: false };
-  const bad = file.data.findIndex(Number.isNaN);
-  if (bad >= 0) {
-    throw new DataError(`rsa: ${file.name}: expected finite patterns, got NaN among them`, {
-      hint: "Leave out those channels. NaN may stand in RDMs alone, for pairs that were not measured.",
-    });
-  }
-  return { file, rdms: await computedRdms(file, method, linalg), computed: true };
+  const patterns = patternsOf(file);
+  const rdm = await computedRdms(patterns, method, noise, linalg);
+  return { file, rdms: rdm, computed: true };
 }
 
 /** Whether every matrix of [k, n, n] is symmetric with a diagonal of zeros (or NaN). */
@@ -156,46 +175,114 @@ function givenRdms({ name, data, shape, names }: NumberFile): Rdms {
   }
 }
 
-/** From [nConditions, nChannels], or [nRuns, nConditions, nChannels]. */
-async function computedRdms(
-  { name, data, shape }: NumberFile,
-  method: RdmMethodName,
-  linalg: Linalg,
-): Promise<Rdms> {
-  const stem = name.replace(ENDS, "");
-  if (shape.length < 2 || shape.length > 3) {
+/** Observations of conditions in runs, and what they are measured in: channels, or channels over time. */
+export interface Patterns {
+  readonly name: string;
+  /** `[nRuns nConditions, ...rest]`. */
+  readonly data: Float64Array;
+  readonly nRuns: number;
+  readonly nConditions: number;
+  readonly nChannels: number;
+  /** 1 without a time axis. */
+  readonly nTimes: number;
+  readonly conditions: Int32Array;
+  readonly runs: Int32Array;
+}
+
+/** Patterns `[nConditions, nChannels]` or `[nRuns, nConditions, nChannels]`, each with times as a last axis if asked for. */
+export function patternsOf({ name, data, shape }: NumberFile, withTime = false): Patterns {
+  const bad = data.findIndex(Number.isNaN);
+  if (bad >= 0) {
+    throw new DataError(`rsa: ${name}: expected finite patterns, got NaN among them`, {
+      hint: "Leave out those channels. NaN may stand in RDMs alone, for pairs that were not measured.",
+    });
+  }
+  const nTimes = withTime ? (shape.at(-1) ?? 1) : 1;
+  const plain = withTime ? shape.slice(0, -1) : shape;
+  if (plain.length < 2 || plain.length > 3) {
+    const axes = withTime ? "nChannels, nTimes" : "nChannels";
     throw new ShapeError(
-      `rsa: ${name}: expected patterns [nConditions, nChannels] or [nRuns, nConditions, nChannels], got [${shape.join(", ")}]`,
+      `rsa: ${name}: expected patterns [nConditions, ${axes}] or [nRuns, nConditions, ${axes}], got [${shape.join(", ")}]`,
     );
   }
-  const [nRuns, nConditions, nChannels] =
-    shape.length === 3
-      ? (shape as [number, number, number])
-      : ([1, ...shape] as [number, number, number]);
+  const [nRuns, nConditions, nChannels] = (plain.length === 3 ? plain : [1, ...plain]) as [
+    number,
+    number,
+    number,
+  ];
   if (nConditions < 3) {
     throw new DataError(`rsa: ${name}: expected at least 3 conditions, got ${nConditions}`, {
       hint: "Rows are conditions, columns are channels.",
     });
   }
   const nRows = nRuns * nConditions;
-  const x = tensor(data, ["stimulus", "unit"], [nRows, nChannels]);
-  const conditions = Int32Array.from({ length: nRows }, (_, i) => i % nConditions);
-  const options = { conditions, linalg, name: stem };
-  if (method !== "crossnobis" && method !== "poisson-cv") {
-    return calcRdm(x, { ...options, method: method as RdmMethod });
+  return {
+    name: name.replace(ENDS, ""),
+    data,
+    nRuns,
+    nConditions,
+    nChannels,
+    nTimes,
+    conditions: Int32Array.from({ length: nRows }, (_, i) => i % nConditions),
+    runs: Int32Array.from({ length: nRows }, (_, i) => Math.floor(i / nConditions)),
+  };
+}
+
+/** Refuses distances between runs where there is one. */
+export function checkRuns(
+  { name, nRuns, nConditions, nChannels }: Patterns,
+  method: RdmMethodName,
+): void {
+  if (nRuns >= 2 || (method !== "crossnobis" && method !== "poisson-cv")) return;
+  const shape = nRuns === 1 ? [nConditions, nChannels] : [nRuns, nConditions, nChannels];
+  throw new DataError(
+    `rsa: ${name}: expected [nRuns, nConditions, nChannels] with at least 2 runs for ${method}, got [${shape.join(", ")}]`,
+    {
+      hint: "It holds runs against each other; without runs use --rdm euclidean or correlation.",
+    },
+  );
+}
+
+/** The inverse of the noise covariance of a file's channels. */
+export async function precisionOf(
+  { name, data, nRuns, nConditions, nChannels, conditions }: Patterns,
+  { method, residuals }: NoiseSource,
+  linalg: Linalg,
+): Promise<Matrix<Float64Array>> {
+  if (residuals !== undefined) {
+    const file = await readNumbers("rsa", residuals);
+    if (file.shape.length !== 2 || file.shape[1] !== nChannels) {
+      throw new ShapeError(
+        `rsa: ${file.name}: expected residuals [nTimes, ${nChannels}] as ${name} has ${nChannels} channels, got [${file.shape.join(", ")}]`,
+      );
+    }
+    const x = tensor(file.data, ["stimulus", "unit"], file.shape as [number, number]);
+    return noisePrecision(x, { method: noiseMethods[method], linalg });
   }
   if (nRuns < 2) {
     throw new DataError(
-      `rsa: ${name}: expected [nRuns, nConditions, nChannels] with at least 2 runs for ${method}, got [${shape.join(", ")}]`,
-      {
-        hint: "It holds runs against each other; without runs use --rdm euclidean or correlation.",
-      },
+      `rsa: ${name}: expected [nRuns, nConditions, nChannels] with at least 2 runs to estimate noise from, got one`,
+      { hint: "Or name residuals of a model of the data: --residuals DIR." },
     );
   }
-  const runs = Int32Array.from({ length: nRows }, (_, i) => Math.floor(i / nConditions));
-  return method === "crossnobis"
-    ? crossnobisRdm(x, { ...options, runs })
-    : poissonCvRdm(x, { ...options, runs });
+  const x = tensor(data, ["stimulus", "unit"], [nRuns * nConditions, nChannels]);
+  return noisePrecision(x, { method: noiseMethods[method], conditions, linalg });
+}
+
+async function computedRdms(
+  patterns: Patterns,
+  method: RdmMethodName,
+  noise: NoiseSource | undefined,
+  linalg: Linalg,
+): Promise<Rdms> {
+  const { name, data, nRuns, nConditions, nChannels, conditions, runs } = patterns;
+  checkRuns(patterns, method);
+  const x = tensor(data, ["stimulus", "unit"], [nRuns * nConditions, nChannels]);
+  const precision = noise && (await precisionOf(patterns, noise, linalg));
+  const options = { conditions, linalg, name, ...(precision ? { precision } : {}) };
+  if (method === "crossnobis") return crossnobisRdm(x, { ...options, runs });
+  if (method === "poisson-cv") return poissonCvRdm(x, { conditions, linalg, name, runs });
+  return calcRdm(x, { ...options, method: method as RdmMethod });
 }
 
 /** Names of conditions, one a line. */

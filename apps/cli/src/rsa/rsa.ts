@@ -1,17 +1,21 @@
 import {
+  bootstrapCrossValidation,
   bootstrapModels,
   classicalMds,
   compareRdms,
   concatRdms,
+  crossValidateModels,
   dualBootstrap,
   type Evaluation,
   evaluateModels,
+  fitModel,
   fixedModels,
   type ModelTest,
   meanRdm,
   noiseCeiling,
   RDM_COMPARISONS,
   type RdmComparison,
+  type RdmModel,
   type Rdms,
   rdmComparisonMeasures,
   sampleWarning,
@@ -45,9 +49,13 @@ import { readDestination } from "../compare/work.ts";
 import { choiceOption, numberOption, type Options, readWords, type Values } from "../options.ts";
 import { createProgressBar, type ProgressBar } from "../progressBar.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { mapModels, readPlaces } from "./mapping.ts";
 import {
   fileKinds,
   listFiles,
+  type NoiseMethodName,
+  type NoiseSource,
+  noiseMethods,
   type RdmFile,
   type RdmMethodName,
   rdmMethodNames,
@@ -61,9 +69,19 @@ const flag = { type: "boolean" } as const;
 /** What `penfield rsa` understands. */
 export const rsaOptions: Options = {
   models: { type: "string", multiple: true },
+  combine: string,
   kind: string,
   rdm: string,
   "model-rdm": string,
+  noise: string,
+  residuals: { type: "string", multiple: true },
+  movie: flag,
+  times: string,
+  bins: string,
+  searchlight: string,
+  radius: string,
+  rings: string,
+  resume: flag,
   comparison: string,
   over: string,
   draws: string,
@@ -93,7 +111,17 @@ type Over = (typeof overs)[keyof typeof overs];
 const WHOLE: readonly RdmComparison[] = ["bures", "bures-metric", "neg-riemannian"];
 const MOST_SECOND_ORDER = 60;
 
-interface RsaSettings {
+/** Models that are made of all given ones, with parameters. */
+const combinations: Readonly<Record<Combination, string>> = {
+  select: "the best of them",
+  weighted: "weighted sum of them",
+  interpolate: "point between two neighbours",
+};
+type Combination = Exclude<RdmModel["kind"], "fixed">;
+
+export interface RsaSettings {
+  readonly combine: readonly Combination[];
+  readonly noise: NoiseMethodName | undefined;
   readonly method: RdmMethodName;
   readonly modelMethod: RdmMethodName;
   readonly comparison: RdmComparison;
@@ -116,6 +144,38 @@ interface Result {
   readonly warnings: readonly string[];
 }
 
+/** Where each file's noise is estimated; residuals are named in the order of the data. */
+async function noiseSources(
+  values: Values,
+  { noise }: RsaSettings,
+  dataFiles: readonly string[],
+): Promise<readonly NoiseSource[]> {
+  const given = ((values["residuals"] as string[] | undefined) ?? []).flatMap((list) =>
+    list.split(","),
+  );
+  if (noise === undefined) {
+    if (given.length > 0) throw new UsageError("--residuals: expected --noise beside it, got none");
+    return [];
+  }
+  const files = await listFiles(given);
+  if (files.length > 0 && files.length !== dataFiles.length) {
+    throw new UsageError(
+      `--residuals: expected one file for each of ${dataFiles.length} data files, got ${files.length}`,
+    );
+  }
+  return dataFiles.map((_, i) => ({ method: noise, residuals: files[i] }));
+}
+
+/** Options of movies and searchlights, without either. */
+function checkAlone(values: Values): void {
+  const odd = ["times", "bins", "radius", "rings", "resume"].find(
+    (name) => values[name] !== undefined,
+  );
+  if (odd !== undefined) {
+    throw new UsageError(`--${odd}: expected --movie or --searchlight beside it, got neither`);
+  }
+}
+
 /** Computes RDMs or reads them, compares data with models, and tests the models. */
 export async function rsa(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, rsaOptions);
@@ -133,6 +193,22 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
   const labelFile = values["labels"] as string | undefined;
   const destination = await readDestination(values);
   const [dataFiles, modelFiles] = [await listFiles(positionals), await listFiles(modelPaths)];
+  const noises = await noiseSources(values, settings, dataFiles);
+  if (values["movie"] || values["searchlight"] !== undefined) {
+    const places = readPlaces(values, settings, modelFiles);
+    return mapModels(
+      dataFiles,
+      modelFiles,
+      { ...settings, noises, threads, resume: Boolean(values["resume"]) },
+      places,
+      destination,
+      {
+        ...io,
+        json: Boolean(values["json"]),
+      },
+    );
+  }
+  checkAlone(values);
   const bar = createProgressBar(io.err);
   const linalg = createLinalg({ threads });
   let read: { data: readonly RdmFile[]; models: readonly RdmFile[] };
@@ -140,17 +216,21 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
   try {
     const total = dataFiles.length + modelFiles.length;
     let done = 0;
-    const readAll = async (paths: readonly string[], method: RdmMethodName) => {
+    const readAll = async (
+      paths: readonly string[],
+      method: RdmMethodName,
+      noises: readonly NoiseSource[],
+    ) => {
       const out: RdmFile[] = [];
       for (const path of paths) {
         bar.onProgress({ stage: "reading RDMs", done: done++, total, unit: "files" });
-        out.push(await readRdmFile(path, { kind, method, linalg }));
+        out.push(await readRdmFile(path, { kind, method, linalg, noise: noises[out.length] }));
       }
       return out;
     };
     read = {
-      data: await readAll(dataFiles, settings.method),
-      models: await readAll(modelFiles, settings.modelMethod),
+      data: await readAll(dataFiles, settings.method, noises),
+      models: await readAll(modelFiles, settings.modelMethod, []),
     };
     checkConditions([...read.data, ...read.models]);
     const n = read.data[0]!.rdms.nConditions;
@@ -176,7 +256,11 @@ function readRsaSettings(values: Values): RsaSettings {
   const method = choiceOption(values, "rdm", rdmMethodNames) ?? "correlation";
   // Models come without runs as a rule: what the cross-validated distance estimates is computed from them plainly.
   const plain =
-    method === "crossnobis" ? "euclidean" : method === "poisson-cv" ? "poisson" : method;
+    method === "crossnobis" || method === "mahalanobis"
+      ? "euclidean"
+      : method === "poisson-cv"
+        ? "poisson"
+        : method;
   const overName = choiceOption(values, "over", Object.keys(overs) as (keyof typeof overs)[]);
   const comparisonText = values["comparison"] as string | undefined;
   // The registry calls them rdm-pearson, ...; both are understood.
@@ -203,7 +287,28 @@ function readRsaSettings(values: Values): RsaSettings {
       "--test bootstrap: expected --over subjects, conditions or both, got none",
     );
   }
+  const combine = [
+    ...new Set((values["combine"] as string | undefined)?.split(",").map((name) => name.trim())),
+  ].map((name) => {
+    const kinds = Object.keys(combinations) as Combination[];
+    return choiceOption({ combine: name }, "combine", kinds)!;
+  });
+  if (combine.length > 0 && WHOLE.includes(comparison)) {
+    throw new UsageError(
+      `--combine: expected a comparison that can be cross-validated, got --comparison ${comparison}`,
+    );
+  }
+  if (combine.length > 0 && test === "signed-rank") {
+    throw new UsageError("--test: expected t or bootstrap with --combine, got signed-rank");
+  }
+  const noiseNames = Object.keys(noiseMethods) as NoiseMethodName[];
+  const noise = choiceOption(values, "noise", noiseNames);
+  if (noise !== undefined && method !== "crossnobis" && method !== "mahalanobis") {
+    throw new UsageError(`--noise: expected --rdm mahalanobis or crossnobis, got ${method}`);
+  }
   return {
+    combine,
+    noise,
     method,
     modelMethod: choiceOption(values, "model-rdm", rdmMethodNames) ?? plain,
     comparison,
@@ -267,16 +372,31 @@ async function analyse(
   const over = settings.over ?? usualOver(method, nSubjects);
   let comparison: ModelComparisonSection | undefined;
   if (models) {
-    const fixed = fixedModels(models);
-    const single = await evaluateModels(fixed, data, options);
-    const { draws: nDraws, seed } = settings;
-    const drawn = { ...options, nDraws, seed, onProgress: bar.onProgress, signal };
+    const { draws: nDraws, seed, combine } = settings;
+    const combined = combine.map(
+      (kind): RdmModel => ({ name: combinations[kind], kind, rdms: models }),
+    );
+    const fixed = [...fixedModels(models), ...combined];
+    const folds = { ...options, seed, onProgress: bar.onProgress, signal };
+    const single =
+      combine.length === 0
+        ? await evaluateModels(fixed, data, options)
+        : await crossValidateModels(fixed, data, folds);
+    const drawn = { ...folds, nDraws };
+    for (const model of combined) {
+      const weights = await fitModel(model, data, options);
+      warnings.push(
+        `${model.name}, fitted to all data (its score is of data that it was not fitted to): ${models.names.map((name, i) => `${name} ${shown(weights[i])}`).join(", ")}`,
+      );
+    }
     const evaluation =
       over === "none"
         ? single
-        : over === "both"
-          ? await dualBootstrap(fixed, data, drawn)
-          : await bootstrapModels(fixed, data, { ...drawn, over });
+        : combine.length > 0
+          ? await bootstrapCrossValidation(fixed, data, { ...drawn, over })
+          : over === "both"
+            ? await dualBootstrap(fixed, data, drawn)
+            : await bootstrapModels(fixed, data, { ...drawn, over });
     evaluation.names.forEach((name, m) => {
       if (Number.isNaN(evaluation.means[m]!) && !Number.isNaN(single.means[m]!)) {
         warnings.push(
@@ -373,7 +493,7 @@ function comparisonSection(
   nSubjects: number,
   over: Over,
   ceiling: Result["ceiling"],
-  { comparison, test, fdr, draws }: RsaSettings,
+  { comparison, test, fdr, draws, combine }: RsaSettings,
 ): ModelComparisonSection {
   const { names, means, variances, degreesOfFreedom, nUndefined } = evaluation;
   const testable = test === "bootstrap" || (variances !== undefined && degreesOfFreedom > 0);
@@ -390,7 +510,7 @@ function comparisonSection(
     ceiling: adjusted(tested?.ceiling ?? []),
     pairs: adjusted(pairP),
   };
-  const nRdms = data.nRdms;
+  const { nParts } = single;
   const title = rdmComparisonMeasures.find(({ name }) => name === `rdm-${comparison}`)!.title;
   return {
     kind: "model-comparison",
@@ -399,10 +519,10 @@ function comparisonSection(
     reading:
       "A model between both bounds of the noise ceiling explains what subjects share; below the lower one structure is left that it misses. Scores of other comparisons are not on this scale.",
     comparison: { name: comparison, title },
-    design: designOf(over, draws),
+    design: `${combine.length > 0 ? `Cross-validated over ${nParts} folds. ` : ""}${designOf(over, draws)}`,
     generalizesTo: generalizes[over],
     nSubjects,
-    nRdms,
+    nRdms: data.nRdms,
     nConditions: data.nConditions,
     nDraws: over === "none" ? 0 : draws,
     nUndefined,
@@ -425,7 +545,7 @@ function comparisonSection(
         ceiling: ceiling
           ? { p: statistic(tested?.ceiling[m]), q: q.ceiling[m] ?? null }
           : { p: null, q: null },
-        draws: Array.from(single.evaluations.subarray(m * nRdms, (m + 1) * nRdms), statistic),
+        draws: Array.from(single.evaluations.subarray(m * nParts, (m + 1) * nParts), statistic),
       };
     }),
     pairs: order.map(([a, b], i) => ({
@@ -578,6 +698,8 @@ function rsaReport(
         test,
         fdr,
         byFile,
+        combine: settings.combine.join(",") || null,
+        noise: settings.noise ?? null,
         ...linalgRecord(linalg),
       },
       warnings,
