@@ -111,7 +111,7 @@ export function simulateRecording(
     zScore(row);
   }
   const noise = 1 / Math.sqrt(signalToNoise);
-  const most = Math.max(...repeats);
+  const most = repeats.reduce((largest, count) => Math.max(largest, count), 0);
   const data = new Float64Array(most * nStimuli * nTargets);
   const fresh = Math.sqrt(1 - noiseAutocorrelation ** 2);
   for (let r = 0; r < most; r++) {

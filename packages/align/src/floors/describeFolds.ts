@@ -49,11 +49,12 @@ export function describeFolds(
   } = {},
 ): FoldDescription {
   if (folds.length === 0) throw new ArgumentError("describeFolds: expected folds, got none");
-  const largest = Math.max(...folds.flatMap(({ train, test }) => [...train, ...test]));
+  const sides = folds.flatMap(({ train, test }) => [train, test]);
+  const largest = sides.reduce((most, side) => side.reduce((a, b) => Math.max(a, b), most), -1);
   const n = nStimuli ?? largest + 1;
-  const outside = folds
-    .flatMap(({ train, test }) => [...train, ...test])
-    .find((i) => !(i >= 0 && i < n));
+  const outside = sides
+    .map((side) => side.find((i) => !(i >= 0 && i < n)))
+    .find((i) => i !== undefined);
   if (outside !== undefined) {
     throw new ArgumentError(`describeFolds: expected stimuli within 0..${n - 1}, got ${outside}`);
   }
@@ -79,8 +80,8 @@ export function describeFolds(
       if (!held.has(before)) nBlocks++;
     }
     if (groups === undefined) continue;
-    const sides = new Set(Array.from(train, (i) => groups[i]!));
-    for (const i of held) if (sides.has(groups[i]!)) splitGroups.add(groups[i]!);
+    const fittedGroups = new Set(Array.from(train, (i) => groups[i]!));
+    for (const i of held) if (fittedGroups.has(groups[i]!)) splitGroups.add(groups[i]!);
   }
   const besideTraining = nHeld === 0 ? 0 : nBeside / nHeld;
   const nSplitGroups = splitGroups.size;

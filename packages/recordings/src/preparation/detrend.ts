@@ -63,7 +63,7 @@ export function detrend(series: TimeSeries, { order = 1 }: { order?: number } = 
 }
 
 /** Orthonormal polynomials of time, of orders 0..order, each [n]. */
-export function polynomials(n: number, order: number): readonly Float64Array[] {
+function polynomials(n: number, order: number): readonly Float64Array[] {
   const powers = Array.from({ length: order + 1 }, (_, power) =>
     Float64Array.from({ length: n }, (_, i) => ((2 * i - n + 1) / n) ** power),
   );

@@ -8,7 +8,11 @@ import {
 } from "@penfield/core";
 import type { Recording, TimeSeries } from "../types.ts";
 import { driftCosines } from "./detrend.ts";
-import { type HemodynamicShape, hemodynamicRegressor } from "./hemodynamicResponse.ts";
+import {
+  type HemodynamicPart,
+  type HemodynamicShape,
+  hemodynamicRegressor,
+} from "./hemodynamicResponse.ts";
 import {
   crossProducts,
   dot,
@@ -39,6 +43,11 @@ export interface GlmOptions extends LongWork {
   readonly estimate?: "event" | "stimulus" | "separate" | undefined;
   /** Default "spm". */
   readonly shape?: HemodynamicShape | undefined;
+  /**
+   * Also derivatives of each response, by time or dispersion, as further regressors, so that a response that comes early
+   * or lasts long is not taken for a weak one. Not with `separate`. Default: none.
+   */
+  readonly derivatives?: readonly ("time" | "dispersion")[] | undefined;
   /** Period of the slowest change that is kept, seconds; drifts are regressors of each run. Infinity for none. Default 128. */
   readonly cutoffSeconds?: number | undefined;
   /** `[nTimes, nConfounds]`: motion and the like, further regressors. */
@@ -55,7 +64,7 @@ export interface GlmOptions extends LongWork {
  * How strongly each target responded to each stimulus: weights of hemodynamic responses in a regression of the time
  * series.
  *
- *   Y = X B + N C + E,  X: responses to events; N: a constant and drifts per run, confounds
+ *   Y = X B + N C + E,  X: responses to events; N: a constant and drifts per run, confounds, derivatives
  *
  * by ordinary least squares. A response does not reach across the border of a run.
  *
@@ -82,10 +91,15 @@ export interface GlmOptions extends LongWork {
  * data.data[0].toFixed(6) // => "3.000000"
  */
 export async function glmBetas(series: TimeSeries, options: GlmOptions = {}): Promise<Recording> {
-  const { estimate = "event", stimulusOf = typeOf, linalg, signal } = options;
+  const { estimate = "event", stimulusOf = typeOf, derivatives = [], linalg, signal } = options;
   if (estimate !== "event" && estimate !== "stimulus" && estimate !== "separate") {
     throw new ArgumentError(
       `glmBetas: expected estimate event, stimulus or separate, got ${estimate}`,
+    );
+  }
+  if (estimate === "separate" && derivatives.length > 0) {
+    throw new ArgumentError(
+      `glmBetas: expected no derivatives with estimate separate, got ${derivatives.join(", ")}`,
     );
   }
   const runs = checkedRuns("glmBetas", series);
@@ -100,7 +114,13 @@ export async function glmBetas(series: TimeSeries, options: GlmOptions = {}): Pr
   const responses = [...groups.values()].map((events) =>
     take(designColumn(series, runs, events, options)),
   );
-  const nuisance = orthonormalBasis(nuisanceColumns(series, runs, options).map(take)).columns;
+  // What a regression does with further regressors, it does if they are taken out of all others first.
+  const further = derivatives.flatMap((part) =>
+    [...groups.values()].map((events) => designColumn(series, runs, events, options, part)),
+  );
+  const nuisance = orthonormalBasis(
+    [...nuisanceColumns(series, runs, options), ...further].map(take),
+  ).columns;
   if (responses.length + nuisance.length >= keep.length) {
     throw new DataError(
       `glmBetas: ${series.name}: expected more samples than regressors, got ${keep.length} and ${responses.length + nuisance.length}`,
@@ -160,6 +180,7 @@ function designColumn(
   runs: readonly Run[],
   events: readonly StimulusEvent[],
   { shape, oversampling }: GlmOptions,
+  part: HemodynamicPart = "response",
 ): Float64Array {
   const { samplingRate } = series;
   const out = new Float64Array(series.data.shape[0]);
@@ -180,7 +201,7 @@ function designColumn(
         onset: event.onset - from / samplingRate,
         duration: event.duration,
       })),
-      { nTimes: to - from, samplingRate, shape, oversampling },
+      { nTimes: to - from, samplingRate, shape, part, oversampling },
     );
     for (let i = from; i < to; i++) out[i] = column[i - from]!;
   }

@@ -71,8 +71,9 @@ export function hemodynamicResponse({
   lengthSeconds = 32,
 }: HemodynamicOptions): Float64Array {
   const parameters = typeof shape === "string" ? hemodynamicShapes[shape] : shape;
-  const values = Object.values({ ...parameters, stepSeconds, lengthSeconds });
-  if (parameters === undefined || values.some((value) => !(value > 0 && Number.isFinite(value)))) {
+  const { ratio: share = Number.NaN, ...others } = parameters ?? {};
+  const positive = Object.values({ ...others, stepSeconds, lengthSeconds });
+  if (!(share >= 0) || positive.some((value) => !(value > 0 && Number.isFinite(value)))) {
     throw new ArgumentError(
       `hemodynamicResponse: expected the shape spm, glover or positive parameters, and positive seconds, got ${JSON.stringify(shape)}, ${stepSeconds}, ${lengthSeconds}`,
     );

@@ -115,6 +115,33 @@ describe("glmBetas", () => {
     }
   });
 
+  test("derivatives take up what comes late, as in one regression with all of them", async () => {
+    const times = { nTimes: 150, samplingRate: 0.5 };
+    const events = [event("a", 20), event("b", 90), event("a", 170)];
+    const late = hemodynamicRegressor(
+      events.map(({ onset }) => ({ onset: onset + 1, duration: 1 })),
+      times,
+    );
+    const delayed = timeSeriesOf({
+      values: Array.from(late, (value) => [value]),
+      samplingRate: 0.5,
+      events,
+    });
+    const plain = await glmBetas(delayed, { estimate: "stimulus" });
+    const better = await glmBetas(delayed, {
+      estimate: "stimulus",
+      derivatives: ["time", "dispersion"],
+    });
+    // A second late: the response alone explains less of it.
+    for (const s of [0, 1]) {
+      expect(Math.abs(better.data.data[s]! - 1)).toBeLessThan(Math.abs(plain.data.data[s]! - 1));
+      expect(better.data.data[s]).toBeCloseTo(1, 1);
+    }
+    await expect(
+      glmBetas(delayed, { estimate: "separate", derivatives: ["time"] }),
+    ).rejects.toThrow(ArgumentError);
+  });
+
   test("refuses what cannot be estimated, and says which", async () => {
     const twice = { ...series, events: [event("a", 10), event("b", 10)] };
     await expect(glmBetas(twice)).rejects.toThrow('got "b" at 10 s');

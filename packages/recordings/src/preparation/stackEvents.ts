@@ -60,7 +60,7 @@ export function stackRows(
   const at = new Map(ids.map((id, i) => [id, i]));
   const counts = new Int32Array(ids.length);
   for (const stimulus of stimuli) counts[at.get(stimulus)!]!++;
-  const nRepeats = Math.max(...counts);
+  const nRepeats = counts.reduce((most, count) => Math.max(most, count), 0);
   const data = new Float64Array(nRepeats * ids.length * width).fill(Number.NaN);
   const seen = new Int32Array(ids.length);
   stimuli.forEach((stimulus, e) => {
