@@ -1,10 +1,13 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ArgumentError, DataError, FileError, InterruptedError } from "@penfield/core";
 import { type Census, type PlantedUnit, plantedSource, takeCensus } from "@penfield/localize";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Descriptions, describeUnits } from "./describeUnits.ts";
 import type { Rule } from "./rules/rule.ts";
+import { runRule } from "./rules/ruleText.ts";
+import { keptDocuments } from "./splits.ts";
 import {
   plantedAdjectives,
   plantedAnimals,
@@ -159,13 +162,105 @@ afterAll(async () => {
 });
 
 describe("planted units", () => {
-  test("at least 95 in 100 get a rule of the planted kind", () => {
+  test("at least 95 in 100 get a rule of the planted kind, and are described", () => {
     const wrong = planted.flatMap(({ name, says }, i) => {
       const { rule, r, refusal } = found.units[i]!;
-      return says(rule) ? [] : [{ name, r, refusal, rule: JSON.stringify(rule) }];
+      const described = name === "dead" || refusal === undefined;
+      return says(rule) && described ? [] : [{ name, r, refusal, rule: JSON.stringify(rule) }];
     });
     expect(wrong.length, JSON.stringify(wrong, undefined, 1)).toBeLessThanOrEqual(
       0.05 * planted.length,
     );
+  });
+
+  test("noise is refused, all of it; so are the dead and the constant, with a reason", () => {
+    for (const { sentence, refusal } of found.units.slice(planted.length)) {
+      expect(sentence).toBe("no reliable description");
+      expect(refusal).toMatch(/correlation|condition|floor|too few/);
+    }
+    expect(found.units[planted.length - 1]).toMatchObject({ r: 0, scores: undefined });
+    expect(found.units[planted.length - 1]!.refusal).toMatch(/^dead/);
+    expect(found.floors.shuffled.shareDescribed).toBe(0);
+  });
+
+  test("scores: high where the rule is right, and specific", () => {
+    const scored = found.units.slice(0, 4).map(({ scores }) => scores!);
+    for (const { r, rLow, rHigh, f1, detectionAuroc, fuzzingAuroc, specificityRank } of scored) {
+      expect(rLow <= r && r <= rHigh).toBe(true);
+      expect(f1).toBeGreaterThan(0.7);
+      expect(detectionAuroc).toBeGreaterThan(0.8);
+      expect(fuzzingAuroc).toBeGreaterThan(0.8);
+      expect(specificityRank).toBe(1);
+    }
+  });
+
+  test("counterexamples are what they are called", async () => {
+    const { documents, ids } = await keptDocuments(census);
+    expect(ids.length).toBe(documents.length);
+    const values = await census.values(1);
+    const starts: number[] = [0];
+    for (const document of documents) starts.push(starts.at(-1)! + document.length);
+    const { scores, rule } = found.units[1]!;
+    const at = ({ document, position }: { document: number; position: number }) => {
+      const words = Array.from(documents[document]!, (token) => plantedWords[token]!);
+      return [runRule(rule!, words)[position], values[starts[document]! + position]! > 0];
+    };
+    for (const place of scores!.falsePositives) expect(at(place)).toEqual([1, false]);
+    for (const place of scores!.falseNegatives) expect(at(place)).toEqual([0, true]);
+    expect(scores!.falsePositives.length).toBeGreaterThan(0);
+  });
+
+  test("the same again, from a folder that a stop has cut", async () => {
+    const units = [0, 5, 25, 26];
+    const folder = join(root, "descriptions");
+    const whole = await describeUnits(census, { units, nFloorUnits: 4, folder });
+    const first = await readFile(join(folder, "descriptions.jsonl"), "utf8");
+    const rules = await readFile(join(folder, "rules.jsonl"), "utf8");
+    const lines = rules.split("\n");
+    await writeFile(
+      join(folder, "rules.jsonl"),
+      `${lines.slice(0, 3).join("\n")}\n{"unit": 25, "ru`,
+    );
+    const again = await describeUnits(census, { units, nFloorUnits: 4, folder });
+    expect(again).toEqual(whole);
+    expect(await readFile(join(folder, "descriptions.jsonl"), "utf8")).toBe(first);
+    expect(await readFile(join(folder, "rules.jsonl"), "utf8")).toBe(rules);
+    expect(whole.units.map(({ r }) => r).slice(0, 2)).toEqual([0, 5].map((u) => found.units[u]!.r));
+    const other = describeUnits(census, { units, folder, objective: "pmi" });
+    await expect(other).rejects.toThrow(FileError);
+  });
+
+  test("objective pmi finds the plain ones too", async () => {
+    const units = [0, 4, 14, 17];
+    const { units: own } = await describeUnits(census, { units, objective: "pmi", nFloorUnits: 0 });
+    const wrong = own.filter(({ rule }, i) => !planted[units[i]!]!.says(rule));
+    expect(wrong.map((unit) => JSON.stringify(unit))).toEqual([]);
+  });
+
+  test("objective auroc finds rules that are right where they hold, and may hold on a part only", async () => {
+    const units = [3, 4, 14, 17];
+    const { units: own } = await describeUnits(census, {
+      units,
+      objective: "auroc",
+      nFloorUnits: 0,
+    });
+    for (const { scores } of own) expect(scores!.precision).toBeGreaterThan(0.9);
+    expect(Math.min(...own.map(({ scores }) => scores!.recall))).toBeLessThan(0.7);
+  });
+
+  test("errors", async () => {
+    await expect(describeUnits(census, { objective: "x" as never })).rejects.toThrow(ArgumentError);
+    const stop = new AbortController();
+    stop.abort();
+    await expect(describeUnits(census, { signal: stop.signal })).rejects.toThrow(InterruptedError);
+    const empty = await takeCensus(
+      plantedSource({ words: plantedWords, units: planted.slice(0, 1) }),
+      plantedDocuments(3, 2),
+      join(root, "empty"),
+      { keepShare: 0 },
+    );
+    await expect(describeUnits(empty)).rejects.toThrow(/expected a census with kept values/);
+    await expect(describeUnits(census, { randomModel: empty })).rejects.toThrow(DataError);
+    await empty.close();
   });
 });

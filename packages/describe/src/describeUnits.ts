@@ -13,7 +13,8 @@ import {
   throwIfAborted,
   writeFileAtomic,
 } from "@penfield/core";
-import type { Census } from "@penfield/localize";
+import type { Census, WeightStatistics } from "@penfield/localize";
+import { type OutputSide, outputSides } from "./outputSide.ts";
 import { findRule } from "./rules/findRule.ts";
 import { LiteralFinder } from "./rules/literals.ts";
 import { type ObjectiveName, objectives } from "./rules/objectives.ts";
@@ -55,6 +56,8 @@ export interface UnitDescription {
   readonly scores: RuleScores | undefined;
   /** The same correlation for the rule of another unit of the hook, drawn at random. */
   readonly otherRuleR: number | undefined;
+  /** What it writes, if the model's weights were given. */
+  readonly output: OutputSide | undefined;
 }
 
 /** What the method finds where there is nothing to be found: correlations on held-out documents. */
@@ -95,6 +98,8 @@ export interface DescribeOptions extends LongWork {
   readonly groupOf?: ((documentId: string) => string | undefined) | undefined;
   /** The census of the same model with random weights, on the same documents. */
   readonly randomModel?: Census | undefined;
+  /** What the weights of the model's MLPs say, of some layers or all: adds the output side to their units. */
+  readonly weights?: readonly WeightStatistics[] | undefined;
   /** Units on which each floor is measured; default 30. */
   readonly nFloorUnits?: number | undefined;
   /** Units of the hook that a rule must tell its own from; default 99. */
@@ -163,6 +168,11 @@ export async function describeUnits(
   const shuffledR = shuffled.r[Math.ceil(0.95 * shuffled.nUnits) - 1] ?? 0;
 
   const out: UnitDescription[] = [];
+  const word = await census.words();
+  const nLayers = Math.max(1, ...(options.weights ?? []).map(({ layer }) => layer + 1));
+  const written = new Map(
+    (options.weights ?? []).map((own) => [own.layer, outputSides(own, nLayers, word)] as const),
+  );
   const panels = new Map<string, Promise<ScoreSetting["panel"]>>();
   for (const unit of units) {
     throwIfAborted(options.signal, "describeUnits");
@@ -173,13 +183,17 @@ export async function describeUnits(
       panels.set(hook.name, panel);
     }
     const other = otherRule(unit, rules, census, seed);
-    out.push(
-      await describeUnit(census, unit, rules.get(unit)!, other, shuffledR, {
-        setting,
-        panel: await panel,
-        options,
-      }),
-    );
+    const described = await describeUnit(census, unit, rules.get(unit)!, other, shuffledR, {
+      setting,
+      panel: await panel,
+      options,
+    });
+    const { layer } = hook;
+    const output =
+      layer !== null && hook.name.endsWith("mlp.hook_post")
+        ? written.get(layer)?.[described.index]
+        : undefined;
+    out.push({ ...described, output });
     report(options, "scoring rules", out.length, units.length);
   }
   const descriptions = { units: out, floors: { shuffled, randomModel: random } };
@@ -283,6 +297,7 @@ async function describeUnit(
     r: 0,
     scores: undefined,
     otherRuleR: undefined,
+    output: undefined,
     ...rest,
   });
   if (typeof found === "string") return refused(found);
@@ -304,7 +319,7 @@ async function describeUnit(
   if (scores.rLow <= Math.max(otherRuleR ?? 0, shuffledR)) {
     return refused("interval reaches below a floor", all);
   }
-  return { ...place, sentence: ruleSentence(found), refusal: undefined, ...all };
+  return { ...place, sentence: ruleSentence(found), refusal: undefined, ...all, output: undefined };
 }
 
 /** The rule of another unit of the hook. */

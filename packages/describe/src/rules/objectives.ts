@@ -58,9 +58,13 @@ const pmi: Objective = (_values, active, tokens) => (mask) => {
   );
 };
 
+/** Share of the tokens that a rule chosen by the area under the curve must hold on. */
+const LEAST_SHARE = 0.005;
+
 /**
- * INVERT's area under the ROC curve of the values as a detector of the rule, less one half so that nothing found is 0; rules on more than
- * half of the tokens are passed over.
+ * INVERT's area under the ROC curve of the values as a detector of the rule, less one half so that nothing found is 0. It asks whether values are
+ * high where the rule holds, not whether the rule holds where they are high: a part of what a unit answers to is as good as all of it.
+ * Rules on less than half a percent or more than half of the tokens are passed over, the lower limit being our choice.
  *
  * Source: Bykov et al. (2023), Labeling Neural Representations with Inverse Recognition, NeurIPS.
  */
@@ -75,7 +79,7 @@ const auroc: Objective = (values, _active, tokens) => {
       count++;
       sum += ranks[j]!;
     }
-    if (count === 0 || count > n / 2) return Number.NEGATIVE_INFINITY;
+    if (count < LEAST_SHARE * n || count > n / 2 || count === 0) return Number.NEGATIVE_INFINITY;
     return (sum - (count * (count + 1)) / 2) / (count * (n - count)) - 0.5;
   };
 };

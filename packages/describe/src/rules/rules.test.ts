@@ -1,0 +1,206 @@
+import { FormatError } from "@penfield/core";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { outputSides } from "../outputSide.ts";
+import { splitDocuments } from "../splits.ts";
+import { areaUnderRoc, objectives } from "./objectives.ts";
+import { literalCount, parseRule, type Rule, ruleSentence } from "./rule.ts";
+import { createLexicon, RuleText, runRule } from "./ruleText.ts";
+
+const lexicon = createLexicon();
+const sentence = [
+  "The",
+  " old",
+  " dogs",
+  " foll",
+  "owed",
+  " the",
+  " cat",
+  " .",
+  " The",
+  " cat",
+  " ran",
+];
+const on = (rule: Rule) => new RuleText([sentence], lexicon).mask(rule).join("");
+
+describe("rules run", () => {
+  test.each<[Rule, string]>([
+    [{ type: "word", offset: 0, words: ["the"] }, "10000100100"],
+    [{ type: "word", offset: -1, words: ["the"] }, "01000010010"],
+    [{ type: "word", offset: -3, words: ["the"] }, "00010000100"],
+    [
+      {
+        type: "ngram",
+        ngrams: [
+          ["the", "cat"],
+          ["foll", "owed"],
+        ],
+      },
+      "00001010010",
+    ],
+    [{ type: "family", offset: 0, family: "capitalized" }, "10000000100"],
+    [{ type: "family", offset: -1, family: "articles" }, "01000010010"],
+    [{ type: "position", from: 2, to: 4 }, "00110000000"],
+    [{ type: "period", period: 4, phase: 1 }, "01000100010"],
+    [{ type: "topic", words: ["cat", "ran", "zebra"], atLeast: 2 }, "11111111111"],
+    [{ type: "topic", words: ["cat", "zebra"], atLeast: 2 }, "00000000000"],
+    [{ type: "partOfSpeech", offset: 0, tag: "NOUN" }, "00100010010"],
+    // Both pieces of a word have the word's tag.
+    [{ type: "partOfSpeech", offset: 0, tag: "VERB" }, "00011000001"],
+    [{ type: "partOfSpeech", offset: -1, tag: "ADJ" }, "00100000000"],
+    [{ type: "lexicographer", name: "noun.animal" }, "00100010010"],
+    [{ type: "repeat" }, "00000000010"],
+    [{ type: "not", rule: { type: "position", from: 0, to: 9 } }, "00000000011"],
+    [
+      { type: "and", rules: [{ type: "word", offset: 0, words: ["cat"] }, { type: "repeat" }] },
+      "00000000010",
+    ],
+    [
+      {
+        type: "or",
+        rules: [
+          { type: "position", from: 0, to: 1 },
+          { type: "word", offset: 0, words: ["."] },
+        ],
+      },
+      "10000001000",
+    ],
+  ])("%j", (rule, expected) => {
+    expect(on(rule)).toBe(expected);
+    expect(parseRule(JSON.parse(JSON.stringify(rule)))).toEqual(rule);
+  });
+
+  test("no document looks into the one before", () => {
+    const text = new RuleText(
+      [
+        [" a", " b"],
+        [" c", " b"],
+      ],
+      lexicon,
+    );
+    expect(text.mask({ type: "word", offset: -1, words: ["b"] }).join("")).toBe("0000");
+    expect(text.mask({ type: "ngram", ngrams: [["b", "c"]] }).join("")).toBe("0000");
+    expect(text.mask({ type: "repeat" }).join("")).toBe("0000");
+  });
+
+  test("kinds of things: dogs and cats are both carnivores, by WordNet", () => {
+    const carnivore = lexicon.wordNet
+      .hypernyms(lexicon.wordNet.firstSense("dog", "noun")!.synset)
+      .find((synset) => lexicon.wordNet.nameOf(synset) === "carnivore")!;
+    expect(on({ type: "hypernym", synset: carnivore, word: "carnivore" })).toBe("00100010010");
+  });
+
+  test("what is no rule is refused", () => {
+    for (const wrong of [
+      {},
+      { type: "word" },
+      { type: "family", offset: 0, family: "x" },
+      { type: "and", rules: [] },
+    ]) {
+      expect(() => parseRule(wrong)).toThrow(FormatError);
+    }
+  });
+});
+
+test("sentences", () => {
+  const bank: Rule = { type: "word", offset: 0, words: ["bank", "shore"] };
+  const sea: Rule = { type: "topic", words: ["sea"], atLeast: 1 };
+  expect(ruleSentence(bank)).toBe("active on 'bank' or 'shore'");
+  expect(ruleSentence({ type: "and", rules: [bank, { type: "not", rule: sea }] })).toBe(
+    "active on 'bank' or 'shore', but not in documents with 'sea'",
+  );
+  expect(
+    ruleSentence({ type: "or", rules: [{ type: "and", rules: [bank, sea] }, { type: "repeat" }] }),
+  ).toBe(
+    "active (on 'bank' or 'shore', and in documents with 'sea'), or on tokens that stood in the document before",
+  );
+  expect(ruleSentence({ type: "not", rule: sea })).toBe(
+    "active everywhere but in documents with 'sea'",
+  );
+  expect(ruleSentence({ type: "ngram", ngrams: [["1", ""]] })).toBe("active at the end of '1 ␣'");
+  expect(ruleSentence({ type: "word", offset: -2, words: ["a\nb"] })).toBe(
+    "active two tokens after 'a\\nb'",
+  );
+  expect(literalCount({ type: "not", rule: { type: "or", rules: [bank, sea] } })).toBe(2);
+});
+
+describe("objectives by hand", () => {
+  const values = Float32Array.of(3, 1, 0, 0);
+  const active = Uint8Array.of(1, 1, 0, 0);
+  const tokens = Int32Array.of(0, 1, 2, 3);
+  const mask = Uint8Array.of(1, 0, 0, 0);
+
+  test("correlation: (3 - 1/3) sqrt(3) / (4 sd), sd = sqrt(10/4 - 1)", () => {
+    const r = objectives.correlation(values, active, tokens);
+    expect(r(mask)).toBeCloseTo(((8 / 3) * Math.sqrt(3)) / (4 * Math.sqrt(1.5)), 12);
+    // A constant on either side holds nothing: 0, not NaN.
+    expect(r(Uint8Array.of(1, 1, 1, 1))).toBe(0);
+    expect(objectives.correlation(new Float32Array(4).fill(2), active, tokens)(mask)).toBe(0);
+  });
+
+  test("pmi: log p(rule | active) - 0.2 log p(rule), half a token added", () => {
+    expect(objectives.pmi(values, active, tokens)(mask)).toBeCloseTo(
+      Math.log(1.5 / 3) - 0.2 * Math.log(1.5 / 5),
+      12,
+    );
+  });
+
+  test("auroc: ties count half; more than half of the tokens is no concept", () => {
+    const measure = objectives.auroc(values, active, tokens);
+    expect(measure(mask)).toBeCloseTo(0.5, 12);
+    expect(measure(Uint8Array.of(0, 0, 1, 0))).toBeCloseTo(0.5 / 3 - 0.5, 12);
+    expect(measure(Uint8Array.of(1, 1, 1, 0))).toBe(Number.NEGATIVE_INFINITY);
+    expect(areaUnderRoc([1, 1, 1], [1, 0, 1])).toBe(0.5);
+  });
+});
+
+test("splits: every document in one part, equal ones and groups together, shares as promised", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 4 }), {
+        minLength: 1,
+        maxLength: 30,
+      }),
+      (documents) => {
+        const groups = documents.map((_, i) => (i % 3 === 0 ? "one" : undefined));
+        const { splitOf, explain, select, score } = splitDocuments(documents, groups);
+        const all = [...explain, ...select, ...score].sort((a, b) => a - b);
+        expect(all).toEqual(documents.flat().map((_, i) => i));
+        const parts = new Map<string, number>();
+        documents.forEach((document, i) => {
+          const name = groups[i] ?? document.join();
+          expect(parts.get(name) ?? splitOf[i]).toBe(splitOf[i]);
+          parts.set(name, splitOf[i]!);
+        });
+      },
+    ),
+  );
+  const many = splitDocuments(Array.from({ length: 3000 }, (_, i) => [i]));
+  expect(many.explain.length / 3000).toBeCloseTo(0.4, 1);
+  expect(many.select.length / 3000).toBeCloseTo(0.2, 1);
+});
+
+test("output side: roles with their tokens", () => {
+  const column = (...values: number[]) => Float64Array.from(values);
+  const words = [" walking", " talking", " seeing", " the", " a"];
+  const [first, second, third] = outputSides(
+    {
+      ...{ layer: 0, nUnits: 3, nTokens: 3, inNorm: column(1, 1, 1), outNorm: column(1, 1, 1) },
+      ...{ cosInOut: column(0, 0, 0), vocabularyVariance: column(1, 1, 1) },
+      ...{ vocabularySkewness: column(2, -2, 0), vocabularyKurtosis: column(20, 20, 3) },
+      topTokens: Int32Array.of(0, 1, 2, 0, 1, 2, 0, 3, 4),
+      topScores: new Float32Array(9),
+      bottomTokens: Int32Array.of(3, 4, 0, 3, 0, 4, 1, 2, 3),
+      bottomScores: new Float32Array(9),
+    },
+    6,
+    (token) => words[token]!,
+  );
+  expect(first).toMatchObject({ role: "promotes", family: "leading-space" });
+  expect(second).toMatchObject({ role: "suppresses", lowers: [" the", " walking", " a"] });
+  expect(third).toMatchObject({ role: undefined, sentence: undefined });
+});
+
+test("a rule runs on new text", () => {
+  expect(runRule({ type: "repeat" }, ["a", "b", "a"]).join("")).toBe("001");
+});
