@@ -23,7 +23,7 @@ const layers: readonly (readonly string[])[] = [
 ];
 
 /** Those that may use less than their layer allows. */
-const narrow: Record<string, readonly string[]> = { viewer: ["core", "report"] };
+const narrow: Record<string, readonly string[]> = { viewer: ["core", "localize", "report"] };
 
 /** Dependencies within a layer or upwards, each with its reason; the fewer the better. */
 const exceptions: Record<string, readonly string[]> = {
