@@ -49,13 +49,13 @@ export type RecordingAxis = "repeat" | "stimulus" | "target";
  *
  * @param path - The file.
  * @param options - What the file itself does not say.
- * @returns float32 values stay float32 (also half floats); all others become float64. Targets that never vary are named in
- *   `constantTargets`.
+ * @returns float32 values stay float32 (also half floats); all others become float64. Targets that never vary are
+ *   named in `constantTargets`.
  * @throws {FileError} if a file cannot be read.
  * @throws {FormatError} with the line, if it is neither, or a cell is not a number.
  * @throws {ShapeError} if the ids or targets are not as many as the data's.
- * @throws {DataError} if a value is NaN or infinite that `missing` does not allow (how many, and where the first is), no
- *   target is left, a stimulus has no repeat, an id is there twice, or `.npy` data come without ids.
+ * @throws {DataError} if a value is NaN or infinite that `missing` does not allow (how many, and where the first is),
+ *   no target is left, a stimulus has no repeat, an id is there twice, or `.npy` data come without ids.
  * @throws {ArgumentError} if `missing` or `axes` are other words.
  */
 export async function loadRecording(

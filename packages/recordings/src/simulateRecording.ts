@@ -18,8 +18,8 @@ export interface SimulateOptions {
   /** Variance of the signal over variance of the noise, in one repeat; Infinity for no noise. Default 1. */
   readonly signalToNoise?: number | undefined;
   /**
-   * How much the noise of a stimulus resembles that of the one before it in the same repeat, 0 to below 1: slow changes
-   * that have nothing to do with stimuli. Default 0.
+   * How much the noise of a stimulus resembles that of the one before it in the same repeat, 0 to below 1: slow
+   * changes that have nothing to do with stimuli. Default 0.
    */
   readonly noiseAutocorrelation?: number | undefined;
   /** Default 0. */

@@ -9,21 +9,21 @@ import { predict, type Responses, ridgeCv } from "../regression/ridgeCv.ts";
 import { describeFolds } from "./describeFolds.ts";
 
 /**
- * Features that know only which stimuli are neighbours: each stimulus has a unit of its own, blurred over those beside it
- * in its group.
+ * Features that know only which stimuli are neighbours: each stimulus has a unit of its own, blurred over those
+ * beside it in its group.
  *
  *   x_ij = sum of Gaussian weights (standard deviation `width`, cut at 4 of them) that fall on j around i,
  *
  * reflected at both ends of the group; 0 between groups.
  *
- * @param groups - A label per stimulus, in the order in which they were shown: story, passage, run. Stimuli of a group
- *   need not stand together.
+ * @param groups - A label per stimulus, in the order in which they were shown: story, passage, run. Stimuli of a
+ *   group need not stand together.
  * @param options.width - In stimuli, from 0 (no blur).
  * @returns `[nStimuli, nStimuli]`.
  * @throws {ArgumentError} if the width is negative.
  *
- * Source: OASM, Hadidi et al. (2025), bioRxiv 2025.03.09.642245, as in Brain-Score (scipy.ndimage.gaussian_filter1d of an
- * identity within each block); Feghhi et al. (2024).
+ * Source: OASM, Hadidi et al. (2025), bioRxiv 2025.03.09.642245, as in Brain-Score (scipy.ndimage.gaussian_filter1d
+ * of an identity within each block); Feghhi et al. (2024).
  *
  * @example
  * autocorrelationFeatures(["a", "a", "b"], { width: 0 }).data.join("") // => "100010001"
@@ -82,11 +82,12 @@ export interface AutocorrelationFloor extends EncodingScore {
 }
 
 /**
- * How well neighbourhood alone predicts a recording: the score of a model that has read nothing. Where this floor is high, the
- * folds let a model copy from neighbours; where a model is no better, it need not have done anything else.
+ * How well neighbourhood alone predicts a recording: the score of a model that has read nothing. Where this floor is
+ * high, the folds let a model copy from neighbours; where a model is no better, it need not have done anything else.
  *
- * In each outer fold the width and the penalties are chosen inside the training set: by contiguous or grouped folds as
- * `encodingScore` makes them, or, where the outer folds are shuffled, by leave-one-out, since blocks inside would never show a use of neighbours.
+ * In each outer fold the width and the penalties are chosen inside the training set: by contiguous or grouped folds
+ * as `encodingScore` makes them, or, where the outer folds are shuffled, by leave-one-out, since blocks inside would
+ * never show a use of neighbours.
  *
  * @param y - Responses, `[nStimuli, nTargets]`, in the order in which stimuli were shown.
  * @param options - As for the model's own score: the same folds, groups and targets.

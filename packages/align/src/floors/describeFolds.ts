@@ -4,11 +4,14 @@ import type { Fold } from "../folds.ts";
 /** What a split does to stimuli that have an order. */
 export interface FoldDescription {
   /**
-   * `grouped`: no group is on both sides of any fold. `contiguous`: held-out stimuli form blocks, so that fewer than half
-   * of them stand beside one that the model is fitted to. `shuffled`: all else.
+   * `grouped`: no group is on both sides of any fold. `contiguous`: held-out stimuli form blocks, so that fewer than
+   * half of them stand beside one that the model is fitted to. `shuffled`: all else.
    */
   readonly kind: "contiguous" | "grouped" | "shuffled";
-  /** Share of held-out stimuli with a neighbour (in time, and of the same group if groups are known) among those fitted to. */
+  /**
+   * Share of held-out stimuli with a neighbour (in time, and of the same group if groups are known) among those
+   * fitted to.
+   */
   readonly besideTraining: number;
   /** Mean number of stimuli in an unbroken held-out block. */
   readonly meanBlockLength: number;
@@ -19,8 +22,8 @@ export interface FoldDescription {
 }
 
 /**
- * Says how folds hold out stimuli: in blocks, by groups, or shuffled, which inflates scores over stimuli that resemble their
- * neighbours.
+ * Says how folds hold out stimuli: in blocks, by groups, or shuffled, which inflates scores over stimuli that
+ * resemble their neighbours.
  *
  * @param folds - At least one.
  * @param options.nStimuli - How many there are. Default: the largest index + 1.

@@ -9,8 +9,8 @@ import {
 import { createLinalg, type Linalg } from "@penfield/linalg";
 
 /**
- * Features that know nothing: a value drawn for each stimulus and unit, as many units as the model has. With many units
- * and shuffled folds over stimuli that repeat, even these can score.
+ * Features that know nothing: a value drawn for each stimulus and unit, as many units as the model has. With many
+ * units and shuffled folds over stimuli that repeat, even these can score.
  *
  * @param nStimuli - At least 1.
  * @param nUnits - At least 1; as many as the model whose floor this is.
@@ -105,8 +105,8 @@ export interface FloorMaterial {
   /** The model's activations, `[nStimuli, nUnits]`: floors are given as many units where that is possible. */
   readonly activations: Activations;
   /**
-   * Activations of the same model with weights drawn anew (the same configuration, other numbers), by the name of each
-   * draw: they share its shape and its reading of the text, but not what it has learned.
+   * Activations of the same model with weights drawn anew (the same configuration, other numbers), by the name of
+   * each draw: they share its shape and its reading of the text, but not what it has learned.
    */
   readonly untrained?: Readonly<Record<string, Activations>> | undefined;
   /** Another model's activations, by its name; brought to the model's number of units. */

@@ -7,8 +7,8 @@ export type FloorStimuli = Parameters<typeof positionLengthFloor>[0];
 /** Where frequencies come from. */
 export interface FrequencyOptions {
   /**
-   * How often each word is used, by the word in lower case. Default: counted in the stimuli themselves, all of them: no
-   * response is used.
+   * How often each word is used, by the word in lower case. Default: counted in the stimuli themselves, all of them:
+   * no response is used.
    */
   readonly counts?: ReadonlyMap<string, number> | Readonly<Record<string, number>> | undefined;
 }
@@ -16,12 +16,13 @@ export interface FrequencyOptions {
 /**
  * How usual the words of stimuli are: a control for everything that goes with frequency.
  *
- *   log10((count + 1) / (total + number of different words)), over the words of a stimulus: mean, and that of the rarest
+ *   log10((count + 1) / (total + number of different words)), over the words of a stimulus: mean, and that of the
+ *   rarest
  *
  * @param stimuli - In the recording's order, at least 2; or lists of texts for rows that average several.
  * @param options.counts - Default: counted in the stimuli themselves.
- * @returns `[nStimuli, 2]`: mean and rarest, each z-scored over stimuli (0 if it does not vary). Words are runs of letters,
- *   digits and apostrophes, in lower case.
+ * @returns `[nStimuli, 2]`: mean and rarest, each z-scored over stimuli (0 if it does not vary). Words are runs of
+ *   letters, digits and apostrophes, in lower case.
  * @throws {ShapeError} if there are fewer than 2 stimuli.
  * @throws {DataError} if a stimulus has no word.
  * @throws {ArgumentError} if a count is negative or not finite.

@@ -71,8 +71,8 @@ export interface ExplainableVariance {
  *   raw = 1 - sum (z_ri - mean_i)^2 / sum z_ri^2        corrected = raw - (1 - raw) / (nRepeats - 1)
  *
  * where z is each repeat z-scored over its stimuli. With unequal repeats, the sums run over what is there and the
- * correction is that of the residual's degrees of freedom, which is the same where repeats are equal; stimuli with a single repeat are left
- * out after the z-score.
+ * correction is that of the residual's degrees of freedom, which is the same where repeats are equal; stimuli with a
+ * single repeat are left out after the z-score.
  *
  * @param recording - With at least 2 repeats; with 1 every value is NaN, and `undefinedReason` says so.
  * @param options.standardize - Z-score each repeat of each target. Default true.
@@ -168,16 +168,16 @@ export interface SignalAndNoise {
  *   signal = max(0, variance over stimuli of their means (n - 1) - noise mean(1 / repeats))
  *   ceiling = 100 signal / (signal + noise / nRepeats)
  *
- * @param recording - With at least 2 repeats of some stimuli, which may differ in number; with 1 every value is NaN, and
- *   `undefinedReason` says so. Values should be comparable over sessions: z-score them first.
- * @param options.nRepeats - How many repeats are averaged where the ceiling is used. Default: as in the recording (the
- *   harmonic mean, where stimuli differ).
+ * @param recording - With at least 2 repeats of some stimuli, which may differ in number; with 1 every value is NaN,
+ *   and `undefinedReason` says so. Values should be comparable over sessions: z-score them first.
+ * @param options.nRepeats - How many repeats are averaged where the ceiling is used. Default: as in the recording
+ *   (the harmonic mean, where stimuli differ).
  * @throws {ArgumentError} if nRepeats is not positive.
  * @throws {DataError} if a value is infinite.
  *
  * Cost: O(nRepeats nStimuli nTargets).
- * Source: Allen et al. (2022), Nat Neurosci 25:116-126 (NSD). There the signal is the total variance minus the noise's; here the
- * variance of means is corrected for the noise in it, which is unbiased with few stimuli too.
+ * Source: Allen et al. (2022), Nat Neurosci 25:116-126 (NSD). There the signal is the total variance minus the
+ * noise's; here the variance of means is corrected for the noise in it, which is unbiased with few stimuli too.
  *
  * @example
  * const features = activations(Array.from({ length: 200 }, (_, i) => [Math.sin(i * i)]));

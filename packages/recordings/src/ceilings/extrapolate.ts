@@ -113,7 +113,10 @@ export interface ExtrapolatedCeiling {
   /** 2.5 % and 97.5 % of the limits. [nTargets]. */
   readonly low: Float64Array;
   readonly high: Float64Array;
-  /** The number of subjects from which one more adds less than 0.0005, on the curve of the median parameters. [nTargets]. */
+  /**
+   * The number of subjects from which one more adds less than 0.0005, on the curve of the median parameters.
+   * [nTargets].
+   */
   readonly endpoint: Float64Array;
   /** Over targets that have one. */
   readonly median: number;
@@ -126,8 +129,8 @@ export interface ExtrapolatedCeiling {
 /**
  * The score that endless subjects would give, from the scores of few and fewer of them.
  *
- * For each target and bootstrap: the scores of each number of subjects are drawn again with replacement and averaged, and
- * {@link fitSaturation} gives the limit.
+ * For each target and bootstrap: the scores of each number of subjects are drawn again with replacement and averaged,
+ * and {@link fitSaturation} gives the limit.
  *
  * @param points - From `interSubjectScores`, or scores of your own.
  * @param options.nBootstraps - Default 100.

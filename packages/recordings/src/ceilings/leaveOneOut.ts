@@ -21,8 +21,8 @@ export interface RepeatBounds {
  *
  * over the stimuli that both sides have. For subjects see `stackSubjects`.
  *
- * @param recording - With at least 2 repeats; with 1 every value is NaN, and `undefinedReason` says so. Repeats in which
- *   a target does not vary are left out of its mean; NaN if it varies in none.
+ * @param recording - With at least 2 repeats; with 1 every value is NaN, and `undefinedReason` says so. Repeats in
+ *   which a target does not vary are left out of its mean; NaN if it varies in none.
  *
  * Cost: O(nRepeats^2 nStimuli nTargets) time.
  * Source: Nili et al. (2014), PLoS Comput Biol 10:e1003553, applied to single targets.

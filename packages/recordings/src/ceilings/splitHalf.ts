@@ -30,8 +30,8 @@ export interface NoiseCeiling {
  *   r = pearson(mean of half A, mean of half B) over stimuli      reliability = 2 r / (1 + r)
  *
  * not below -1, averaged over splits. With an odd number of repeats the halves differ by one, which makes the
- * reliability slightly too low. Where stimuli were repeated unequally often, each one's own repeats are halved, and those
- * with a single repeat are left out; the reliability is then that of a typical number of repeats.
+ * reliability slightly too low. Where stimuli were repeated unequally often, each one's own repeats are halved, and
+ * those with a single repeat are left out; the reliability is then that of a typical number of repeats.
  *
  * @param recording - With at least 2 repeats; with 1 every value is NaN, and `undefinedReason` says so.
  * @param options.nSplits - Random splits. Default 10.
@@ -94,8 +94,8 @@ export function splitHalfCeiling(
 }
 
 /**
- * The means of two halves of the repeats of each stimulus and target, taken in the order given: the first half of them
- * and the rest, or every other one. NaN where there are not two.
+ * The means of two halves of the repeats of each stimulus and target, taken in the order given: the first half of
+ * them and the rest, or every other one. NaN where there are not two.
  */
 function halves(
   { data }: Recording,

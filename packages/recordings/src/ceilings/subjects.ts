@@ -15,11 +15,12 @@ import type { SubjectScores } from "./extrapolate.ts";
 import { type MeanResponses, meanOverRepeats } from "./repeats.ts";
 
 /**
- * Several subjects whose targets correspond one to one (regions, a common space) as one recording with a subject on each
- * place of the first axis, for `leaveOneOutBounds`: how well the others predict each subject.
+ * Several subjects whose targets correspond one to one (regions, a common space) as one recording with a subject on
+ * each place of the first axis, for `leaveOneOutBounds`: how well the others predict each subject.
  *
  * @param subjects - At least 2, with the same stimuli in any order and the same targets (by `id`).
- * @returns `[nSubjects, nStimuli, nTargets]`, each subject's mean over its repeats; in the first one's order of stimuli.
+ * @returns `[nSubjects, nStimuli, nTargets]`, each subject's mean over its repeats; in the first one's order of
+ *   stimuli.
  * @throws {ShapeError} if there are fewer than 2, or the targets differ.
  * @throws {DataError} if the stimuli differ (which).
  *
@@ -87,15 +88,15 @@ export interface InterSubjectOptions extends LongWork {
 }
 
 /**
- * How well subjects predict a subject, for each number of them: the targets of the others are the units of an encoding
- * model. With `extrapolateCeiling` this gives the ceiling for endless subjects.
+ * How well subjects predict a subject, for each number of them: the targets of the others are the units of an
+ * encoding model. With `extrapolateCeiling` this gives the ceiling for endless subjects.
  *
  * @param subjects - At least 2, with the same stimuli in any order; targets need not correspond.
  * @param score - The metric that models are scored with, such as
  *   `async (x, y) => (await encodingScore(x, y, options)).perTarget`.
  * @param options - Which subjects predict which.
- * @returns For each number of subjects (2, 3, ... all; the predicted one counts), draw and held-out subject: the scores of
- *   its targets, in an array over the targets of all subjects one after the other; NaN elsewhere.
+ * @returns For each number of subjects (2, 3, ... all; the predicted one counts), draw and held-out subject: the
+ *   scores of its targets, in an array over the targets of all subjects one after the other; NaN elsewhere.
  * @throws {ShapeError} if there are fewer than 2 subjects, or a score is not one per target.
  * @throws {DataError} if the stimuli differ (which).
  * @throws {ArgumentError} if an option is not a positive whole number.

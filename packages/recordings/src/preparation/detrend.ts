@@ -71,7 +71,8 @@ function polynomials(n: number, order: number): readonly Float64Array[] {
 }
 
 /**
- * Slow drifts taken away, run by run: discrete cosines of periods longer than the cutoff, as SPM does. The mean stays.
+ * Slow drifts taken away, run by run: discrete cosines of periods longer than the cutoff, as SPM does. The mean
+ * stays.
  *
  *   K = fix(2 n TR / cutoff + 1) - 1,  c_k(i) = sqrt(2 / n) cos(pi (2 i + 1) k / (2 n)),  k = 1..K
  *

@@ -15,15 +15,16 @@ export interface EpochOptions {
   /** Seconds `[first, last]`, both included: their mean is taken away from each target. Default: none. */
   readonly baseline?: readonly [first: number, last: number] | undefined;
   /**
-   * Epochs in which a target's largest minus its smallest value is above this are left out: one number for all targets,
-   * or one by kind of target (kinds that are not named are not looked at). In the series' unit. Default: none.
+   * Epochs in which a target's largest minus its smallest value is above this are left out: one number for all
+   * targets, or one by kind of target (kinds that are not named are not looked at). In the series' unit. Default:
+   * none.
    */
   readonly rejectPeakToPeak?: number | Readonly<Record<string, number>> | undefined;
   /** Samples that must not be part of an epoch, from `badSamples`: [nTimes], not 0 where bad. */
   readonly bad?: ArrayLike<number> | undefined;
   /**
-   * Keep every so many-th sample, counted from the onset. Before, frequencies above 0.8 of the new Nyquist frequency are
-   * filtered out (Butterworth of order 8, without delay). Default 1: all, unfiltered.
+   * Keep every so many-th sample, counted from the onset. Before, frequencies above 0.8 of the new Nyquist frequency
+   * are filtered out (Butterworth of order 8, without delay). Default 1: all, unfiltered.
    */
   readonly decimate?: number | undefined;
 }
@@ -287,8 +288,8 @@ const timesWhere = ({ times }: TimedRecording, keep: (time: number) => boolean):
   Array.from(times.keys()).filter((i) => keep(times[i]!));
 
 /**
- * Epochs with every target at every time as a target of its own, `id@seconds`: for decoding from patterns in space and
- * time, and for encoding models over many times at once. `targetsAsTimes` turns results back.
+ * Epochs with every target at every time as a target of its own, `id@seconds`: for decoding from patterns in space
+ * and time, and for encoding models over many times at once. `targetsAsTimes` turns results back.
  *
  * @returns `[nRepeats, nStimuli, nTargets x nTimes]`, no copy: times of one target together.
  *

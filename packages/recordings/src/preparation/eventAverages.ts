@@ -13,11 +13,11 @@ import { recordingOf, type StimulusOf, stimulusEvents, typeOf } from "./stackEve
  * @param options.to - Seconds from its onset to the end of the window, not included; or `duration`: as long as the
  *   event lasts, from `from` on (default).
  * @param options.stimulusOf - Default: the event's type.
- * @returns `[nRepeats, nStimuli, nTargets]`, float64: repeats in the order of time, NaN where a stimulus was shown less
- *   often than another.
+ * @returns `[nRepeats, nStimuli, nTargets]`, float64: repeats in the order of time, NaN where a stimulus was shown
+ *   less often than another.
  * @throws {ArgumentError} if the window is empty.
- * @throws {DataError} if no event shows a stimulus, a value is not finite, or a window has no sample or reaches out of its
- *   run (which).
+ * @throws {DataError} if no event shows a stimulus, a value is not finite, or a window has no sample or reaches out
+ *   of its run (which).
  *
  * Source: block averages as in Haxby et al. (2001), Science 293:2425-2430.
  *

@@ -44,11 +44,14 @@ export interface GlmOptions extends LongWork {
   /** Default "spm". */
   readonly shape?: HemodynamicShape | undefined;
   /**
-   * Also derivatives of each response, by time or dispersion, as further regressors, so that a response that comes early
-   * or lasts long is not taken for a weak one. Not with `separate`. Default: none.
+   * Also derivatives of each response, by time or dispersion, as further regressors, so that a response that comes
+   * early or lasts long is not taken for a weak one. Not with `separate`. Default: none.
    */
   readonly derivatives?: readonly ("time" | "dispersion")[] | undefined;
-  /** Period of the slowest change that is kept, seconds; drifts are regressors of each run. Infinity for none. Default 128. */
+  /**
+   * Period of the slowest change that is kept, seconds; drifts are regressors of each run. Infinity for none. Default
+   * 128.
+   */
   readonly cutoffSeconds?: number | undefined;
   /** `[nTimes, nConfounds]`: motion and the like, further regressors. */
   readonly confounds?: Tensor<readonly ["time", "confound"]> | undefined;
@@ -73,8 +76,8 @@ export interface GlmOptions extends LongWork {
  * @returns `[nRepeats, nStimuli, nTargets]`, float64: stimuli by first appearance, repeats in the order of time; NaN
  *   where a stimulus was shown less often than another. Values are in the series' unit, for a response of sum 1 to
  *   an event of its duration.
- * @throws {DataError} if no event shows a stimulus, an event lies outside the recording, a value is not finite, there are
- *   not more samples than regressors, or events cannot be told apart (which).
+ * @throws {DataError} if no event shows a stimulus, an event lies outside the recording, a value is not finite, there
+ *   are not more samples than regressors, or events cannot be told apart (which).
  * @throws {ShapeError} if confounds or bad samples are not as many as the samples.
  * @throws {ArgumentError} if an option is out of range.
  * @throws {InterruptedError} if the signal fires.

@@ -137,9 +137,11 @@ export interface RegressorOptions {
 }
 
 /**
- * What the blood does in one condition: its events as boxes on a fine grid, convolved with a response, at the samples.
+ * What the blood does in one condition: its events as boxes on a fine grid, convolved with a response, at the
+ * samples.
  *
- * @param events - Of one condition. Those more than the length of the response before the first sample have no effect.
+ * @param events - Of one condition. Those more than the length of the response before the first sample have no
+ *   effect.
  * @param options - Where the regressor is sampled, and with which response.
  * @returns `[nTimes]`; during a long event it comes to rest at the amplitude.
  * @throws {ArgumentError} if an option is out of range or an event's onset or duration is no number.

@@ -25,7 +25,9 @@ export interface Basis {
   readonly columns: readonly Float64Array[];
   /** Which of the given columns were not combinations of those before them. */
   readonly kept: readonly number[];
-  /** The given kept columns from the orthonormal ones: given_j = sum_k r[j][k] columns_k, lower triangular by rows. */
+  /**
+   * The given kept columns from the orthonormal ones: given_j = sum_k r[j][k] columns_k, lower triangular by rows.
+   */
   readonly r: readonly (readonly number[])[];
 }
 

@@ -8,15 +8,15 @@ const LARGEST_FACTOR = 5000;
 /**
  * A time series at another rate. Where the rate falls, what the new one cannot carry is filtered out first.
  *
- * A polyphase filter: the signal, continued along the line from its first to its last value, is brought to `up` times its
- * rate by zeros, filtered by a windowed sinc (20 max(up, down) + 1 taps, Kaiser window, beta 5), and every `down`-th
- * value is kept. Runs are resampled one by one; events stay, since their times are in seconds.
+ * A polyphase filter: the signal, continued along the line from its first to its last value, is brought to `up` times
+ * its rate by zeros, filtered by a windowed sinc (20 max(up, down) + 1 taps, Kaiser window, beta 5), and every
+ * `down`-th value is kept. Runs are resampled one by one; events stay, since their times are in seconds.
  *
  * @param series - `[nTimes, nTargets]`, finite.
  * @param samplingRate - The new rate, Hz; its ratio to the old one must be that of whole numbers up to 5000.
  * @returns float64; each run has ceil(n up / down) samples, the first at the time of the old first one.
- * @throws {ArgumentError} if the rate is not positive or the ratio is not one of such numbers, or with several runs one
- *   would not start on a sample of the new rate.
+ * @throws {ArgumentError} if the rate is not positive or the ratio is not one of such numbers, or with several runs
+ *   one would not start on a sample of the new rate.
  * @throws {DataError} if a value is not finite.
  *
  * Cost: O(20 max(up, down) / up) per new sample and target.

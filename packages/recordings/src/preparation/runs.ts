@@ -141,8 +141,8 @@ export function badSamples(
 }
 
 /**
- * Head movement from one volume to the next: the sum of the changes of three translations and three rotations, these as
- * arcs on a sphere of 50 mm.
+ * Head movement from one volume to the next: the sum of the changes of three translations and three rotations, these
+ * as arcs on a sphere of 50 mm.
  *
  * @param motion - `[nTimes, 6]`: x, y, z in millimetres, then three angles in radians.
  * @param options.radiusMillimetres - Default 50.
@@ -182,8 +182,8 @@ export function framewiseDisplacement(
 }
 
 /**
- * A series whose bad samples are replaced by lines between the good ones beside them, so that a filter does not spread
- * them. In a regression rather leave them out (`bad` of `glmBetas`): made-up samples look certain.
+ * A series whose bad samples are replaced by lines between the good ones beside them, so that a filter does not
+ * spread them. In a regression rather leave them out (`bad` of `glmBetas`): made-up samples look certain.
  *
  * @param series - `[nTimes, nTargets]`; bad samples may be NaN.
  * @param bad - [nTimes], not 0 where bad.

@@ -50,7 +50,10 @@ export function groupBy<Item, Key>(
   return groups;
 }
 
-/** Rows of values, one per event, stacked by stimulus in order of first appearance; NaN where one was repeated less often. */
+/**
+ * Rows of values, one per event, stacked by stimulus in order of first appearance; NaN where one was repeated less
+ * often.
+ */
 export function stackRows(
   stimuli: readonly string[],
   rows: Float64Array,

@@ -20,14 +20,15 @@ export interface TimedWord {
 }
 
 /**
- * Words with their times from a table with the columns `word`, `onset` and, as known, `offset` or `duration` (seconds).
+ * Words with their times from a table with the columns `word`, `onset` and, as known, `offset` or `duration`
+ * (seconds).
  *
  * @param table - From `parseTable`.
  * @param options.word - Name of the column with the words. Default "word".
  * @param options.file - How error messages call it. Default "table".
  * @returns In the order of the table.
- * @throws {DataError} if a column is not there, or with the line, if a time is no number or an onset lies before that of the
- *   word before.
+ * @throws {DataError} if a column is not there, or with the line, if a time is no number or an onset lies before that
+ *   of the word before.
  *
  * @example
  * timedWords(parseTable("word\tonset\tduration\nnull\t0.5\t0.25\n"))[0].offset // => 0.75
@@ -185,11 +186,14 @@ export interface WordSampling {
   /** Hz; 1 / TR. */
   readonly samplingRate: number;
   /**
-   * `lanczos` (default): a low-pass interpolation over the words around each sample. `mean`, `last`, `sum`: of the words
-   * whose time lies in the sample's window; 0 if there is none.
+   * `lanczos` (default): a low-pass interpolation over the words around each sample. `mean`, `last`, `sum`: of the
+   * words whose time lies in the sample's window; 0 if there is none.
    */
   readonly how?: "lanczos" | Exclude<Pooling, "first"> | undefined;
-  /** Seconds from the first word's clock to the first sample. Default: half a TR for lanczos (the middle of a volume), else 0. */
+  /**
+   * Seconds from the first word's clock to the first sample. Default: half a TR for lanczos (the middle of a volume),
+   * else 0.
+   */
   readonly firstSampleSeconds?: number | undefined;
   /** Of Lanczos: lobes to each side. Default 3. */
   readonly window?: number | undefined;
@@ -200,10 +204,11 @@ export interface WordSampling {
 /**
  * Features of words, which come at any time, as a regular series of samples.
  *
- *   lanczos: y(t) = sum_w x_w L(f (t - t_w)),  L(z) = window sin(pi z) sin(pi z / window) / (pi z)^2 for |z| <= window
+ *   lanczos: y(t) = sum_w x_w L(f (t - t_w)),  L(z) = window sin(pi z) sin(pi z / window) / (pi z)^2 for |z| <=
+ *   window
  *
- * with f = cutoff times the sampling rate. Its weights do not sum to 1: many words in a short time make a large value, so that the word
- * rate is part of every feature. The other ways take the words with
+ * with f = cutoff times the sampling rate. Its weights do not sum to 1: many words in a short time make a large
+ * value, so that the word rate is part of every feature. The other ways take the words with
  * sample / rate <= time < (sample + 1) / rate.
  *
  * @param features - `[nWords, nUnits]`; the first axis is called `stimulus`, as everywhere.
