@@ -173,9 +173,11 @@ export {
   procrustes,
 } from "./shape/procrustes.ts";
 export {
+  createShapeMemory,
   fitShapeMetric,
   type ShapeAlignment,
   type ShapeGroup,
+  type ShapeMemory,
   type ShapeMetricOptions,
   scoreShapes,
   shapeDistance,

@@ -1,5 +1,6 @@
 import type { Activations } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
+import type { ShapeMemory } from "./shape/shapeMetric.ts";
 
 /** What a measure takes and gives. */
 export type MeasureKind =
@@ -67,7 +68,13 @@ export interface MeasureInfo {
 /** A measure with two matrices of activations, in the form the command line calls. */
 export interface RepresentationMeasure extends MeasureInfo {
   readonly kind: "representation";
-  readonly compute: (linalg: Linalg, x: Activations, y: Activations) => Promise<number>;
+  /** With a memory, shape distances prepare each representation once for many pairs. */
+  readonly compute: (
+    linalg: Linalg,
+    x: Activations,
+    y: Activations,
+    memory?: ShapeMemory,
+  ) => Promise<number>;
 }
 
 /** A measure that makes an RDM of one matrix of activations. */

@@ -2,6 +2,7 @@ import {
   calcRdm,
   compareActivations,
   compareRdms,
+  createShapeMemory,
   dynamicsMeasures,
   type MeasureInfo,
   measures,
@@ -45,6 +46,7 @@ export const plainRdmMethods: readonly PlainRdmMethod[] = ["correlation", "eucli
 
 /** Every measure that compares two files, in the registry's order. */
 export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonly PairMeasure[] {
+  const memory = createShapeMemory();
   const rdmsOf = new WeakMap<Activations, Promise<Rdms>>();
   const rdmOf = (linalg: Linalg, { matrix }: Item): Promise<Rdms> => {
     const known = rdmsOf.get(matrix);
@@ -64,6 +66,7 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
             info.name,
             x.matrix,
             y.matrix,
+            memory,
           );
           const named = warnings.map((text) =>
             text

@@ -13,6 +13,7 @@ import { riemannianDistance, squaredBures } from "./kernelMetrics.ts";
 import { classicalMds, kMedoids, predictFromNeighbours, triangleCheck } from "./metricSpace.ts";
 import { procrustes } from "./procrustes.ts";
 import {
+  createShapeMemory,
   fitShapeMetric,
   scoreShapes,
   shapeDistance,
@@ -247,4 +248,29 @@ describe("metric-space views", () => {
     expect(() => kMedoids(line, 7)).toThrow(ArgumentError);
     expect(() => predictFromNeighbours(line, ["a"])).toThrow(ShapeError);
   });
+});
+
+test("a memory gives the same distances, and prepares a representation once for each size of its partner", async () => {
+  const memory = createShapeMemory();
+  for (const options of [
+    {},
+    { alpha: 0.5 },
+    { group: "linear" },
+    { group: "permutation" },
+  ] as const) {
+    for (const [a, b] of [
+      [random(12, 3, 1), random(12, 3, 2)],
+      [random(12, 3, 1), random(12, 2, 4)],
+    ] as const) {
+      const plain = await shapeDistance(linalg, a, b, options);
+      expect(await shapeDistance(linalg, a, b, options, memory)).toBe(plain);
+      expect(await shapeDistance(linalg, a, b, options, memory)).toBe(plain);
+    }
+  }
+  const x = random(12, 3, 1);
+  await shapeDistance(linalg, x, x, { alpha: 0.5 }, memory);
+  await shapeDistance(linalg, x, random(12, 5, 3), { alpha: 0.5 }, memory);
+  await shapeDistance(linalg, x, random(12, 5, 6), { alpha: 0.5 }, memory);
+  await shapeDistance(linalg, x, random(12, 5, 6), {}, memory);
+  expect(memory.get(x)?.size).toBe(3);
 });

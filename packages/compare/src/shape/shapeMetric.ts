@@ -4,6 +4,7 @@ import { assignment } from "../similarity/assignment.ts";
 import {
   centred,
   checkOneOf,
+  checkSameStimuli,
   columnMeans,
   type Dense,
   dense,
@@ -32,6 +33,24 @@ export interface ShapeMetricOptions {
 }
 
 type Settings = Required<{ [K in keyof ShapeMetricOptions]: NonNullable<ShapeMetricOptions[K]> }>;
+
+/** Representations that were centred and whitened before, for the next time: {@link createShapeMemory}. */
+export type ShapeMemory = WeakMap<Activations, Map<string, Promise<PreparedShape>>>;
+
+/**
+ * A memory for many calls of {@link shapeDistance} with the same representations (the same objects): each is centred and whitened
+ * once. What is no longer used elsewhere is forgotten.
+ *
+ * @example
+ * import { createLinalg } from "@penfield/linalg";
+ * const linalg = createLinalg();
+ * const x = activations([[1, 0], [0, 1], [-1, -1], [2, 1]]);
+ * const memory = createShapeMemory();
+ * (await shapeDistance(linalg, x, x, { alpha: 0.5 }, memory)) < 1e-9 // => true
+ */
+export function createShapeMemory(): ShapeMemory {
+  return new WeakMap();
+}
 
 function settingsOf(name: string, options: ShapeMetricOptions): Settings {
   const { group = "orthogonal", center = true, score = "angular" } = options;
@@ -248,6 +267,7 @@ export function angle(a: Float64Array, b: Float64Array): number {
  *
  * @param x - `[n, p]`, finite. Angles saturate as n falls below p: with n <= p and alpha = 0 all are 0.
  * @param y - `[n, q]`, the same stimuli.
+ * @param memory - From {@link createShapeMemory}, where representations come again. They must not change in between.
  * @returns At least 0. An angle with a representation that does not vary is NaN.
  * @throws As {@link fitShapeMetric}.
  *
@@ -266,13 +286,36 @@ export async function shapeDistance(
   x: Activations,
   y: Activations,
   options: ShapeMetricOptions = {},
+  memory: ShapeMemory = createShapeMemory(),
 ): Promise<number> {
-  const settings = settingsOf("shapeDistance", options);
-  const pair = pairOf("shapeDistance", x, y);
-  const m = Math.max(pair.x.nColumns, pair.y.nColumns);
-  const a = await prepare(linalg, pair.x, settings, m);
-  const b = await prepare(linalg, pair.y, settings, m);
+  const name = "shapeDistance";
+  const settings = settingsOf(name, options);
+  checkSameStimuli(name, x, y);
+  const m = Math.max(x.shape[1], y.shape[1]);
+  const a = await remembered(name, linalg, x, settings, m, memory);
+  const b = await remembered(name, linalg, y, settings, m, memory);
   return preparedDistance(linalg, a, b, settings);
+}
+
+function remembered(
+  name: string,
+  linalg: Linalg,
+  x: Activations,
+  settings: Settings,
+  m: number,
+  memory: ShapeMemory,
+): Promise<PreparedShape> {
+  const { alpha, center } = settings;
+  const known = memory.get(x) ?? new Map<string, Promise<PreparedShape>>();
+  memory.set(x, known);
+  // With whitening the scale depends on the size of the larger partner, so sizes are part of the key.
+  const key = alpha === 1 ? `${center}` : `${center} ${alpha} ${m}`;
+  let found = known.get(key);
+  if (!found) {
+    found = prepare(linalg, dense(name, x), settings, m);
+    known.set(key, found);
+  }
+  return found;
 }
 
 /** Below this 1 - cosine, differences of large numbers leave too few digits, and the rotation is made. */
@@ -347,30 +390,17 @@ export async function shapeDistances(
 ): Promise<Dense> {
   const settings = settingsOf("shapeDistances", options);
   const k = networks.length;
-  const raw = networks.map((x) => dense("shapeDistances", x));
-  const odd = raw.findIndex((x) => x.nRows !== raw[0]!.nRows);
-  if (odd >= 0) {
-    throw new ShapeError(
-      `shapeDistances: expected the same stimuli in all, got ${raw[0]!.nRows} and ${raw[odd]!.nRows} rows`,
-    );
-  }
-  const prepared = new Map<string, Promise<PreparedShape>>();
-  // With whitening the scale depends on the size of the larger partner, so sizes are part of the key.
-  const at = (i: number, m: number): Promise<PreparedShape> => {
-    const key = settings.alpha === 1 ? `${i}` : `${i} ${m}`;
-    let found = prepared.get(key);
-    if (!found) {
-      found = prepare(linalg, raw[i]!, settings, m);
-      prepared.set(key, found);
-    }
-    return found;
-  };
+  for (const x of networks) checkSameStimuli("shapeDistances", networks[0]!, x);
+  const memory = createShapeMemory();
+  const at = (x: Activations, m: number): Promise<PreparedShape> =>
+    remembered("shapeDistances", linalg, x, settings, m, memory);
   const data = new Float64Array(k * k);
   let done = 0;
   for (let i = 0; i < k; i++) {
     for (let j = i + 1; j < k; j++) {
-      const m = Math.max(raw[i]!.nColumns, raw[j]!.nColumns);
-      const d = await preparedDistance(linalg, await at(i, m), await at(j, m), settings);
+      const [x, y] = [networks[i]!, networks[j]!];
+      const m = Math.max(x.shape[1], y.shape[1]);
+      const d = await preparedDistance(linalg, await at(x, m), await at(y, m), settings);
       data[i * k + j] = d;
       data[j * k + i] = d;
       options.onPair?.(++done, (k * (k - 1)) / 2);

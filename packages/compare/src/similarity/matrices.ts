@@ -1,5 +1,6 @@
 import { type Activations, ArgumentError, ShapeError } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
+import { createShapeMemory } from "../shape/shapeMetric.ts";
 import type { CkaOptions, Kernel } from "./cka.ts";
 import { cka } from "./cka.ts";
 import { representationMeasures } from "./measures.ts";
@@ -149,7 +150,7 @@ function centre(k: Float64Array, n: number, unbiased: boolean): void {
  * @throws {ArgumentError} if there is no such measure.
  * @throws As the measure.
  *
- * Cost: one measure per pair. For shape distances and CKA, `shapeDistances` and `ckaMatrix` share work between pairs.
+ * Cost: one measure per pair. Shape distances prepare each network once; for CKA, `ckaMatrix` shares work between pairs.
  *
  * @example
  * import { createLinalg } from "@penfield/linalg";
@@ -172,6 +173,7 @@ export async function compareNetworks(
   const k = networks.length;
   const data = new Float64Array(k * k);
   const isDistance = measure.larger === "less alike";
+  const memory = createShapeMemory();
   const pairs: [number, number][] = [];
   for (let i = 0; i < k; i++) {
     for (let j = measure.symmetric ? i : 0; j < k; j++) {
@@ -179,7 +181,7 @@ export async function compareNetworks(
     }
   }
   for (const [done, [i, j]] of pairs.entries()) {
-    const value = await measure.compute(linalg, networks[i]!, networks[j]!);
+    const value = await measure.compute(linalg, networks[i]!, networks[j]!, memory);
     data[i * k + j] = value;
     if (measure.symmetric) data[j * k + i] = value;
     onPair?.(done + 1, pairs.length);

@@ -23,7 +23,7 @@ import {
   permutationProcrustes,
   procrustes,
 } from "../shape/procrustes.ts";
-import { shapeDistance } from "../shape/shapeMetric.ts";
+import { type ShapeMemory, shapeDistance } from "../shape/shapeMetric.ts";
 import { ccaMean, ccaR2, plsSimilarity, pwcca, rvCoefficient, svcca } from "./cca.ts";
 import { cka, ckaAngle, langeCka } from "./cka.ts";
 import {
@@ -226,27 +226,27 @@ export const representationMeasures: readonly RepresentationMeasure[] = [
       "shape",
       "Shape distance, rotations (Procrustes angle)",
       "Williams et al. 2021",
-      (l, x, y) => shapeDistance(l, x, y),
+      (l, x, y, memory) => shapeDistance(l, x, y, {}, memory),
     ],
     [
       "shape-half",
       "Shape distance, half whitened",
       "Williams et al. 2021",
-      (l, x, y) => shapeDistance(l, x, y, { alpha: 0.5 }),
+      (l, x, y, memory) => shapeDistance(l, x, y, { alpha: 0.5 }, memory),
       { ...FULL, invariances: ROTATIONS },
     ],
     [
       "shape-linear",
       "Shape distance, linear maps (CCA angle)",
       "Williams et al. 2021",
-      (l, x, y) => shapeDistance(l, x, y, { group: "linear" }),
+      (l, x, y, memory) => shapeDistance(l, x, y, { group: "linear" }, memory),
       { ...FULL, invariances: MAPS },
     ],
     [
       "shape-permutation",
       "Shape distance, orders of units",
       "Williams et al. 2021",
-      (l, x, y) => shapeDistance(l, x, y, { group: "permutation" }),
+      (l, x, y, memory) => shapeDistance(l, x, y, { group: "permutation" }, memory),
       { ...assignments, ...FEW, invariances: ORDERS },
     ],
     [
@@ -459,6 +459,7 @@ export interface MeasuredSimilarity {
  * @param name - Of {@link representationMeasures}.
  * @param x - `[n, p]`, finite.
  * @param y - `[n, q]`, the same stimuli.
+ * @param memory - From {@link createShapeMemory}, where representations come again.
  * @returns `value` NaN is always explained by a warning.
  * @throws {ArgumentError} if there is no such measure.
  * @throws As the measure.
@@ -474,6 +475,7 @@ export async function compareActivations(
   name: string,
   x: Activations,
   y: Activations,
+  memory?: ShapeMemory,
 ): Promise<MeasuredSimilarity> {
   const measure = representationMeasures.find((m) => m.name === name);
   if (!measure) {
@@ -481,7 +483,7 @@ export async function compareActivations(
       hint: `Known are ${representationMeasures.map((m) => m.name).join(", ")}.`,
     });
   }
-  const value = await measure.compute(linalg, x, y);
+  const value = await measure.compute(linalg, x, y, memory);
   const warnings: string[] = [];
   const nUnits = Math.max(x.shape[1], y.shape[1]);
   const few = sampleWarning(measure, x.shape[0], nUnits);

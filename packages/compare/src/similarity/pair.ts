@@ -19,14 +19,17 @@ export interface Pair {
  * `minStimuli` of them, at least one unit each, finite values.
  */
 export function pairOf(name: string, x: Activations, y: Activations, minStimuli = 2): Pair {
-  const n = x.shape[0];
-  if (y.shape[0] !== n) {
-    throw new ShapeError(
-      `${name}: expected the same stimuli in both, got ${n} and ${y.shape[0]} rows`,
-      { hint: "Rows are matched by position: bring both to the same stimuli in the same order." },
-    );
-  }
-  return { x: dense(name, x, minStimuli), y: dense(name, y, minStimuli), n };
+  checkSameStimuli(name, x, y);
+  return { x: dense(name, x, minStimuli), y: dense(name, y, minStimuli), n: x.shape[0] };
+}
+
+/** Refuses unequal numbers of rows. */
+export function checkSameStimuli(name: string, x: Activations, y: Activations): void {
+  const [n, m] = [x.shape[0], y.shape[0]];
+  if (n === m) return;
+  throw new ShapeError(`${name}: expected the same stimuli in both, got ${n} and ${m} rows`, {
+    hint: "Rows are matched by position: bring both to the same stimuli in the same order.",
+  });
 }
 
 /** One matrix of activations, checked, as float64. No copy if it is float64 already. */
