@@ -123,7 +123,9 @@ describe("readHdf5", () => {
       reason: "not asked for",
     });
     const none = await readHdf5(kinds, { paths: [] });
-    expect(at(none, "scalar")).toMatchObject({ kind: "unread" });
+    expect(at(none, "scalar")).toMatchObject({ kind: "unread", type: "integer" });
+    expect(at(none, "boolean")).toMatchObject({ kind: "unread", type: "boolean", shape: [3] });
+    expect(at(none, "compound")).toMatchObject({ kind: "unread", type: undefined });
     await expect(
       readHdf5(kinds, {
         slices: {

@@ -151,15 +151,19 @@ function readEntry(
   }
   if (entry?.type === "Dataset") return readArray(reading, entry as unknown as Dataset, path);
   const reason = entry?.type === "Datatype" ? "a named type" : "a link that leads nowhere";
-  return { kind: "unread", path, attributes: new Map(), shape: [], reason };
+  return { kind: "unread", path, attributes: new Map(), type: undefined, shape: [], reason };
 }
 
 function readArray(reading: Reading, dataset: Dataset, path: string): H5Entry {
   const { metadata } = dataset;
   const attributes = attributesOf(reading, dataset);
   const shape = (metadata.shape ?? [0]).map(Number);
-  const unread = unreadReason(metadata) ?? (wanted(reading, path) ? undefined : "not asked for");
-  if (unread !== undefined) return { kind: "unread", path, attributes, shape, reason: unread };
+  const foreign = unreadReason(metadata);
+  const reason = foreign ?? (wanted(reading, path) ? undefined : "not asked for");
+  if (reason !== undefined) {
+    const type = foreign === undefined ? typeOf(metadata) : undefined;
+    return { kind: "unread", path, attributes, type, shape, reason };
+  }
   const ranges = reading.slices[path];
   if (ranges) checkRanges(reading, path, ranges, shape);
   const sizes = ranges ? ranges.map(([from, to]) => to - from) : shape;
@@ -268,19 +272,24 @@ function valuesFrom(
   list: ArrayLike<unknown>,
   shape: readonly number[],
 ): H5Values {
-  const { type } = metadata;
-  if (type === TEXT) return { type: "text", data: Array.from(list, String), shape };
-  if (type === REFERENCE) {
-    return { type: "reference", data: Array.from(list, (r) => pathOf(reading, r)), shape };
+  const type = typeOf(metadata);
+  if (type === "text") return { type, data: Array.from(list, String), shape };
+  if (type === "reference") {
+    return { type, data: Array.from(list, (r) => pathOf(reading, r)), shape };
   }
   const data = numbersOf(metadata, list);
-  if (type === FLOAT) return { type: "float", data, shape };
-  if (type === INTEGER) return { type: "integer", data, shape };
-  const members = { ...metadata.enum_type?.members };
-  const names = Object.keys(members);
-  const isBoolean =
-    names.length === 2 && Number(members["FALSE"]) === 0 && Number(members["TRUE"]) === 1;
-  return isBoolean ? { type: "boolean", data, shape } : { type: "enum", data, shape, members };
+  if (type !== "enum") return { type, data, shape };
+  return { type, data, shape, members: { ...metadata.enum_type?.members } };
+}
+
+function typeOf({ type, vlen_type: inner, enum_type: names }: Metadata): H5Values["type"] {
+  if (type === LIST && inner) return typeOf(inner);
+  if (type === TEXT) return "text";
+  if (type === REFERENCE) return "reference";
+  if (type === FLOAT) return "float";
+  if (type !== ENUM) return "integer";
+  const { FALSE: no, TRUE: yes } = names?.members ?? {};
+  return names?.nmembers === 2 && no === 0 && yes === 1 ? "boolean" : "enum";
 }
 
 /** The path of what a reference means; h5wasm gives references as bytes. */

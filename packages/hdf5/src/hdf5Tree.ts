@@ -39,6 +39,8 @@ export interface H5Unread {
   readonly kind: "unread";
   readonly path: string;
   readonly attributes: H5Attributes;
+  /** What its values would be, where that type is read. */
+  readonly type: H5Values["type"] | undefined;
   /** Without sizes for a link that leads nowhere. */
   readonly shape: readonly number[];
   /** `not asked for`, or what its type is. */

@@ -28,6 +28,7 @@ export {
   loadTimedAssembly,
   readAssembly,
 } from "./containers/assembly.ts";
+export { type ContainerOutline, inspectContainer } from "./containers/inspect.ts";
 export { readMat } from "./containers/mat.ts";
 export { type ReadMatOptions, readMat5 } from "./containers/mat5.ts";
 export {
@@ -89,6 +90,7 @@ export {
   type FifRaw,
   readFif,
 } from "./electrophysiology/fif.ts";
+export { inspectElectrophysiology, type RecordingOutline } from "./electrophysiology/inspect.ts";
 export {
   type LoadFifEpochsOptions,
   type LoadFifEvokedOptions,

@@ -1,8 +1,8 @@
 import { basename } from "node:path";
 import { DataError, FormatError, sha256File, type Tensor, tensor } from "@penfield/core";
-import { type H5Array, type H5Group, readHdf5 } from "@penfield/hdf5";
+import { type H5Array, readHdf5 } from "@penfield/hdf5";
 import type { Recording, Target, TimedRecording } from "../types.ts";
-import { arrayAt, h5Numbers, h5Text, h5Texts } from "./h5Values.ts";
+import { h5Numbers, h5Text, h5Texts } from "./h5Values.ts";
 import { checkFinite, presentationsToRepeats } from "./repeats.ts";
 
 /** A coordinate: one value per place of its dimension. */
@@ -264,7 +264,3 @@ function targetsOf(
     subject: subjects?.[i],
   }));
 }
-
-/** Whether a tree looks like an assembly: something is attached to dimensions. */
-export const isAssembly = (tree: H5Group): boolean =>
-  [...tree.children.keys()].some((name) => arrayAt(tree, name)?.attributes.has("DIMENSION_LIST"));

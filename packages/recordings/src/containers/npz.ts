@@ -15,11 +15,6 @@ const LARGEST_UNZIPPED_BYTES = 2 ** 31 - 1;
  * @param name - How error messages call it.
  * @returns The arrays by name, in the archive's order.
  * @throws {FormatError} if it is no zip archive, is damaged, holds pickled objects, or unfolds to more than 2 GiB.
- *
- * @example
- * import { writeNpy } from "@penfield/core";
- * import { zipSync } from "fflate";
- * readNpz(zipSync({ "x.npy": writeNpy(Int32Array.of(3, 4), [2]) })).get("x").data[1] // => 4
  */
 export function readNpz(bytes: Uint8Array, name = "arrays.npz"): ReadonlyMap<string, NpyArray> {
   let total = 0;

@@ -124,9 +124,6 @@ async function open(path: string, doing: string, more: readonly string[]): Promi
 const versionOf = (tree: H5Group): string | undefined =>
   h5Text(tree.attributes.get("nwb_version")) ?? h5Text(arrayAt(tree, "/nwb_version"));
 
-/** Whether a tree is one of NWB. */
-export const isNwb = (tree: H5Group): boolean => tree.attributes.has("nwb_version");
-
 function describe(tree: H5Group): NwbFile {
   return {
     version: versionOf(tree),
