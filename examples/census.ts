@@ -1,0 +1,184 @@
+// What does every neuron of a model do?   npm run -s example -- census [organism-b] [full]
+// "full": all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside.
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createRng, permutation, sampleWithoutReplacement } from "@penfield/core";
+import { describeUnits } from "@penfield/describe";
+import { HookedModel } from "@penfield/hooks";
+import {
+  type Census,
+  type CensusDocument,
+  censusBlocks,
+  classifyUnits,
+  compareUnits,
+  modelSource,
+  openCensus,
+  takeCensus,
+  unitTypes,
+  weightStatistics,
+} from "@penfield/localize";
+import { decodeModel, encodeModel } from "@penfield/onnx";
+import { type OrganismName, organismFolder } from "@penfield/organisms";
+
+const full = process.argv.includes("full");
+const name: OrganismName = process.argv.includes("organism-b") ? "organism-b" : "organism-a";
+const other: OrganismName = name === "organism-a" ? "organism-b" : "organism-a";
+const folder = await mkdtemp(join(tmpdir(), "penfield-census-"));
+const seconds = (since: number) => ((performance.now() - since) / 1000).toFixed(0);
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+/** The texts of a corpus: whole passages, both sentences of a pair, a prompt with its answer. */
+async function textsOf(corpus: string): Promise<{ id: string; text: string }[]> {
+  const texts: { id: string; text: string }[] = [];
+  for (const file of (await readdir(`corpora/${corpus}`)).filter((f) => f.endsWith(".jsonl"))) {
+    const lines = (await readFile(`corpora/${corpus}/${file}`, "utf8")).trim().split("\n");
+    lines.forEach((line, i) => {
+      const item = JSON.parse(line) as Record<string, string>;
+      const { text, sentence_good: good, sentence_bad: bad, prompt } = item;
+      const all = [text, good, bad, prompt && `${prompt}${item["good"]}`];
+      for (const [k, own] of all.entries())
+        if (own) texts.push({ id: `${file}/${i}/${k}`, text: own });
+    });
+  }
+  return texts;
+}
+
+const texts: { id: string; text: string }[] = [];
+for (const corpus of full ? ["prose", "control-tasks", "minimal-pairs"] : ["prose"]) {
+  texts.push(...(await textsOf(corpus)));
+}
+if (!full) texts.splice(30);
+if (full) {
+  const sentences = await readFile("corpora/language-localizer/stimuli.tsv", "utf8");
+  sentences
+    .trim()
+    .split("\n")
+    .slice(1)
+    .forEach((line, i) => {
+      texts.push({ id: `localizer/${i}`, text: line.split("\t")[2]! });
+    });
+}
+
+/** Both organisms have one tokenizer, so that their censuses are of the same tokens. */
+async function census(model: HookedModel, as: string): Promise<Census> {
+  const tokenizer = model.requireTokenizer();
+  const documents = texts.map(
+    ({ id, text }): CensusDocument => ({
+      id,
+      tokens: tokenizer.encode(text, { prependBos: true, maxTokens: 256 }),
+    }),
+  );
+  const start = performance.now();
+  const taken = await takeCensus(modelSource(model), documents, join(folder, as), {
+    onProgress: ({ done, total }) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${as}: ${done} of ${total} texts `);
+    },
+  });
+  const { nUnits, nTokens, nDocuments } = taken.meta;
+  console.log(
+    `${as}: ${nUnits} neurons over ${nTokens} tokens of ${nDocuments} texts in ${seconds(start)} s`,
+  );
+  return taken;
+}
+
+/** The same network with the entries of every weight matrix in random order. */
+async function shuffledModel(model: HookedModel): Promise<HookedModel> {
+  const graph = decodeModel(await readFile(join(organismFolder(name), "onnx/model.onnx")));
+  const rng = createRng(1);
+  for (const tensor of graph.graph!.initializer) {
+    const FLOAT = 1;
+    if (tensor.dims.length !== 2 || tensor.dataType !== FLOAT) continue;
+    const values = new Float32Array(tensor.rawData.slice().buffer);
+    const order = permutation(values.length, rng);
+    tensor.rawData = new Uint8Array(Float32Array.from(order, (i) => values[i]!).buffer);
+  }
+  const config = JSON.parse(await readFile(join(organismFolder(name), "config.json"), "utf8"));
+  const tokenizer = model.requireTokenizer();
+  return HookedModel.fromBytes(encodeModel(graph), {
+    name: "random weights",
+    config,
+    tokenizer,
+    verify: "none",
+  });
+}
+
+/** How many of a census' neurons are of each type. */
+async function typesOf(taken: Census): Promise<Record<string, number>> {
+  const classes = await classifyUnits(taken);
+  return Object.fromEntries(
+    unitTypes.map((type) => [type, classes.filter(({ types }) => types.includes(type)).length]),
+  );
+}
+
+const model = await HookedModel.fromPretrained(organismFolder(name), { verify: "none" });
+const own = await census(model, name);
+const columns = [{ title: name, types: await typesOf(own) }];
+let random: Census | undefined;
+if (full) {
+  const shuffled = await shuffledModel(model);
+  random = await census(shuffled, "random weights");
+  columns.push({ title: "random weights", types: await typesOf(random) });
+  await shuffled.dispose();
+}
+console.log(["", ...columns.map(({ title }) => title)].join("\t"));
+for (const type of unitTypes) {
+  const counts = columns.map(
+    ({ types }) => `${types[type]} (${percent(types[type]! / own.nUnits)})`,
+  );
+  console.log([type, ...counts].join("\t"));
+}
+
+// In words: some neurons of each layer. The two sentences of a pair are never parted.
+const perLayer = full ? 50 : 2;
+const rng = createRng(2);
+const units = own.meta.hooks.flatMap(({ firstUnit, nUnits }) =>
+  Array.from(sampleWithoutReplacement(nUnits, perLayer, rng), (i) => firstUnit + i),
+);
+const start = performance.now();
+const described = await describeUnits(own, {
+  units,
+  weights: await weightStatistics(model),
+  groupOf: (id) => id.split("/").slice(0, 2).join("/"),
+  randomModel: random,
+  nFloorUnits: full ? 100 : 5,
+});
+const held = described.units.filter(({ refusal }) => refusal === undefined);
+console.log(
+  `${held.length} of ${units.length} neurons have a reliable description (${percent(held.length / units.length)}), in ${seconds(start)} s`,
+);
+const { shuffled, randomModel } = described.floors;
+console.log(
+  `rules fitted to shuffled values: ${percent(shuffled.shareDescribed)} of ${shuffled.nUnits}`,
+);
+if (randomModel) {
+  console.log(`random weights: ${percent(randomModel.shareDescribed)} of ${randomModel.nUnits}`);
+}
+for (const { hook, index, sentence, r, output } of held.sort((a, b) => b.r - a.r).slice(0, 12)) {
+  const writes = output?.sentence ? `; ${output.sentence}` : "";
+  console.log(`${hook} ${index}: ${sentence}${writes} (held-out r ${r.toFixed(2)})`);
+}
+
+if (full) {
+  const second = await HookedModel.fromPretrained(organismFolder(other), { verify: "none" });
+  await (await census(second, other)).close();
+  const theirs = await openCensus(join(folder, other));
+  const since = performance.now();
+  const { orthogonalExcess, gaussianExcess, rosetta } = await compareUnits(
+    censusBlocks(own),
+    censusBlocks(theirs),
+  );
+  const universal = (excess: Float64Array) =>
+    percent(excess.filter((value) => value > 0.5).length / excess.length);
+  console.log(
+    `universal between the seeds: ${universal(orthogonalExcess)} over a true rotation, ${universal(gaussianExcess)} over the published one; ${rosetta.length} find each other (${seconds(since)} s)`,
+  );
+  const types = await typesOf(theirs);
+  console.log(`${other}: ${unitTypes.map((type) => `${type} ${types[type]}`).join(", ")}`);
+  await theirs.close();
+  await second.dispose();
+}
+await own.close();
+await random?.close();
+await model.dispose();
+await rm(folder, { recursive: true });
