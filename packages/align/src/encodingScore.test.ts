@@ -15,6 +15,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { encodingScore, type HeldOutPredictor } from "./encodingScore.ts";
 import { positionLengthFloor } from "./floors/positionLengthFloor.ts";
 import { contiguousFolds, shuffledFolds } from "./folds.ts";
+import { type RegressorName, regressors } from "./regression/regressors.ts";
 
 const linalg = createLinalg();
 afterAll(() => linalg.dispose());
@@ -103,7 +104,7 @@ describe("encodingScore", () => {
     const run = (options: object) => encodingScore(x, y, { linalg, ...options });
     const shuffled = await run({ split: "shuffled" });
     expect(shuffled.split).toBe("shuffled");
-    expect(shuffled.warnings[0]).toContain("random order");
+    expect(shuffled.warnings[0]).toContain("Folds are shuffled");
     expect((await run({ outerFolds: shuffledFolds(60, 4, 1) })).warnings.length).toBe(1);
     expect((await run({ outerFolds: contiguousFolds(60, 4) })).warnings).toEqual([]);
     const groups = Array.from({ length: 60 }, (_, i) => i % 4);
@@ -153,6 +154,18 @@ describe("encodingScore", () => {
     for (const over of ["targets", "folds"] as const) {
       const { interval } = await encodingScore(x, y, { linalg, interval: { over, nDraws: 100 } });
       expect(interval!.estimate).toBeCloseTo(score.median, 12);
+    }
+  });
+
+  test("takes regressors by name", async () => {
+    const x = random(80, 4, 1);
+    const y = meanOverRepeats(
+      simulateRecording(x, ids(80), { nTargets: 6, signalToNoise: 4, seed: 2 }),
+    );
+    for (const regressor of Object.keys(regressors) as RegressorName[]) {
+      const { median } = await encodingScore(x, y, { regressor, components: 3, linalg });
+      // Targets are mixtures of four units: one unit explains a part.
+      expect(median, regressor).toBeGreaterThan(regressor === "nearest-unit" ? 0 : 0.4);
     }
   });
 

@@ -16,9 +16,11 @@ import {
   bootstrapInterval,
   quantile,
 } from "@penfield/stats";
+import { describeFolds } from "./floors/describeFolds.ts";
 import { checkFolds, contiguousFolds, type Fold, groupedFolds, shuffledFolds } from "./folds.ts";
 import { checkFinite } from "./regression/columns.ts";
-import { type Responses, type RidgeOptions, ridgePredictions } from "./regression/ridgeCv.ts";
+import { heldOutPredictor, type RegressorName } from "./regression/regressors.ts";
+import type { Responses, RidgeOptions } from "./regression/ridgeCv.ts";
 
 /** What a regressor of one's own is given besides the data. */
 export interface RegressorContext extends LongWork {
@@ -87,8 +89,10 @@ export interface EncodingOptions extends Omit<RidgeOptions, "folds" | "intercept
   readonly groups?: ArrayLike<string | number> | undefined;
   /** Divide each unit by its standard deviation over the training stimuli. Default false. */
   readonly standardize?: boolean | undefined;
-  /** What is fitted. Default: ridge with these options. */
-  readonly regressor?: HeldOutPredictor | undefined;
+  /** What is fitted: the name of a regressor, or one of your own. Default `ridge`, with these options. */
+  readonly regressor?: RegressorName | HeldOutPredictor | undefined;
+  /** Of the regressors `principal-components` and `partial-least-squares`. */
+  readonly components?: number | undefined;
   /**
    * The highest correlation that a model can reach, per target (`splitHalfCeiling`'s
    * maximumCorrelation); scores are also given as shares of it.
@@ -238,7 +242,7 @@ export async function encodingScore(
       interval: options.interval && intervalOf(scores, options.interval),
       floors: scored,
       predictions: options.keepPredictions ? gathered(held, nStimuli, nTargets) : undefined,
-      warnings: warningsOf(split, folds, told.nUndefined, nTargets),
+      warnings: warningsOf(folds, nStimuli, options.groups, told.nUndefined, nTargets),
     };
   } finally {
     if (own) await linalg.dispose();
@@ -260,18 +264,16 @@ async function predictFold(
   options: EncodingOptions,
   linalg: Linalg,
 ): Promise<HeldOutFold> {
-  const { standardize = false, innerFolds = 5, groups, regressor } = options;
+  const { standardize = false, innerFolds = 5, groups, regressor = "ridge" } = options;
   const [fitted, held] = standardize ? scaled(x, train, test) : partsOf(x, train, test);
   const inner = innerFoldsOf(train, innerFolds, groups);
   const training = takeRows(y, train);
-  const predicted = regressor
-    ? await regressor(fitted, training, held, { innerFolds: inner, linalg, signal: options.signal })
-    : await ridgePredictions(fitted, training, held, {
-        ...options,
-        onProgress: undefined,
-        folds: inner,
-        linalg,
-      });
+  const predict = typeof regressor === "string" ? heldOutPredictor(regressor, options) : regressor;
+  const predicted = await predict(fitted, training, held, {
+    innerFolds: inner,
+    linalg,
+    signal: options.signal,
+  });
   const measured = takeRows(y, test);
   if (predicted.shape[0] !== test.length || predicted.shape[1] !== y.shape[1]) {
     throw new ShapeError(
@@ -565,23 +567,14 @@ function gathered(held: readonly HeldOutFold[], nStimuli: number, nTargets: numb
 }
 
 function warningsOf(
-  split: EncodingScore["split"],
   folds: readonly Fold[],
+  nStimuli: number,
+  groups: EncodingOptions["groups"],
   nUndefined: number,
   nTargets: number,
 ): string[] {
-  const warnings: string[] = [];
-  /** Whether a held-out stimulus has a neighbour among those fitted to, for most of them. */
-  const scattered = folds.some(({ train, test }) => {
-    const fitted = new Set(train);
-    const beside = test.filter((i) => fitted.has(i - 1) || fitted.has(i + 1)).length;
-    return test.length > 4 && beside > test.length / 2;
-  });
-  if (split === "shuffled" || (split === "given" && scattered)) {
-    warnings.push(
-      "Held-out stimuli were in random order: if neighbours resemble each other (one story, one run), scores are inflated. Use contiguous or grouped folds.",
-    );
-  }
+  const { warning } = describeFolds(folds, { nStimuli, groups });
+  const warnings = warning === undefined ? [] : [warning];
   if (nUndefined > 0) {
     warnings.push(
       `${nUndefined} of ${nTargets} targets vary in no held-out fold and have no score.`,
