@@ -80,6 +80,13 @@ export {
 } from "./identify/identify.ts";
 export { ridgeMethod } from "./identify/methods.ts";
 export {
+  type Behaviour,
+  type DirectInterface,
+  type DirectInterfaceOptions,
+  directInterface,
+  type InterfaceCell,
+} from "./interface/directInterface.ts";
+export {
   type BrainScore,
   type BrainScoreOptions,
   type BrainScorePipeline,
