@@ -3,7 +3,21 @@ import { defineConfig } from "vitest/config";
 // Tests run from the TypeScript sources: no build step stands between an edit and its test.
 const source = { conditions: ["@penfield/source"] };
 
+/**
+ * Property tests try the same cases in every run: what fails once fails again. FAST_CHECK_SEED=random looks for
+ * new cases, and a number repeats what such a run has found.
+ */
+const wanted = process.env["FAST_CHECK_SEED"] ?? "20261122";
+const seededProperties = {
+  name: "seeded-properties",
+  transform(code: string, id: string): string | undefined {
+    if (wanted === "random" || !/\.test\.ts$/.test(id) || !/from "fast-check"/.test(code)) return;
+    return `${code}\nimport seeded from "fast-check";\nseeded.configureGlobal({ seed: ${Number(wanted)} });\n`;
+  },
+};
+
 export default defineConfig({
+  plugins: [seededProperties],
   resolve: source,
   ssr: { resolve: source },
   test: {
