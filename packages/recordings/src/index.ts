@@ -221,6 +221,7 @@ export {
   soundEnvelope,
   type TimedWord,
   timedWords,
+  tokenOffsets,
   tokensOfWords,
   type WordSampling,
   wordsToSamples,

@@ -12,6 +12,7 @@ import {
   poolRows,
   soundEnvelope,
   timedWords,
+  tokenOffsets,
   tokensOfWords,
   wordsToSamples,
 } from "./words.ts";
@@ -127,6 +128,45 @@ describe("words of texts", () => {
     expect(poolRows(activations([[1], [2], [4]]), [[0, 1, 2], [1]]).data.join()).toBe("4,2");
     expect(poolRows(activations([[1], [2], [4]]), [[0, 2]], "sum").data.join()).toBe("5");
     expect(() => poolRows(activations([[1]]), [[]])).toThrow(ShapeError);
+  });
+});
+
+describe("tokenOffsets", () => {
+  const shown = (text: string, tokens: string[]) =>
+    tokenOffsets(text, tokens).map(({ start, end }) => text.slice(start, end));
+
+  test("spaces, word pieces, capital letters, special tokens", () => {
+    expect(
+      shown("The  unhappy\ncat.", ["<s>", "The", " ", " un", "happy", "\n", "cat", ".", "</s>"]),
+    ).toEqual(["", "The", "", "un", "happy", "", "cat", ".", ""]);
+    expect(shown("Embeddings work", ["[CLS]", "em", "##bed", "##dings", "work", "[SEP]"])).toEqual([
+      "",
+      "Em",
+      "bed",
+      "dings",
+      "work",
+      "",
+    ]);
+    // Written by somebody, not special.
+    expect(shown("a <b> c", ["a", " <b>", " c"])).toEqual(["a", "<b>", "c"]);
+  });
+
+  test("parts of one character share it, also at the end", () => {
+    const part = "\uFFFD";
+    expect(shown("a 😀 b", ["a", ` ${part}`, part, part, " b"])).toEqual([
+      "a",
+      "😀",
+      "😀",
+      "😀",
+      "b",
+    ]);
+    expect(shown("a é", ["a", part, part, "</s>"])).toEqual(["a", "é", "é", ""]);
+  });
+
+  test("a token that is not there is named, with what is", () => {
+    expect(() => tokenOffsets("naïve cat", ["naive", " cat"])).toThrow(
+      'token 0 ("naive") in the text, got "naïve cat"',
+    );
   });
 });
 

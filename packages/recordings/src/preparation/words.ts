@@ -67,8 +67,7 @@ export function timedWords(
  *
  * @param text - The text as the model got it.
  * @param words - In reading order, spelled as in the text; capital letters may differ.
- * @returns One span per word, in UTF-16 units, as JavaScript counts and as tokenizers of
- *   `@huggingface/transformers` do.
+ * @returns One span per word, in UTF-16 units, as JavaScript counts.
  * @throws {DataError} if a word is not there (which, after what), or is empty.
  *
  * @example
@@ -95,10 +94,83 @@ export function locateWords(text: string, words: readonly string[]): readonly Sp
 }
 
 /**
+ * Where tokens stand in a text, from their strings: each is looked for at the place where the one before it ended, white
+ * space aside. For tokenizers that do not tell.
+ *
+ * @param text - As it was given to the tokenizer.
+ * @param tokens - Each as text (`toStrTokens`), in order. A leading `##` of word pieces is understood; capital letters may
+ *   differ; tokens in `<...>` or `[...]` that are not in the text are special and get an empty span.
+ * @returns One span per token, without white space around it. Tokens that are parts of one character share its span.
+ * @throws {DataError} if a token is not there (which, and what is): the tokenizer changes the text, such as its accents.
+ *
+ * @example
+ * tokenOffsets("Un cat", ["<s>", "Un", " cat"]).map(({ start, end }) => `${start}-${end}`).join(" ") // => "0-0 0-2 3-6"
+ */
+export function tokenOffsets(text: string, tokens: readonly string[]): readonly Span[] {
+  const spans: Span[] = [];
+  let at = 0;
+  /** Tokens that hold parts of a character and wait for the next whole one. */
+  let waiting: number[] = [];
+  const place = (end: number): void => {
+    if (waiting.length === 0) return;
+    const whole = { start: at, end: at + text.slice(at, end).trimEnd().length };
+    for (const t of waiting) spans[t] = whole;
+    waiting = [];
+    at = end;
+  };
+  tokens.forEach((token, t) => {
+    const piece = token.trim();
+    if (piece.includes("\uFFFD")) {
+      at = afterSpace(text, at);
+      spans.push({ start: at, end: at });
+      waiting.push(t);
+      return;
+    }
+    const found = placeOf(text, piece, at, waiting.length > 0);
+    if (found !== undefined) {
+      place(found.start);
+      spans.push(found);
+      at = found.end;
+    } else if (/^(?:<.*>|\[.*\]|)$/s.test(piece)) {
+      spans.push({ start: at, end: at });
+    } else {
+      throw new DataError(
+        `tokenOffsets: expected token ${t} (${JSON.stringify(token)}) in the text, got ${JSON.stringify(text.slice(at, at + 20))}`,
+        { hint: "Give the text as the tokenizer leaves it: some change accents or spaces." },
+      );
+    }
+  });
+  place(text.length);
+  return spans;
+}
+
+function afterSpace(text: string, at: number): number {
+  let place = at;
+  while (place < text.length && /\s/.test(text[place]!)) place++;
+  return place;
+}
+
+/** A piece at a place (white space aside), or, where characters in between are not known, the next one. */
+function placeOf(text: string, piece: string, at: number, later: boolean): Span | undefined {
+  if (piece === "") return undefined;
+  for (const form of piece.startsWith("##") ? [piece, piece.slice(2)] : [piece]) {
+    const from = afterSpace(text, at);
+    const last = later ? text.length - form.length : from;
+    for (let start = from; start <= last; start++) {
+      const own = text.slice(start, start + form.length);
+      if (own === form || own.toLowerCase() === form.toLowerCase()) {
+        return { start, end: start + form.length };
+      }
+    }
+  }
+  return undefined;
+}
+
+/**
  * Which tokens make up each word: those that share a character with it.
  *
  * @param words - From `locateWords`.
- * @param tokens - The tokenizer's offsets into the same text, in order. Tokens without characters (start and end of
+ * @param tokens - From `tokenOffsets`, or the tokenizer's own offsets into the same text, in order. Tokens without characters (start and end of
  *   text) belong to no word. A token with a leading space may begin before its word.
  * @returns One list of token indices per word.
  * @throws {DataError} if a word has no token (it was cut off, say).
