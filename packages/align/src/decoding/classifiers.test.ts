@@ -91,7 +91,7 @@ describe("classificationScore", () => {
     });
     expect(score.accuracy).toBeGreaterThan(0.6);
     expect(score.perFold.length).toBe(6);
-    expect(score.confusion.data.reduce((a, b) => a + b)).toBe(48);
+    expect(Array.from(score.confusion.data).reduce((a, b) => a + b)).toBe(48);
     expect(score.classes).toEqual(["c0", "c1", "c2", "c3"]);
     expect(score.interval.low).toBeGreaterThan(0.25);
     const noise = await classificationScore(data(0), labels, { classifier, groups: runs, linalg });

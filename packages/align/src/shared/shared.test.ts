@@ -215,7 +215,7 @@ describe("srm", () => {
         matrix(fit.bases[s]!.data as Float64Array, 12, 3),
         { transposeB: true },
       );
-      error += data.reduce((sum, v, i) => sum + (v - back.data[i]!) ** 2, 0);
+      error += Array.from(data).reduce((sum, v, i) => sum + (v - back.data[i]!) ** 2, 0);
     }
     expect(fit.objective[8]).toBeCloseTo(error / 80, 8);
   });
