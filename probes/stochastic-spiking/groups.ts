@@ -18,7 +18,7 @@ export interface GroupTest {
  *
  * @param distances - `[n, n]`; @param first - which networks are of the first group, the others of the second.
  */
-export function testGroups(distances: Matrix, first: readonly boolean[]): GroupTest {
+export function testGroups(distances: Matrix<Float64Array>, first: readonly boolean[]): GroupTest {
   const n = first.length;
   const nearest = (members: readonly boolean[]) =>
     predictFromNeighbours(
@@ -67,7 +67,10 @@ function* divisions(n: number, size: number, from = 0): Generator<boolean[]> {
 }
 
 /** Rows and columns of some networks. */
-export function takeNetworks({ data, nRows }: Matrix, chosen: readonly number[]): Matrix {
+export function takeNetworks(
+  { data, nRows }: Matrix<Float64Array>,
+  chosen: readonly number[],
+): Matrix<Float64Array> {
   const n = chosen.length;
   const part = new Float64Array(n * n);
   chosen.forEach((a, i) => {

@@ -70,7 +70,7 @@ interface Measured {
   readonly title: string;
   readonly ofMeans: boolean;
   readonly metric: boolean;
-  readonly distances: Matrix;
+  readonly distances: Matrix<Float64Array>;
   readonly kinds: GroupTest;
   readonly same: GroupTest;
 }
@@ -133,7 +133,7 @@ const measures: readonly (Pick<Measured, "name" | "title" | "ofMeans" | "metric"
     linalg: Linalg,
     trials: readonly Trials[],
     onPair: (done: number, of: number) => void,
-  ): Promise<Matrix>;
+  ): Promise<Matrix<Float64Array>>;
 })[] = [
   {
     name: "procrustes",
