@@ -9,7 +9,7 @@ export interface ByteScale {
  * most scale / 2, which is max / 510 where nothing is negative.
  *
  * @example
- * byteScale(0, 5.1) // => { scale: 0.02, zero: 0 }
+ * byteScale(0, 510) // => { scale: 2, zero: 0 }
  */
 export function byteScale(min: number, max: number): ByteScale {
   const low = Math.min(0, min);
