@@ -3,8 +3,8 @@ import { basename } from "node:path";
 import { ArgumentError, type FloatArray, fileError, HookPointError, sha256 } from "@penfield/core";
 import { type HookPoint, matchesHook } from "@penfield/hooks";
 import type { SpikingIntervention } from "./interventions.ts";
-import { type Network, type NetworkNode, planNetwork } from "./network.ts";
-import { isNeuron, isSpiking, type NirGraph } from "./nir/nodes.ts";
+import { type Network, type NetworkNode, planNetwork, sizeOf } from "./network.ts";
+import { isNeuron, isSpiking, type NirArray, type NirGraph, type NirNode } from "./nir/nodes.ts";
 import { readNir } from "./nir/readNir.ts";
 import type { CapturePlace, CaptureRequest } from "./simulate/capture.ts";
 import { type PresetName, resolveOptions, type SimulationOptions } from "./simulate/options.ts";
@@ -151,6 +151,8 @@ export class SpikingModel {
    * A network made in code, as a file would hold it.
    *
    * @param graph - What `readNir` gives of a file; `sha256` is that of its content.
+   * @throws {ArgumentError} for parameters that are not finite, of another length than their shape says, or time
+   * constants that are not above 0; else as `fromNir`.
    *
    * @example
    * const one = (value) => ({ data: Float64Array.of(value), shape: [1] });
@@ -169,6 +171,7 @@ export class SpikingModel {
     graph: NirGraph,
     options: OpenSpikingOptions & { readonly name?: string },
   ): SpikingModel {
+    checkParameters(graph.root, options.name ?? "graph.nir");
     const content = JSON.stringify(graph, (_, value) => {
       if (value instanceof Map) return [...value];
       return value instanceof Float64Array ? Array.from(value) : value;
@@ -380,6 +383,29 @@ export class SpikingModel {
       }
       return { ...intervention, hook: hook.name };
     });
+  }
+}
+
+/** What a reader of files checks as it reads. */
+function checkParameters(node: NirNode, where: string): void {
+  if (node.type === "NIRGraph") {
+    for (const [name, child] of node.nodes) checkParameters(child, `${where}: ${name}`);
+    return;
+  }
+  for (const [name, value] of Object.entries(node)) {
+    if (!(value !== null && typeof value === "object" && "data" in value)) continue;
+    const { data, shape } = value as NirArray;
+    const at = data.findIndex((v) => !Number.isFinite(v) || (name.startsWith("tau") && v <= 0));
+    if (at >= 0) {
+      throw new ArgumentError(
+        `SpikingModel: ${where}: expected ${name.startsWith("tau") ? "a time constant above 0" : "finite numbers"} in ${name}, got ${data[at]} at ${at}`,
+      );
+    }
+    if (data.length !== sizeOf(shape)) {
+      throw new ArgumentError(
+        `SpikingModel: ${where}: expected ${sizeOf(shape)} numbers in ${name}, got ${data.length}`,
+      );
+    }
   }
 }
 

@@ -229,3 +229,47 @@ describe("graphs", () => {
     );
   });
 });
+
+describe("graphs made in code", () => {
+  const graphOf = async (graph: TestGraph) => readNir(await makeNir(graph));
+  const options = { dt: 0.001 };
+
+  test("run as the file would", async () => {
+    const graph = chain([2], { fc: { type: "Linear", weight: [[30, 20]] }, lif: lif(1) }, [1]);
+    const made = SpikingModel.fromGraph(await graphOf(graph), options);
+    const read = await SpikingModel.fromBytes(await makeNir(graph), options);
+    const input = { data: [1, 0, 1, 1, 0, 1, 1, 1], shape: [1, 4, 2] };
+    const [a, b] = [await made.run({ input }), await read.run({ input })];
+    expect(a.output.data).toEqual(b.output.data);
+    expect(a.output.data.some((v) => v === 1)).toBe(true);
+    expect(made.sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(SpikingModel.fromGraph(await graphOf(graph), options).sha256).toBe(made.sha256);
+  });
+
+  test.each([
+    [
+      "NaN",
+      "r",
+      { data: Float64Array.of(Number.NaN), shape: [1] },
+      "lif: expected finite numbers in r, got NaN at 0",
+    ],
+    [
+      "tau = 0",
+      "tau",
+      { data: Float64Array.of(0), shape: [1] },
+      "lif: expected a time constant above 0 in tau, got 0 at 0",
+    ],
+    [
+      "another length",
+      "r",
+      { data: Float64Array.of(1), shape: [2] },
+      "lif: expected 2 numbers in r, got 1",
+    ],
+  ])("%s is refused", async (_, name, value, message) => {
+    const graph = await graphOf(chain([1], { lif: lif(1) }, [1]));
+    const nodes = new Map(graph.root.nodes);
+    nodes.set("lif", { ...nodes.get("lif")!, [name]: value } as never);
+    const root = { ...graph.root, nodes };
+    expect(() => SpikingModel.fromGraph({ ...graph, root }, options)).toThrow(message);
+  });
+});
