@@ -1,5 +1,13 @@
 import { ArgumentError, createRng, DataError, permutation } from "@penfield/core";
-import { choleskySolve, type Linalg, type Matrix, matrix, symmetricEigen } from "@penfield/linalg";
+import {
+  choleskySolve,
+  type Linalg,
+  type Matrix,
+  matrix,
+  symmetricEigen,
+  transpose,
+} from "@penfield/linalg";
+import { columnMeans, subtractRow } from "../regression/columns.ts";
 import { minimize } from "./lbfgs.ts";
 
 /** The linear classifiers that there are. */
@@ -25,13 +33,21 @@ export interface ClassifierOptions {
 /** What a fitted classifier makes of stimuli: `[nStimuli, nClasses]`, the largest of a row being its choice. */
 export type DecisionFunction = (x: Matrix<Float64Array>) => Promise<Matrix<Float64Array>>;
 
-/** @param labels - Of each row, 0..nClasses-1, each at least once. */
+/** What a classifier is fitted to. */
+interface Training {
+  readonly x: Matrix<Float64Array>;
+  /** Of each row, 0..nClasses-1, each at least once. */
+  readonly labels: Int32Array;
+  readonly nClasses: number;
+  /** Before the stimuli's space was taken for that of the units. */
+  readonly nUnits: number;
+  readonly linalg: Linalg;
+}
+
 type Fit = (
-  x: Matrix<Float64Array>,
-  labels: Int32Array,
-  nClasses: number,
+  training: Training,
   options: ClassifierOptions,
-) => readonly LinearClass[];
+) => readonly LinearClass[] | Promise<readonly LinearClass[]>;
 
 /** Weights and intercept of one class. */
 interface LinearClass {
@@ -74,9 +90,9 @@ export async function fitClassifier(
       `${name}: expected cost and alpha above 0 and shrinkage within 0..1, got ${cost}, ${alpha} and ${shrinkage}`,
     );
   }
-  // Shrinking towards a sphere takes place in all units, so lda stays there.
-  if (x.nColumns <= x.nRows || classifier === "lda") {
-    const classes = fit(x, labels, nClasses, options);
+  const training = { labels, nClasses, nUnits: x.nColumns, linalg };
+  if (x.nColumns <= x.nRows) {
+    const classes = await fit({ ...training, x }, options);
     return (other) => decide(other, classes, linalg);
   }
   const { values, vectors } = symmetricEigen(await linalg.matmul(x, x, { transposeB: true }));
@@ -88,7 +104,7 @@ export async function fitClassifier(
   }
   // Orthonormal directions of units, [p, rank].
   const basis = await linalg.matmul(x, kept, { transposeA: true, transposeB: true });
-  const classes = fit(await linalg.matmul(x, basis), labels, nClasses, options);
+  const classes = await fit({ ...training, x: await linalg.matmul(x, basis) }, options);
   return async (other) => decide(await linalg.matmul(other, basis), classes, linalg);
 }
 
@@ -115,31 +131,29 @@ function perClass(nClasses: number, fit: (c: number) => LinearClass): readonly L
 }
 
 /** As sklearn's RidgeClassifier. */
-function fitRidge(
-  { data, nRows: n, nColumns: p }: Matrix<Float64Array>,
-  labels: Int32Array,
-  nClasses: number,
+async function fitRidge(
+  { x, labels, nClasses, linalg }: Training,
   { alpha = 1 }: ClassifierOptions,
-): readonly LinearClass[] {
-  const means = new Float64Array(p);
-  for (let i = 0; i < data.length; i++) means[i % p]! += data[i]! / n;
-  const gram = new Float64Array(p * p);
-  const cross = new Float64Array(p * nClasses);
+): Promise<readonly LinearClass[]> {
+  const { nRows: n, nColumns: p } = x;
+  const means = columnMeans(x);
+  const centred = matrix(x.data.slice(), n, p);
+  subtractRow(centred, means);
   const shares = Float64Array.from({ length: nClasses }, (_, c) =>
     labels.reduce((sum, label) => sum + (label === c ? 1 : -1) / n, 0),
   );
-  const row = new Float64Array(p);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < p; j++) row[j] = data[i * p + j]! - means[j]!;
-    for (let j = 0; j < p; j++) {
-      for (let k = 0; k <= j; k++) gram[j * p + k]! += row[j]! * row[k]!;
-      for (let c = 0; c < nClasses; c++) {
-        cross[j * nClasses + c]! += row[j]! * ((labels[i] === c ? 1 : -1) - shares[c]!);
-      }
-    }
-  }
-  for (let j = 0; j < p; j++) gram[j * p + j]! += alpha;
-  const solved = choleskySolve(matrix(gram, p, p), matrix(cross, p, nClasses));
+  const sides = matrix(
+    Float64Array.from({ length: n * nClasses }, (_, i) => {
+      const c = i % nClasses;
+      return (labels[Math.floor(i / nClasses)] === c ? 1 : -1) - shares[c]!;
+    }),
+    n,
+    nClasses,
+  );
+  const gram = await linalg.matmul(centred, centred, { transposeA: true });
+  for (let j = 0; j < p; j++) gram.data[j * p + j]! += alpha;
+  const cross = await linalg.matmul(centred, sides, { transposeA: true });
+  const solved = choleskySolve(gram, cross);
   return perClass(nClasses, (c) => {
     const weights = Float64Array.from({ length: p }, (_, j) => solved.data[j * nClasses + c]!);
     return {
@@ -158,9 +172,7 @@ function fitRidge(
  * Source: Hsieh et al. (2008), A dual coordinate descent method for large-scale linear SVM, ICML.
  */
 function fitSvm(
-  { data, nRows: n, nColumns: p }: Matrix<Float64Array>,
-  labels: Int32Array,
-  nClasses: number,
+  { x: { data, nRows: n, nColumns: p }, labels, nClasses }: Training,
   { cost = 0.01, loss = "squared-hinge" }: ClassifierOptions,
 ): readonly LinearClass[] {
   if (loss !== "hinge" && loss !== "squared-hinge") {
@@ -212,9 +224,7 @@ const SVM_PASSES = 5000;
 
 /** As sklearn's LogisticRegression: C times the summed loss plus |W|^2 / 2, intercepts free; two classes have one vector. */
 function fitLogistic(
-  { data, nRows: n, nColumns: p }: Matrix<Float64Array>,
-  labels: Int32Array,
-  nClasses: number,
+  { x: { data, nRows: n, nColumns: p }, labels, nClasses }: Training,
   { cost = 1 }: ClassifierOptions,
 ): readonly LinearClass[] {
   const k = nClasses === 2 ? 1 : nClasses;
@@ -266,47 +276,57 @@ function fitLogistic(
   });
 }
 
-/** As sklearn's LinearDiscriminantAnalysis(solver="lsqr", shrinkage): class covariances weighted by their shares. */
-function fitLda(
-  { data, nRows: n, nColumns: p }: Matrix<Float64Array>,
-  labels: Int32Array,
-  nClasses: number,
+/**
+ * As sklearn's LinearDiscriminantAnalysis(solver="lsqr", shrinkage): class covariances weighted by their shares, moved towards
+ * a sphere over all units. Means lie in the space of the stimuli, so nothing is lost by staying there.
+ */
+async function fitLda(
+  { x, labels, nClasses, nUnits, linalg }: Training,
   { shrinkage = 0.1 }: ClassifierOptions,
-): readonly LinearClass[] {
+): Promise<readonly LinearClass[]> {
+  const { nRows: n, nColumns: p } = x;
   const counts = new Float64Array(nClasses);
   for (const label of labels) counts[label]!++;
-  const means = new Float64Array(nClasses * p);
-  for (let i = 0; i < data.length; i++) {
+  const means = matrix(new Float64Array(nClasses * p), nClasses, p);
+  for (let i = 0; i < x.data.length; i++) {
     const c = labels[Math.floor(i / p)]!;
-    means[c * p + (i % p)]! += data[i]! / counts[c]!;
+    means.data[c * p + (i % p)]! += x.data[i]! / counts[c]!;
   }
-  const covariance = new Float64Array(p * p);
-  const row = new Float64Array(p);
-  for (let i = 0; i < n; i++) {
-    const c = labels[i]!;
-    for (let j = 0; j < p; j++) row[j] = data[i * p + j]! - means[c * p + j]!;
-    for (let j = 0; j < p; j++) {
-      for (let k = 0; k < p; k++) covariance[j * p + k]! += (row[j]! * row[k]!) / n;
-    }
-  }
+  const within = matrix(
+    x.data.map((value, i) => value - means.data[labels[Math.floor(i / p)]! * p + (i % p)]!),
+    n,
+    p,
+  );
+  const covariance = await linalg.matmul(within, within, { transposeA: true });
   let trace = 0;
-  for (let j = 0; j < p; j++) trace += covariance[j * p + j]!;
-  for (let i = 0; i < covariance.length; i++) covariance[i]! *= 1 - shrinkage;
-  for (let j = 0; j < p; j++) covariance[j * p + j]! += (shrinkage * trace) / p;
-  const { values, vectors } = symmetricEigen(matrix(covariance, p, p));
-  const least = values[0]! * p * Number.EPSILON;
+  for (let j = 0; j < p; j++) trace += covariance.data[j * p + j]! / n;
+  for (let i = 0; i < covariance.data.length; i++) covariance.data[i]! *= (1 - shrinkage) / n;
+  for (let j = 0; j < p; j++) covariance.data[j * p + j]! += (shrinkage * trace) / nUnits;
+  const solved =
+    shrinkage > 0 && trace > 0
+      ? choleskySolve(covariance, transpose(means))
+      : leastNorm(covariance, transpose(means));
   return Array.from({ length: nClasses }, (_, c) => {
-    const centre = means.subarray(c * p, (c + 1) * p);
-    const weights = new Float64Array(p);
-    for (let k = 0; k < p; k++) {
-      // The least-squares solution leaves directions without variance out.
-      if (!(values[k]! > least)) continue;
-      const v = vectors.data.subarray(k * p, (k + 1) * p);
-      let along = 0;
-      for (let j = 0; j < p; j++) along += v[j]! * centre[j]!;
-      for (let j = 0; j < p; j++) weights[j]! += (along / values[k]!) * v[j]!;
-    }
-    const half = weights.reduce((sum, w, j) => sum + (w * centre[j]!) / 2, 0);
+    const weights = Float64Array.from({ length: p }, (_v, j) => solved.data[j * nClasses + c]!);
+    const half = weights.reduce((sum, w, j) => sum + (w * means.data[c * p + j]!) / 2, 0);
     return { weights, intercept: Math.log(counts[c]! / n) - half };
   });
+}
+
+/** The solution of least norm: directions without variance are left out. */
+function leastNorm(a: Matrix<Float64Array>, b: Matrix<Float64Array>): Matrix<Float64Array> {
+  const { values, vectors } = symmetricEigen(a);
+  const p = a.nRows;
+  const m = b.nColumns;
+  const out = new Float64Array(p * m);
+  for (let k = 0; k < p; k++) {
+    if (!(values[k]! > values[0]! * p * Number.EPSILON)) continue;
+    const v = vectors.data.subarray(k * p, (k + 1) * p);
+    for (let c = 0; c < m; c++) {
+      let along = 0;
+      for (let j = 0; j < p; j++) along += v[j]! * b.data[j * m + c]!;
+      for (let j = 0; j < p; j++) out[j * m + c]! += (along / values[k]!) * v[j]!;
+    }
+  }
+  return matrix(out, p, m);
 }

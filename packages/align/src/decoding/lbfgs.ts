@@ -1,5 +1,5 @@
 /** What a smooth function says at a point: its value, and its gradient written into `gradient`. */
-export type Objective = (at: Float64Array, gradient: Float64Array) => number;
+type Objective = (at: Float64Array, gradient: Float64Array) => number;
 
 const dot = (a: Float64Array, b: Float64Array): number => {
   let sum = 0;

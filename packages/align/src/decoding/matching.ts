@@ -229,12 +229,7 @@ export async function matchPredictions(
 }
 
 /** Pairs i < j as i n + j: all, or some drawn without repetition. */
-export function pairsOf(
-  name: string,
-  n: number,
-  nPairs: number | undefined,
-  seed: number,
-): Int32Array {
+function pairsOf(name: string, n: number, nPairs: number | undefined, seed: number): Int32Array {
   const all: number[] = [];
   for (let i = 0; i < n; i++) for (let j = i + 1; j < n; j++) all.push(i * n + j);
   if (nPairs === undefined) return Int32Array.from(all);

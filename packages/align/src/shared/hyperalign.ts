@@ -14,8 +14,9 @@ import {
   qr,
   symmetricEigen,
 } from "@penfield/linalg";
+import { withLinalg } from "../regression/ridgeEngine.ts";
 import { centred, checkSubjects, type SubjectSeries } from "./series.ts";
-import { type SharedSpace, withLinalg } from "./srm.ts";
+import type { SharedSpace } from "./srm.ts";
 
 /** The rotation that brings one set of columns nearest to another. */
 export interface Procrustes {

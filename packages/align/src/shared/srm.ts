@@ -7,7 +7,8 @@ import {
   tensor,
   throwIfAborted,
 } from "@penfield/core";
-import { createLinalg, type Linalg, type Matrix, matrix, polarFactor, qr } from "@penfield/linalg";
+import { type Linalg, type Matrix, matrix, polarFactor, qr } from "@penfield/linalg";
+import { withLinalg } from "../regression/ridgeEngine.ts";
 import { invertSymmetric } from "./invert.ts";
 import { type Centred, centred, checkSubjects, type SubjectSeries } from "./series.ts";
 
@@ -237,18 +238,6 @@ function check(
     throw new ArgumentError(`${name}: expected variant exact or brainiak, got ${variant}`);
   }
   return nTimes;
-}
-
-export async function withLinalg<T>(
-  given: Linalg | undefined,
-  work: (linalg: Linalg) => Promise<T>,
-): Promise<T> {
-  const linalg = given ?? createLinalg();
-  try {
-    return await work(linalg);
-  } finally {
-    if (given === undefined) await linalg.dispose();
-  }
 }
 
 const squareOf = (data: ArrayLike<number>): number => {

@@ -188,6 +188,7 @@ async function decodeOverTime(
           `${name}: expected every class among the stimuli fitted to in fold ${f}, got none of ${missing}`,
         );
       }
+      const everywhere = sameSample ? undefined : allSamplesOf(x, test);
       for (let time = 0; time < nTimes; time++) {
         throwIfAborted(signal, name);
         const fitted = sampleOf(x, train, time);
@@ -200,7 +201,7 @@ async function decodeOverTime(
           options,
           linalg,
         );
-        const held = sameSample ? sampleOf(x, test, time) : allSamplesOf(x, test);
+        const held = everywhere ?? sampleOf(x, test, time);
         const { data } = await decide(scaled(held, scale));
         for (let other = 0; other < width; other++) {
           const from = (i: number): number => i * width + other;
