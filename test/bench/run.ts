@@ -8,6 +8,7 @@
  *
  * `npm run bench -- hooks` measures hooks beside TransformerLens and nnsight instead: hooks.ts.
  * `npm run bench -- similarity` measures comparisons beside rsatoolbox, netrep and numpy: similarity.ts.
+ * `npm run bench -- align` measures regression beside himalaya and scikit-learn: align.ts.
  */
 import { spawn } from "node:child_process";
 import { cpus } from "node:os";
@@ -26,6 +27,11 @@ if (process.argv[2] === "hooks") {
 }
 if (process.argv[2] === "similarity") {
   await import("./similarity.ts");
+  process.exit();
+}
+
+if (process.argv[2] === "align") {
+  await import("./align.ts");
   process.exit();
 }
 

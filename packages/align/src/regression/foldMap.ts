@@ -207,7 +207,7 @@ export function centreKernels(train: Matrix<Float64Array>, across: Matrix<Float6
   }
 }
 
-const POWER_STEPS = 6;
+const POWER_STEPS = 4;
 
 /** The largest eigenvalue of t diag(weights) t^T, from below, by the power method. */
 function amplification({ data, nRows, nColumns }: Matrix, weights: Float64Array): number {

@@ -2,6 +2,7 @@ import type { Linalg, Matrix } from "@penfield/linalg";
 import type { Fold } from "../folds.ts";
 import { emptyLike, pickColumns, pickRows } from "./arrays.ts";
 import { complementOf, type FoldMap } from "./foldMap.ts";
+import type { RowRoom } from "./rowProducts.ts";
 import { type RidgeScore, scorePenalties } from "./scores.ts";
 import { meansOver, subtractFromRows } from "./targetBatch.ts";
 
@@ -97,11 +98,12 @@ export async function foldScores(
   fold: FoldMap,
   at: number,
   score: RidgeScore,
+  room: RowRoom,
   linalg: Linalg,
 ): Promise<readonly Float64Array[]> {
   const predicted = await linalg.matmul(await sums.fitted(fold, at), fold.map);
   const out = fold.forbidden.map(() => new Float64Array(sums.turned.nRows));
-  scorePenalties(score, sums.test(at), predicted, fold.basis, out);
+  scorePenalties(score, sums.test(at), predicted, fold.basis, out, room);
   fold.forbidden.forEach((no, a) => {
     if (no) out[a]!.fill(IMPOSSIBLE);
   });

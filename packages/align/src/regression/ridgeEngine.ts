@@ -5,6 +5,7 @@ import { block } from "./columns.ts";
 import { type FoldMap, kernelFold, unitFold } from "./foldMap.ts";
 import { batchSums, type FoldScores, foldScores } from "./penaltySearch.ts";
 import type { RidgePlan } from "./ridgePlan.ts";
+import { type RowRoom, rowRoom } from "./rowProducts.ts";
 import { type Spectrum, shrinkRows, spectrumOf } from "./spectrum.ts";
 import { type TargetBatch, targetBatch } from "./targetBatch.ts";
 
@@ -24,6 +25,7 @@ export async function withLinalg<T>(
 export interface PreparedRidge {
   readonly spectrum: Omit<Spectrum, "x" | "gram">;
   readonly folds: readonly FoldMap[];
+  readonly room: RowRoom;
 }
 
 /** One decomposition of the whole and one per fold. */
@@ -49,7 +51,7 @@ export async function prepareRidge(
   }
   // The copies of x and its Gram matrix have served.
   const { x: _x, gram: _gram, ...rest } = spectrum;
-  return { spectrum: rest, folds };
+  return { spectrum: rest, folds, room: rowRoom() };
 }
 
 /** Bytes that arrays of one batch of targets may take, if the caller does not say how many targets it has. */
@@ -89,7 +91,7 @@ export async function searchBatch(
   y: Matrix,
   from: number,
   to: number,
-  { spectrum, folds }: PreparedRidge,
+  { spectrum, folds, room }: PreparedRidge,
   plan: RidgePlan,
   linalg: Linalg,
   work: LongWork,
@@ -109,7 +111,7 @@ export async function searchBatch(
   const scores: (readonly Float64Array[])[] = [];
   for (const [at, fold] of folds.entries()) {
     throwIfAborted(work.signal, "ridgeCv");
-    scores.push(await foldScores(sums, fold, at, plan.score, linalg));
+    scores.push(await foldScores(sums, fold, at, plan.score, room, linalg));
   }
   return { batch, scores, total: await sums.total() };
 }

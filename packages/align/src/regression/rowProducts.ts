@@ -25,8 +25,23 @@ export interface RowProducts {
   readonly sums: Float64Array;
 }
 
+/** Makes room for rows, or gives again the room of before where it fits: memories of WebAssembly are dear to make. */
+export type RowRoom = (nRows: number, length: number) => RowProducts;
+
+export function rowRoom(): RowRoom {
+  let last:
+    | { readonly nRows: number; readonly length: number; readonly room: RowProducts }
+    | undefined;
+  return (nRows, length) => {
+    if (last === undefined || last.length !== length || last.nRows < nRows) {
+      last = { nRows, length, room: rowProducts(nRows, length) };
+    }
+    return last.room;
+  };
+}
+
 /** Room for rows of `length` values; their number is rounded up to four. */
-export function rowProducts(nRows: number, length: number): RowProducts {
+function rowProducts(nRows: number, length: number): RowProducts {
   const room = 4 * Math.ceil(nRows / 4);
   const stride = 4 * Math.ceil(length / 4);
   const bytes = 4 * room * stride;

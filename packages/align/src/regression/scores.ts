@@ -1,7 +1,7 @@
 import type { FloatArray } from "@penfield/core";
 import type { Matrix } from "@penfield/linalg";
 import type { PenaltyBasis } from "./penaltyBasis.ts";
-import { rowProducts } from "./rowProducts.ts";
+import type { RowRoom } from "./rowProducts.ts";
 
 /** How good predictions of each target are; higher is better. Writes one value per target into `out`. */
 export type ScoreFunction = (yTrue: Matrix, yHat: Matrix, out: Float64Array) => void;
@@ -93,6 +93,7 @@ const LEAST_SHARE = 1e-6;
  * @param y - `[nBatch, nTest]`, less the training means.
  * @param predicted - `[nBatch, r nTest]`.
  * @param out - Score `[alpha]` over the targets of the batch.
+ * @param room - For products of float32.
  */
 export function scorePenalties(
   score: RidgeScore,
@@ -100,11 +101,12 @@ export function scorePenalties(
   predicted: Matrix,
   { count: r, combine }: PenaltyBasis,
   out: readonly Float64Array[],
+  room: RowRoom,
 ): void {
   const n = y.nColumns;
   const own = y.data;
   const p = predicted.data;
-  const products = productsOf(own, p, n, r, combine !== undefined, score !== "l2");
+  const products = productsOf(own, p, n, r, combine !== undefined, score !== "l2", room);
   for (let t = 0; t < y.nRows; t++) {
     const { withY, among, sums, ySum } = products(t);
     const yy = among[r * r]!;
@@ -158,6 +160,7 @@ function productsOf(
   r: number,
   all: boolean,
   withSums: boolean,
+  room: RowRoom,
 ): (target: number) => Products {
   const withY = new Float64Array(r);
   const among = new Float64Array(r * r + 1);
@@ -177,7 +180,7 @@ function productsOf(
     };
   }
   // Rows: predictions, then y, then ones.
-  const rows = rowProducts(r + 2, n);
+  const rows = room(r + 2, n);
   rows.set(r + 1, new Float32Array(n).fill(1));
   return (t) => {
     rows.set(r, y.subarray(t * n, (t + 1) * n));

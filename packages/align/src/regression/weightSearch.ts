@@ -4,6 +4,7 @@ import type { Fold } from "../folds.ts";
 import { columnsOf, type Precision } from "./arrays.ts";
 import type { FoldMap } from "./foldMap.ts";
 import { type BatchSums, batchSums, choosePenalties, foldScores } from "./penaltySearch.ts";
+import { rowRoom } from "./rowProducts.ts";
 import type { RidgeScore } from "./scores.ts";
 import { targetBatch } from "./targetBatch.ts";
 
@@ -151,6 +152,7 @@ export async function searchWeights(
   const width = (y.nRows + (u ? u.nColumns * (folds.length + 1) : 0)) * (least > 1e-10 ? 4 : 8);
   const keeps = nTargets * width <= KEPT_BYTES;
   const kept = new Map<number, BatchSums>();
+  const room = rowRoom();
   const sumsOf = (from: number, to: number): BatchSums => {
     const old = kept.get(from);
     if (old) return old;
@@ -169,7 +171,7 @@ export async function searchWeights(
       const sums = sumsOf(from, to);
       for (const [f, map] of maps.entries()) {
         throwIfAborted(signal, name);
-        const scores = await foldScores(sums, map, f, score, linalg);
+        const scores = await foldScores(sums, map, f, score, room, linalg);
         scores.forEach((row, a) => {
           all[f]![a]!.set(row, from);
         });
