@@ -248,6 +248,22 @@ describe("planted units", () => {
     expect(Math.min(...own.map(({ scores }) => scores!.recall))).toBeLessThan(0.7);
   });
 
+  test("a unit that never varies scores 0, and says why", async () => {
+    const source = {
+      ...plantedSource({ words: plantedWords, units: [] }),
+      hooks: [{ name: "still", layer: 0, nUnits: 2 }],
+      read: (rows: readonly (readonly number[])[]) =>
+        Promise.resolve([Float32Array.from(rows.flat().flatMap(() => [2, -1]))]),
+    };
+    const still = await takeCensus(source, plantedDocuments(8, 2), join(root, "still"));
+    const { units } = await describeUnits(still, { nFloorUnits: 2 });
+    expect(units.map(({ r, scores, refusal }) => [r, scores, refusal])).toEqual([
+      [0, undefined, "constant: its value does not vary"],
+      [0, undefined, "dead: never active on the kept documents"],
+    ]);
+    await still.close();
+  });
+
   test("errors", async () => {
     await expect(describeUnits(census, { objective: "x" as never })).rejects.toThrow(ArgumentError);
     const stop = new AbortController();

