@@ -173,7 +173,7 @@ describe("readHdf5", () => {
         for (const [i, value] of places) if (i < length) copy[i] = value;
         await readHdf5(copy).catch((error) => expect(error).toBeInstanceOf(FormatError));
       }),
-      { numRuns: 15 },
+      { numRuns: 8 },
     );
     expect(array(await readHdf5(bytes), "scalar").shape).toEqual([]);
   });

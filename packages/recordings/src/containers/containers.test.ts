@@ -162,7 +162,7 @@ describe("assemblies", () => {
     await expectRobust(
       readFileSync(path),
       async (bytes) => loadTimedAssembly(put("damaged.nc", bytes)),
-      8,
+      5,
       [FormatError, DataError],
     );
   });

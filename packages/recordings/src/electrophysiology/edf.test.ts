@@ -235,7 +235,7 @@ test("damaged files: a recording or a FormatError", async () => {
       writeFileSync(path, bytes);
       await loadEdf(path, { channels: "all", keepBads: true });
     },
-    200,
+    100,
   );
 });
 

@@ -232,11 +232,13 @@ async function parse(path: string, doing: string): Promise<Parsed> {
   const firstTime = nEpochs > 1 ? (matNumber(fields?.get("xmin")) ?? 0) : 0;
   const shape = [nChannels, nTimes, nEpochs] as const;
   const timing = { samplingRate, nTimes, nEpochs, firstTime };
+  // First: the number of channels is believed when their samples are there.
+  const samples = await samplesOf(path, doing, fields?.get("data"), fields?.get("datfile"), shape);
   return {
     ...timing,
+    ...samples,
     channels: channelsOf(fields?.get("chanlocs"), nChannels),
     events: eventsOf(fields?.get("event"), timing),
-    ...(await samplesOf(path, doing, fields?.get("data"), fields?.get("datfile"), shape)),
   };
 }
 

@@ -284,7 +284,7 @@ describe("damaged files", () => {
           if (content.kind === "epochs")
             await loadFifEpochs(path, { channels: "all", keepBads: true });
         },
-        120,
+        60,
         // A changed trigger channel or epoch count may leave nothing to load.
         [FormatError, DataError],
       );

@@ -43,7 +43,7 @@ export async function inspectElectrophysiology(path: string): Promise<RecordingO
   const name = path.toLowerCase();
   if (/\.fif(\.gz)?$/.test(name)) return inspectFif(path);
   if (/\.(edf|bdf)$/.test(name)) return inspectEdf(path);
-  if (/\.(vhdr|ahdr)$/.test(name)) return inspectBrainVision(path);
+  if (/\.vhdr$/.test(name)) return inspectBrainVision(path);
   if (/\.(eeg|vmrk)$/.test(name)) {
     const header = path.slice(0, -extname(path).length);
     return inspectBrainVision(`${header}.vhdr`);
