@@ -1,4 +1,4 @@
-import { type Linalg, type MatrixBatch, polarFactor } from "@penfield/linalg";
+import { type Linalg, type MatrixBatch, polarFactor, symmetricEigen } from "@penfield/linalg";
 import { assignment } from "../similarity/assignment.ts";
 import { type Dense, inner, norm } from "../similarity/pair.ts";
 
@@ -73,13 +73,17 @@ export async function alternate(
   return { transform, losses, iterations, converged: false };
 }
 
+/** Steps that the curvature is learned from. */
+const DEPTH = 10;
+
 /**
- * The same map, accelerated: each step starts from a point extrapolated along the last one, with Nesterov's
- * weights, which start anew whenever a step gains nothing. Never ends worse than it was at any step.
+ * The same problem for rotations by a quasi-Newton method (L-BFGS in the rotations' tangent space, preconditioned with what one
+ * step of alternation takes for the curvature). A step that gains nothing is replaced by one of alternation, which never loses,
+ * and what was learned is given up. For permutations and the identity: alternation.
  *
- * What is maximized, g(T) = <weighted cross(T), T>, is convex and homogeneous in T. So <cross(P), T> is never more
- * than g(T), whatever the point P that the step to T started from: this bound costs nothing and decides on
- * restarts, and P need not be orthogonal.
+ * What is maximized, g(T) = <weighted cross(T), T>, is homogeneous in T, so weighted cross(T) is its gradient.
+ *
+ * Source: Nocedal & Wright (2006), Numerical Optimization, 7.2; Huang, Gallivan & Absil (2015), SIAM J Optim 25:1660 (on manifolds).
  */
 export async function alternateAccelerated(
   linalg: Linalg,
@@ -91,38 +95,124 @@ export async function alternateAccelerated(
   /** What gains are off by, as a share of the constant: less of a loss is none. */
   noise = 0,
 ): Promise<Alternation> {
-  const accelerates = problem.group === "orthogonal";
+  const turns = problem.group === "orthogonal";
+  const gradientAt = async (t: Dense) => weighted(problem, (await problem.spread(t)).cross);
   let here = start;
-  let before = start;
-  let bound = Number.NEGATIVE_INFINITY;
-  let momentum = 1;
+  let gradient = await gradientAt(here);
+  let value = inner(gradient.data, here.data);
+  let steps: Step[] = [];
   let quiet = 0;
   const losses: number[] = [];
+  const reach = async (t: Dense): Promise<Arrival> => {
+    const there = await gradientAt(t);
+    return { t, gradient: there, gain: inner(there.data, t.data) - value };
+  };
   for (let i = 0; i < iterations; i++) {
-    const next = (1 + Math.sqrt(1 + 4 * momentum * momentum)) / 2;
-    const by = accelerates ? (momentum - 1) / next : 0;
-    const point = by === 0 ? here : extrapolated(here, before, by);
-    const cross = weighted(problem, (await problem.spread(point)).cross);
-    const arrived = await alignTo(linalg, cross, problem.group);
-    const value = inner(cross.data, arrived.data);
-    const gain = value - bound;
-    if (gain < -noise * constant && by !== 0) {
-      momentum = 1;
-      before = here;
-      losses.push(lossOf(constant, bound));
-      continue;
+    const tangent = turns ? await tangentAt(linalg, here, gradient) : undefined;
+    let arrival: Arrival | undefined;
+    if (tangent && steps.length > 0) {
+      arrival = await reach(await turned(linalg, here, await ascent(linalg, tangent, steps)));
     }
-    before = here;
-    here = arrived;
-    bound = Math.max(bound, value);
-    momentum = next;
-    losses.push(lossOf(constant, bound));
+    if (!arrival || !(arrival.gain >= -noise * constant)) {
+      steps = [];
+      arrival = await reach(await alignTo(linalg, gradient, problem.group));
+    }
+    if (tangent) {
+      const step = await skewOf(linalg, here, arrival.t);
+      const after = await skewOf(linalg, arrival.t, arrival.gradient);
+      const change = tangent.skew.map((v, at) => v - after[at]!);
+      const curvature = inner(step, change);
+      if (curvature > 1e-12 * norm(step) * norm(change)) {
+        steps = [...steps.slice(1 - DEPTH), { step, change, curvature }];
+      }
+    }
+    const { gain } = arrival;
+    here = arrival.t;
+    gradient = arrival.gradient;
+    value += gain;
+    losses.push(lossOf(constant, value));
     quiet = gain <= tolerance * constant ? quiet + 1 : 0;
-    if (quiet >= (accelerates ? 3 : 1)) {
+    if (quiet >= (turns ? 3 : 1)) {
       return { transform: here, losses, iterations: i + 1, converged: true };
     }
   }
   return { transform: here, losses, iterations, converged: false };
+}
+
+/** Where a step leads, and how much g gains by it. */
+interface Arrival {
+  readonly t: Dense;
+  readonly gradient: Dense;
+  readonly gain: number;
+}
+
+/** A step and how much it changed the gradient, both skew-symmetric `[p, p]`. */
+interface Step {
+  readonly step: Float64Array;
+  readonly change: Float64Array;
+  readonly curvature: number;
+}
+
+/** At T: the skew part of T^T G, which is the gradient along turns T exp(D), and the eigenvectors of the symmetric part. */
+interface Tangent {
+  readonly skew: Float64Array;
+  readonly values: Float64Array;
+  /** As rows. */
+  readonly vectors: Dense;
+}
+
+async function tangentAt(linalg: Linalg, t: Dense, gradient: Dense): Promise<Tangent> {
+  const p = t.nRows;
+  const { data } = await linalg.matmul(t, gradient, { transposeA: true });
+  const symmetric = new Float64Array(p * p);
+  for (let i = 0; i < p; i++) {
+    for (let j = 0; j < p; j++) symmetric[i * p + j] = (data[i * p + j]! + data[j * p + i]!) / 2;
+  }
+  const { values, vectors } = symmetricEigen({ data: symmetric, nRows: p, nColumns: p });
+  return { skew: data.map((v, at) => v - symmetric[at]!), values, vectors };
+}
+
+/** The skew part of T^T G; of two rotations: of the turn from one to the other. */
+async function skewOf(linalg: Linalg, t: Dense, gradient: Dense): Promise<Float64Array> {
+  const p = t.nRows;
+  const { data } = await linalg.matmul(t, gradient, { transposeA: true });
+  return data.map((v, at) => (v - data[(at % p) * p + Math.floor(at / p)]!) / 2);
+}
+
+/** The two loops of L-BFGS, between them the solution of P D + D P = 2 A, P the symmetric part. */
+async function ascent(
+  linalg: Linalg,
+  { skew, values, vectors }: Tangent,
+  steps: readonly Step[],
+): Promise<Float64Array> {
+  const q = Float64Array.from(skew);
+  const shares = new Float64Array(steps.length);
+  for (let k = steps.length - 1; k >= 0; k--) {
+    const { step, change, curvature } = steps[k]!;
+    shares[k] = inner(step, q) / curvature;
+    for (let at = 0; at < q.length; at++) q[at]! -= shares[k]! * change[at]!;
+  }
+  const p = vectors.nRows;
+  const asMatrix = (data: Float64Array): Dense => ({ data, nRows: p, nColumns: p });
+  const left = await linalg.matmul(vectors, asMatrix(q));
+  const inside = await linalg.matmul(left, vectors, { transposeB: true });
+  const least = 1e-10 * Math.abs(values[0]!);
+  const scaled = inside.data.map(
+    (v, at) => (2 * v) / Math.max(least, values[Math.floor(at / p)]! + values[at % p]!),
+  );
+  const back = await linalg.matmul(vectors, asMatrix(scaled), { transposeA: true });
+  const d = (await linalg.matmul(back, vectors)).data;
+  steps.forEach(({ step, change, curvature }, k) => {
+    const by = shares[k]! - inner(change, d) / curvature;
+    for (let at = 0; at < d.length; at++) d[at]! += by * step[at]!;
+  });
+  return d;
+}
+
+/** The rotation nearest to T (I + D). */
+async function turned(linalg: Linalg, t: Dense, d: Float64Array): Promise<Dense> {
+  const moved = await linalg.matmul(t, { ...t, data: d });
+  return polarFactor({ ...t, data: moved.data.map((v, at) => v + t.data[at]!) }, linalg);
 }
 
 const lossOf = (constant: number, value: number): number =>
@@ -136,10 +226,6 @@ function weighted(
     ...cross,
     data: cross.data.map((v, i) => meanWeight * meanCross.data[i]! + spreadWeight * v),
   };
-}
-
-function extrapolated(here: Dense, before: Dense, by: number): Dense {
-  return { ...here, data: here.data.map((v, i) => v + by * (v - before.data[i]!)) };
 }
 
 /** |a - b T|_F^2. */
