@@ -97,6 +97,14 @@ export {
   internalConsistency,
 } from "./recipes/brainScore.ts";
 export {
+  type AttentionEncoder,
+  type AttentionEncoderOptions,
+  type AttentionPredictions,
+  predictAttention,
+  type TokenActivations,
+  trainAttentionEncoder,
+} from "./regression/attentionEncoder.ts";
+export {
   type BandedRidgeModel,
   type BandedRidgeOptions,
   bandedRidgeCv,
@@ -171,6 +179,7 @@ export {
   type ResidualOptions,
   residualAnalysis,
 } from "./residuals/residualAnalysis.ts";
+export { type GpSrm, type GpSrmOptions, gpSrm } from "./shared/gpSrm.ts";
 export {
   alignSubject,
   type EmbeddingConsistency,
