@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { readNpy } from "@penfield/core";
+import { createRng, readNpy } from "@penfield/core";
 import { describe, expect, test } from "vitest";
 import { type OpenSpikingOptions, SpikingModel } from "./model.ts";
 
@@ -134,3 +134,83 @@ describe.skipIf(!existsSync(shared))(
     });
   },
 );
+
+describe.skipIf(!existsSync(shared))("the published CNN (needs ../shared/data/spiking)", () => {
+  // No input that was recorded with it is in reach: what its nodes do is held against plain loops over what they were given.
+  test("convolutions, pools and spikes are what their equations say", async () => {
+    const model = await SpikingModel.fromNir(`${shared}cnn/cnn_sinabs.nir`, {
+      dt: 1,
+      preset: "sinabs",
+    });
+    const nodes = new Map(model.network.nodes.map((node) => [node.name, node]));
+    const nSteps = 12;
+    const shape = nodes.get("input")!.shape;
+    const size = shape.reduce((a, b) => a * b, 1);
+    const rng = createRng(1);
+    const input = Float32Array.from({ length: nSteps * size }, () => (rng.uniform() < 0.1 ? 1 : 0));
+    const { cache } = await model.run({
+      input: { data: input, shape: [1, nSteps, ...shape] },
+      capture: ["*.input", "*.out", "*.spikes", "*.i"],
+    });
+    const worst = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+      Array.from(a).reduce((most, v, k) => Math.max(most, Math.abs(v - b[k]!)), 0);
+    let seen = 0;
+    for (const { name, node, inputShape, shape: outShape } of model.network.nodes) {
+      if (node.type === "Conv2d" || node.type === "SumPool2d") {
+        const x = cache.get(`${name}.input`)!.data;
+        const [channels, height, width] = inputShape as [number, number, number];
+        const [nOut, outHeight, outWidth] = outShape as [number, number, number];
+        const conv = node.type === "Conv2d";
+        const [ky, kx] = conv ? node.weight.shape.slice(2) : node.kernel;
+        const [padY, padX] = node.padding as readonly [number, number];
+        const groups = conv ? node.groups : channels;
+        const expected = new Float64Array(nSteps * nOut * outHeight * outWidth);
+        let at = 0;
+        for (let t = 0; t < nSteps; t++) {
+          for (let o = 0; o < nOut; o++) {
+            const first = Math.floor(o / (nOut / groups)) * (channels / groups);
+            for (let oy = 0; oy < outHeight; oy++) {
+              for (let ox = 0; ox < outWidth; ox++, at++) {
+                let sum = conv ? (node.bias?.data[o] ?? 0) : 0;
+                for (let c = 0; c < channels / groups; c++) {
+                  for (let a = 0; a < ky!; a++) {
+                    for (let b = 0; b < kx!; b++) {
+                      const y = oy * node.stride[0] - padY + a * (conv ? node.dilation[0] : 1);
+                      const z = ox * node.stride[1] - padX + b * (conv ? node.dilation[1] : 1);
+                      if (y < 0 || z < 0 || y >= height || z >= width) continue;
+                      const value = x[((t * channels + first + c) * height + y) * width + z]!;
+                      const k = ((o * (channels / groups) + c) * ky! + a) * kx! + b;
+                      sum += value * (conv ? node.weight.data[k]! : 1);
+                    }
+                  }
+                }
+                expected[at] = sum;
+              }
+            }
+          }
+        }
+        expect(worst(cache.get(`${name}.out`)!.data, expected)).toBeLessThan(1e-12);
+        seen++;
+      }
+      if (node.type === "IF") {
+        const x = cache.get(`${name}.i`)!.data;
+        const spikes = cache.get(`${name}.spikes`)!.data;
+        const n = x.length / nSteps;
+        const v = new Float64Array(n);
+        const expected = new Float64Array(x.length);
+        for (let k = 0; k < x.length; k++) {
+          const j = k % n;
+          const of = ({ data: values }: typeof node.r) => values[values.length === 1 ? 0 : j]!;
+          const threshold = of(node.vThreshold);
+          v[j] = Math.max(-threshold, v[j]! + of(node.r) * x[k]!);
+          expected[k] = v[j]! >= threshold ? Math.floor(v[j]! / threshold) : 0;
+          v[j]! -= expected[k]! * (threshold - of(node.vReset));
+        }
+        expect(Array.from(spikes)).toEqual(Array.from(expected));
+        expect(expected.some((s) => s > 0)).toBe(true);
+        seen++;
+      }
+    }
+    expect(seen).toBe(10);
+  });
+});
