@@ -88,7 +88,8 @@ align                   how well a model predicts recordings, and whether that s
   --missing-values HOW  refuse (default), mask (leave targets out), repeats (unequal repeats)
   --allow-missing       score the stimuli that both sides have
   --folds N             (default 5); --split contiguous (default), grouped (default with --groups),
-                        leave-one-group-out, shuffled (which the report warns of)
+                        leave-one-group-out, shuffled (which the report warns of); --inner-folds N (default 5)
+                        or leave-one-out (much faster) choose penalties
   --permutations N      a p for each target; --no-floors leaves out position and length
   --identify            would we know? each of --candidates N layers (default 6) in turn plays the brain in
                         --simulations N (default 10) recordings, and it is counted how often it is named

@@ -19,14 +19,14 @@ const MOST_TARGETS = 100;
 /** Ways to compare a candidate with a brain, by the names of `penfield compare`. */
 function methodsFor(
   groups: readonly string[] | undefined,
-  { folds }: AlignSettings,
+  { folds, innerFolds }: AlignSettings,
   linalg: Linalg,
 ): readonly IdentifyMethod[] {
   const outerFolds = groups ? Math.min(folds, new Set(groups).size) : folds;
   const asUnits = (y: { data: Activations["data"]; shape: readonly [number, number] }) =>
     tensor(y.data, ["stimulus", "unit"], y.shape);
   return [
-    ridgeMethod({ groups, outerFolds, standardize: true, linalg }),
+    ridgeMethod({ groups, outerFolds, innerFolds, standardize: true, linalg }),
     {
       name: "linear-cka",
       title: "linear CKA, debiased",

@@ -104,6 +104,7 @@ export async function scoreSubject(
       outerFolds:
         groups && settings.split !== "contiguous" ? foldCount(groups, settings) : settings.folds,
       ...(settings.split === undefined ? {} : { split: settings.split }),
+      innerFolds: settings.innerFolds,
       seed: settings.seed,
       groups,
       standardize: true,

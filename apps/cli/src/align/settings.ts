@@ -32,6 +32,7 @@ export const alignOptions: Options = {
   "missing-values": string,
   "allow-missing": flag,
   folds: string,
+  "inner-folds": string,
   split: string,
   permutations: string,
   "no-floors": flag,
@@ -66,6 +67,8 @@ export interface AlignSettings extends Reading {
   readonly missingValues: "refuse" | "mask" | "repeats";
   readonly allowMissing: boolean;
   readonly folds: number;
+  /** Inside each training set, to choose penalties. */
+  readonly innerFolds: number | "leave-one-out";
   readonly split: "contiguous" | "grouped" | "leave-one-group-out" | "shuffled" | undefined;
   readonly permutations: number;
   readonly floors: boolean;
@@ -148,6 +151,10 @@ export function readAlignSettings(values: Values): AlignSettings {
       choiceOption(values, "missing-values", ["refuse", "mask", "repeats"] as const) ?? "refuse",
     allowMissing: Boolean(values["allow-missing"]),
     folds: numberOption(values, "folds", { whole: true, min: 2 }) ?? 5,
+    innerFolds:
+      text("inner-folds") === "leave-one-out"
+        ? "leave-one-out"
+        : (numberOption(values, "inner-folds", { whole: true, min: 2 }) ?? 5),
     split,
     permutations: numberOption(values, "permutations", { whole: true, max: 100_000 }) ?? 0,
     floors: !values["no-floors"],
