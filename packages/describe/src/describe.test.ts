@@ -2,9 +2,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ArgumentError, DataError, FileError, InterruptedError } from "@penfield/core";
-import { type Census, type PlantedUnit, plantedSource, takeCensus } from "@penfield/localize";
+import {
+  type Census,
+  classifyUnits,
+  type PlantedUnit,
+  plantedSource,
+  takeCensus,
+  topicLabels,
+} from "@penfield/localize";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Descriptions, describeUnits } from "./describeUnits.ts";
+import { partOfSpeechLabels } from "./labels.ts";
 import type { Rule } from "./rules/rule.ts";
 import { runRule } from "./rules/ruleText.ts";
 import { keptDocuments } from "./splits.ts";
@@ -262,6 +270,36 @@ describe("planted units", () => {
       [0, undefined, "dead: never active on the kept documents"],
     ]);
     await still.close();
+  });
+
+  test("types by labels from outside: parts of speech and topics", async () => {
+    const topics = plantedDocuments(360, 1).map(({ tokens }) => {
+      const words = tokens.map((token) => plantedWords[token]!);
+      return Object.keys(plantedTopics).find((topic) => about(topic)(words));
+    });
+    const labels = [
+      await partOfSpeechLabels(census),
+      await topicLabels(census, (id) => topics[Number(id)]),
+    ];
+    const numberOf = (name: string) => planted.findIndex((unit) => unit.name === name);
+    const wanted = {
+      // Of a frequent word: a rare one's false answers alone are more than 5 %.
+      "token old": "token-detector",
+      "after near": "previous-token-detector",
+      "bigram the old": "bigram-detector",
+      adjectives: "part-of-speech",
+      "topic sea": "topic",
+      "topic law": "topic",
+      "position 6 to 12": "positional",
+      dead: "dead",
+    };
+    const units = Object.keys(wanted).map(numberOf);
+    const classes = await classifyUnits(census, { units, labels });
+    // Units of the first words of sentences are positional too: what counts is that the planted type is among theirs.
+    const missing = Object.entries(wanted).filter(
+      ([, type], i) => !classes[i]!.types.includes(type as never),
+    );
+    expect(missing).toEqual([]);
   });
 
   test("errors", async () => {

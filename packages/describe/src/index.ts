@@ -6,6 +6,7 @@ export {
   type Refusal,
   type UnitDescription,
 } from "./describeUnits.ts";
+export { partOfSpeechLabels } from "./labels.ts";
 export { type OutputSide, outputSides } from "./outputSide.ts";
 export { areaUnderRoc, type ObjectiveName, objectives } from "./rules/objectives.ts";
 export { literalCount, parseRule, type Rule, ruleSentence } from "./rules/rule.ts";

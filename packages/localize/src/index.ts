@@ -20,6 +20,7 @@ export type { CensusContext, ContextKind } from "./census/contexts.ts";
 export { type Facet, type FacetOptions, type Facets, facetsOf } from "./census/facets.ts";
 export { spellingOf, type TokenFamily, tokenFamilies } from "./census/families.ts";
 export type { CensusHookMeta, CensusMeta, UnitColumn } from "./census/format.ts";
+export { topicLabels } from "./census/labels.ts";
 export {
   adjustedRandIndex,
   balancedKMeans,
