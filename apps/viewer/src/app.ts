@@ -1,7 +1,6 @@
-import { lstat, readFile } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { FormatError, PenfieldError } from "@penfield/core";
+import { ArgumentError, FormatError, PenfieldError } from "@penfield/core";
 import {
   listReports,
   type Report,
@@ -12,15 +11,22 @@ import {
   type Section,
 } from "@penfield/report";
 import express, { type NextFunction, type Request, type Response } from "express";
+import { NotFound, publicFolder, sendFigure } from "./answers.ts";
+import { listCensuses } from "./censuses/findCensus.ts";
+import { type LiveModel, LiveRunner } from "./censuses/live.ts";
+import { addCensusRoutes } from "./censuses/routes.ts";
 import { csvText } from "./csv.ts";
-import { drawSvg } from "./figures/exhibit.ts";
 import { fieldFiles, isBrainSection, nValues } from "./views/brainSections.ts";
 import { listPage } from "./views/listView.ts";
 import { errorPage } from "./views/parts.ts";
 import { reportPage } from "./views/reportView.ts";
 import { type SectionMaps, sectionExhibits } from "./views/sections.ts";
 
-const publicFolder = fileURLToPath(new URL("../public", import.meta.url));
+export interface ViewerOptions {
+  readonly reportsFolder: string;
+  readonly live?: LiveModel | undefined;
+  readonly liveTimeoutSeconds?: number | undefined;
+}
 
 /** Above this, the map of single units is left out: a page must not keep the server busy. */
 const MAX_MAP_UNITS = 2 ** 21;
@@ -36,26 +42,29 @@ const HEADERS = {
   "Cache-Control": "no-cache",
 } as const;
 
-/** A page that is not there. */
-class NotFound extends Error {}
-
 /**
- * The viewer as an Express application: pages of the reports in a folder, which is read anew at each
+ * The viewer as an Express application: pages of the reports and censuses in a folder, which is read anew at each
  * request. It only reads, sends no script, and answers only requests made to this machine by name
  * (127.0.0.1 or localhost, with the port it listens on).
  *
- * @param options.reportsFolder - A folder of reports, or one report.
+ * @param options.reportsFolder - A folder of reports and censuses, or one of them.
+ * @param options.live - A model for the texts that readers type on the pages of units. Without it, these have no such field.
+ * @param options.liveTimeoutSeconds - How long a text may take, opening the model included; default 60.
  */
 export function createViewer({
   reportsFolder,
-}: {
-  readonly reportsFolder: string;
-}): express.Express {
+  live,
+  liveTimeoutSeconds,
+}: ViewerOptions): express.Express {
   const app = express();
   app.disable("x-powered-by");
   app.use(guard);
   app.get("/", async (_request, response) => {
-    response.send(listPage(await listReports(reportsFolder), reportsFolder));
+    const [reports, censuses] = await Promise.all([
+      listReports(reportsFolder),
+      listCensuses(reportsFolder),
+    ]);
+    response.send(listPage(reports, reportsFolder, censuses));
   });
   app.get("/viewer.css", sendPublic("viewer.css"));
   app.get("/icon.svg", sendPublic("icon.svg"));
@@ -65,7 +74,8 @@ export function createViewer({
     for (const section of report.sections) {
       maps.set(section.id, await sectionMaps(folder, report, section));
     }
-    response.send(reportPage(report, maps, base));
+    const censuses = await listCensuses(reportsFolder);
+    response.send(reportPage(report, maps, base, censuses));
   });
   app.get("/reports/:id/report.json", async (request, response) => {
     const { folder } = await findReport(reportsFolder, request.params.id);
@@ -103,16 +113,14 @@ export function createViewer({
       const maps = await sectionMaps(folder, report, section);
       const exhibit = sectionExhibits(section, maps).find((one) => one.id === id);
       if (!exhibit || (form === "svg" && !exhibit.drawing)) continue;
-      if (form === "csv") {
-        response.attachment(`${id}.csv`).send(csvText(exhibit.numbers));
-      } else {
-        // A drawing by itself carries its own style; nothing else may be loaded or run.
-        response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-        response.type("svg").send(drawSvg(exhibit, await drawingStyle()).markup);
-      }
+      await sendFigure(response, exhibit, form as "csv" | "svg");
       return;
     }
     throw new NotFound("The report has no such figure.");
+  });
+  addCensusRoutes(app, {
+    folder: reportsFolder,
+    live: live && new LiveRunner(live, liveTimeoutSeconds),
   });
   app.use(() => {
     throw new NotFound("There is no such page.");
@@ -163,12 +171,6 @@ async function sendTable(
 ): Promise<void> {
   const text = csvText(await readReportTable(folder, report, table));
   response.attachment(name).send(text);
-}
-
-/** The part of the style sheet that drawings need. */
-async function drawingStyle(): Promise<string> {
-  const css = await readFile(join(publicFolder, "viewer.css"), "utf8");
-  return css.slice(0, css.indexOf("/* ---- pages ---- */"));
 }
 
 async function findReport(
@@ -245,12 +247,7 @@ async function sectionMaps(folder: string, report: Report, section: Section): Pr
   }
 }
 
-function sendError(
-  error: unknown,
-  _request: Request,
-  response: Response,
-  next: NextFunction,
-): void {
+function sendError(error: unknown, request: Request, response: Response, next: NextFunction): void {
   if (response.headersSent) {
     next(error);
     return;
@@ -260,8 +257,11 @@ function sendError(
   const status = (error as { status?: unknown }).status;
   if (error instanceof NotFound) {
     response.status(404).send(errorPage("Not found", error.message));
+  } else if (error instanceof ArgumentError) {
+    response.status(400).send(errorPage("This cannot be asked", error.message, error.hint));
   } else if (error instanceof PenfieldError) {
-    response.status(500).send(errorPage("This report cannot be read", error.message, error.hint));
+    const what = request.path.startsWith("/censuses/") ? "census" : "report";
+    response.status(500).send(errorPage(`This ${what} cannot be read`, error.message, error.hint));
   } else if (typeof status === "number" && status >= 400 && status < 500) {
     response.status(status).send(errorPage("Not found", "The address cannot be understood."));
   } else {

@@ -1,2 +1,3 @@
-export { createViewer } from "./app.ts";
+export { createViewer, type ViewerOptions } from "./app.ts";
+export type { LiveActivations, LiveModel } from "./censuses/live.ts";
 export { type RunningViewer, startViewer } from "./server.ts";

@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import { fileError, UsageError } from "@penfield/core";
 import { listReports } from "@penfield/report";
 import type express from "express";
-import { createViewer } from "./app.ts";
+import { createViewer, type ViewerOptions } from "./app.ts";
 
 /** Where the viewer listens if nobody says otherwise; the next free one of twenty is taken. */
 const DEFAULT_PORT = 4747;
@@ -28,8 +28,8 @@ export async function startViewer({
   reportsFolder,
   port,
   host = "127.0.0.1",
-}: {
-  readonly reportsFolder: string;
+  ...options
+}: ViewerOptions & {
   readonly port?: number | undefined;
   readonly host?: string | undefined;
 }): Promise<RunningViewer> {
@@ -44,7 +44,7 @@ export async function startViewer({
     });
   }
   await listReports(reportsFolder);
-  const app = createViewer({ reportsFolder });
+  const app = createViewer({ reportsFolder, ...options });
   const ports =
     port === undefined ? Array.from({ length: TRIES }, (_, i) => DEFAULT_PORT + i) : [port];
   for (const one of ports) {

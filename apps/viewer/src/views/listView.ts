@@ -1,21 +1,27 @@
 import type { ListedReport, Report, Section } from "@penfield/report";
+import type { ListedCensus } from "../censuses/findCensus.ts";
 import { SET_NAMES } from "../figures/alignment.ts";
 import { scoreText } from "../figures/modelComparison.ts";
 import { fixed, pText, short, signed, whole } from "../format.ts";
 import { type Html, html } from "../html.ts";
 import { outcomeMark, page } from "./parts.ts";
 
-/** Every report of the folder with its verdicts and main numbers; the unreadable ones with their errors. */
-export function listPage(listed: readonly ListedReport[], folder: string): string {
+/** Every census and report of the folder, reports with their verdicts and main numbers; the unreadable ones with their errors. */
+export function listPage(
+  listed: readonly ListedReport[],
+  folder: string,
+  censuses: readonly ListedCensus[] = [],
+): string {
   const readable = listed.filter((item) => "report" in item);
-  const broken = listed.filter((item) => "error" in item);
+  const broken = [...listed, ...censuses].filter((item) => "error" in item);
   return page({
     title: "Reports",
     home: true,
     main: html`<h1>Reports</h1>
-${
+${censusList(censuses)}${
   listed.length === 0
-    ? html`<p>There are no reports in <code>${folder}</code> yet. An experiment writes one: <code>penfield run language-network</code>.</p>`
+    ? censuses.length === 0 &&
+      html`<p>There are no reports in <code>${folder}</code> yet. An experiment writes one: <code>penfield run language-network</code>.</p>`
     : html`<p class="about">${readable.length} ${readable.length === 1 ? "report" : "reports"} in <code>${folder}</code></p>`
 }
 ${readable.map(({ name, report }) => card(name, report))}
@@ -27,6 +33,17 @@ ${
   )}</section>`
 }`,
   });
+}
+
+function censusList(censuses: readonly ListedCensus[]): Html {
+  const readable = censuses.filter((item) => "meta" in item);
+  return html`${
+    readable.length > 0 &&
+    html`<section aria-labelledby="censuses"><h2 id="censuses">Units of models</h2>${readable.map(
+      ({ name, meta }) =>
+        html`<article class="card"><h3><a href="/censuses/${encodeURIComponent(name)}">Units of ${meta.model.name}</a></h3><p class="about">${whole(meta.nUnits)} units at ${meta.hooks.length} hook points, ${whole(meta.nTokens)} tokens · <code>${name}</code></p></article>`,
+    )}</section><h2>Experiments</h2>`
+  }`;
 }
 
 function card(name: string, report: Report): Html {

@@ -78,15 +78,16 @@ function plainTable(caption: string, { columns, rows }: Table, limit = 200): Htm
   )}${rows.length > limit && html`<p>The first ${limit} of ${rows.length} rows; the .csv has all.</p>`}`;
 }
 
-/** A drawing with its caption, its numbers, and links to both as files. */
-export function figure(exhibit: Exhibit, base: string): Html {
+/** A drawing with its caption, its numbers, and links to both as files; `query` is part of their addresses. */
+export function figure(exhibit: Exhibit, base: string, query = ""): Html {
   const { id, title, caption, numbers } = exhibit;
   const address = `${base}/figures/${encodeURIComponent(id)}`;
+  const asked = query && `?${query}`;
   const wide = exhibit.drawing!.width > 400;
   return html`<figure id="${id}"><h4>${title}</h4>
 <div class="${wide ? "drawing scroll" : "drawing"}"${wide && html` role="region" aria-label="${title}" tabindex="0"`}>${drawSvg(exhibit)}</div>
 <figcaption>${caption}</figcaption>
-<details><summary>Numbers</summary>${plainTable(title, numbers, exhibit.nShown)}<p class="files"><a href="${address}.csv">.csv</a> <a href="${address}.svg">.svg</a></p></details></figure>`;
+<details><summary>Numbers</summary>${plainTable(title, numbers, exhibit.nShown)}<p class="files"><a href="${address}.csv${asked}">.csv</a> <a href="${address}.svg${asked}">.svg</a></p></details></figure>`;
 }
 
 /** Where a table of the page can be had as a file. */

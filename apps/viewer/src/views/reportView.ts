@@ -5,16 +5,19 @@ import {
   type ReportModel,
   reportFiles,
 } from "@penfield/report";
+import type { ListedCensus } from "../censuses/findCensus.ts";
+import { hookKey } from "../censuses/openCensuses.ts";
 import { whole } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
 import { dataTable, outcomeMark, page } from "./parts.ts";
-import { type SectionMaps, sectionView } from "./sections.ts";
+import { type SectionMaps, sectionView, type UnitLinks } from "./sections.ts";
 
 /** One report: verdicts, sections, and where every number comes from. */
 export function reportPage(
   report: Report,
   maps: ReadonlyMap<string, SectionMaps>,
   base: string,
+  censuses: readonly ListedCensus[] = [],
 ): string {
   const simulated = report.sections.some(
     (section) => section.kind === "alignment" && section.recording.simulated,
@@ -30,9 +33,25 @@ ${
   html`<section class="notice" aria-labelledby="warnings"><h2 id="warnings">Before you believe a number</h2><ul>${report.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></section>`
 }
 <nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li></ul></nav>
-${report.sections.map((section) => sectionView(section, maps.get(section.id), base))}
+${report.sections.map((section) => sectionView(section, maps.get(section.id), base, unitLinks(report, censuses)))}
 ${provenance(report, base)}`,
   });
+}
+
+/** The page of a unit, where there is a census of the report's model at the hook point of its localizer. */
+function unitLinks(report: Report, censuses: readonly ListedCensus[]): UnitLinks {
+  const pattern = report.sections.find((section) => section.kind === "selection")?.hook;
+  const listed = censuses.find(
+    (item) => "meta" in item && item.meta.model.sha256 === report.model?.sha256,
+  );
+  if (pattern === undefined || !listed || !("meta" in listed)) return () => undefined;
+  return (layer, unit) => {
+    const name = pattern.replace("*", String(layer));
+    const hook = listed.meta.hooks.find((one) => one.name === name);
+    return hook && unit < hook.nUnits
+      ? `/censuses/${encodeURIComponent(listed.name)}/units/${encodeURIComponent(hookKey(listed.meta, hook))}/${unit}`
+      : undefined;
+  };
 }
 
 /** What the numbers are of: models, or files. */

@@ -101,16 +101,29 @@ export function sectionExhibits(section: Section, maps: SectionMaps): readonly E
   }
 }
 
+/** The address of a unit's page, if there is one. */
+export type UnitLinks = (layer: number, unit: number) => string | undefined;
+
 /** A section of the page; `base` is the report's address. */
-export function sectionView(section: Section, maps: SectionMaps, base: string): Html {
+export function sectionView(
+  section: Section,
+  maps: SectionMaps,
+  base: string,
+  unitLinks: UnitLinks = () => undefined,
+): Html {
   return html`<section id="section-${section.id}" aria-labelledby="heading-${section.id}">
 <h2 id="heading-${section.id}">${section.title}</h2>
 ${section.reading && html`<p class="reading">${section.reading}</p>`}
-${sectionBody(section, maps, base)}
+${sectionBody(section, maps, base, unitLinks)}
 </section>`;
 }
 
-function sectionBody(section: Section, maps: SectionMaps, base: string): Part {
+function sectionBody(
+  section: Section,
+  maps: SectionMaps,
+  base: string,
+  unitLinks: UnitLinks,
+): Part {
   const exhibits = sectionExhibits(section, maps);
   if (isBrainSection(section)) {
     return brainBody(section, exhibits, unreadable("The figures", maps), base);
@@ -133,7 +146,7 @@ function sectionBody(section: Section, maps: SectionMaps, base: string): Part {
     case "model-comparison":
       return modelComparisonBody(section, exhibits, base);
     case "units":
-      return unitsBody(section, base);
+      return unitsBody(section, base, unitLinks);
     case "note":
       return noteBody(section);
   }
@@ -553,7 +566,7 @@ function modelComparisonBody(
 /** The page shows so many units; the table file has all. */
 const MAX_TOP = 50;
 
-function unitsBody(section: UnitsSection, base: string): Html {
+function unitsBody(section: UnitsSection, base: string, unitLinks: UnitLinks): Html {
   const top = section.top.slice(0, MAX_TOP);
   return html`${dataTable(
     `The first ${top.length} units`,
@@ -564,7 +577,7 @@ function unitsBody(section: UnitsSection, base: string): Html {
     top.map(({ rank, layer, unit, t, q, d, heldOutT }) => [
       rank,
       layer,
-      unit,
+      linked(unit, unitLinks(layer, unit)),
       fixed(t, 2),
       probability(q),
       fixed(d, 2),
@@ -572,6 +585,9 @@ function unitsBody(section: UnitsSection, base: string): Html {
     ]),
   )}<p class="files"><a href="${base}/tables/${section.table.replace(/\.parquet$/, ".csv")}">All selected units as .csv</a> <a href="${base}/files/tables/${section.table}">.parquet</a></p>`;
 }
+
+const linked = (unit: number, address: string | undefined): Part =>
+  address === undefined ? unit : html`<a href="${address}">${unit}</a>`;
 
 function noteBody({ paragraphs }: NoteSection): Html {
   return html`${paragraphs.map((paragraph) => html`<p>${paragraph}</p>`)}`;

@@ -1,0 +1,353 @@
+import type { Table } from "@penfield/report";
+import type { LiveResult } from "../censuses/live.ts";
+import { MAX_TEXT } from "../censuses/live.ts";
+import { type OpenCensus, unitAddress, unitName } from "../censuses/openCensuses.ts";
+import type { UnitInReport } from "../censuses/reportLinks.ts";
+import type { ShownContext, ShownDescription, UnitRecord } from "../censuses/unitRecord.ts";
+import type { Exhibit } from "../figures/exhibit.ts";
+import { histogramFigure, positionFigure } from "../figures/units.ts";
+import { ABSENT, fixed, probability, short, signed, whole } from "../format.ts";
+import { type Html, html, type Part } from "../html.ts";
+import { dataTable, figure, page } from "./parts.ts";
+import { contextList, contextText, tokenCode } from "./tokens.ts";
+
+/** Contexts on the page; the .json has all. */
+const N_TOP = 12;
+const N_PER_BIN = 3;
+const N_OTHER = 4;
+
+export const unitFigures = (record: UnitRecord): readonly Exhibit[] => [
+  histogramFigure(record),
+  positionFigure(record),
+];
+
+/** Everything about one unit; `live` is given where a model stands by for texts. */
+export function unitPage(
+  open: OpenCensus,
+  record: UnitRecord,
+  live: { readonly result: LiveResult | undefined } | undefined,
+): string {
+  const { meta, base } = open;
+  const { unit, name, hook, types, description } = record;
+  const address = unitAddress(open, unit);
+  const scale = scaleOf(record);
+  const beside = record.neighbours.find(({ census }) => census !== record.census);
+  return page({
+    title: `Unit ${name} of ${meta.model.name}`,
+    main: html`<h1>Unit ${name} of <a href="${base}">${meta.model.name}</a></h1>
+<p class="about"><code>${hook}</code>, unit ${record.index}${types.length > 0 && html` · ${types.join(", ")}`} · active on ${share(record.statistics.frequency)} of the tokens</p>
+<nav aria-label="Units"><ul>${unit > 0 && html`<li><a href="${unitAddress(open, unit - 1)}" rel="prev">← ${unitName(open, unit - 1)}</a></li>`}${unit + 1 < meta.nUnits && html`<li><a href="${unitAddress(open, unit + 1)}" rel="next">${unitName(open, unit + 1)} →</a></li>`}<li><a href="#contexts">Contexts</a></li><li><a href="#output">Output</a></li><li><a href="#reports">Ablation and brain</a></li><li><a href="${base}/compare?n=${name}${beside && `&m=${beside.name}&with=${encodeURIComponent(beside.census)}`}">Compare</a></li><li><a href="${address}.json">.json</a></li><li><a href="${address}.csv">.csv</a></li></ul></nav>
+${descriptionCard(description)}
+${live && liveSection(address, live.result, record)}
+<section aria-labelledby="contexts"><h2 id="contexts">Where it is active</h2>
+${record.nActive === 0 ? html`<p class="notice">Never active on ${whole(meta.nTokens)} tokens: a dead unit, as far as this corpus goes.</p>` : contexts(record, meta.nBins, scale)}</section>
+${counterexamples(record, scale)}
+<section aria-labelledby="values"><h2 id="values">Values, positions, tokens</h2><div class="figures">${unitFigures(record).map((exhibit) => figure(exhibit, address))}</div>${ngrams(record)}</section>
+${output(record)}
+${neighbours(record)}
+${reports(record)}
+${statistics(record)}`,
+  });
+}
+
+const share = (value: number): string =>
+  value > 0 && value < 0.0001 ? "less than 0.01 %" : `${fixed(100 * value, 2)} %`;
+
+export function scaleOf({ statistics, threshold }: UnitRecord): { threshold: number; max: number } {
+  return { threshold, max: statistics.max };
+}
+
+/** What is said of the unit, and how well it holds: never one without the other. */
+export function descriptionCard(description: ShownDescription | null): Html {
+  if (!description) {
+    return html`<section class="card" aria-labelledby="description"><h2 id="description">Description</h2><p>Nobody has described this unit.</p></section>`;
+  }
+  const { sentence, refusal, source, r, interval, scores, output: written } = description;
+  const rule = description.rule === null ? undefined : JSON.stringify(description.rule);
+  return html`<section class="card" aria-labelledby="description"><h2 id="description">${refusal === null ? sentence : "No reliable description"}</h2>
+<p class="about">by ${source}${refusal === null ? html` · held-out r ${fixed(r, 2)}${interval && ` [${fixed(interval[0], 2)}, ${fixed(interval[1], 2)}]`}` : html` · refused: ${refusal}`}</p>
+${written?.sentence && html`<p>Writes: ${written.sentence}.</p>`}
+${
+  scores.some(({ value }) => value !== null) &&
+  html`${refusal !== null && html`<p class="notice">The scores below are those of the best rule that was found. They do not carry it.</p>`}${dataTable(
+    "Scores of the description",
+    [
+      { title: "Score" },
+      { title: "Value", numeric: true },
+      { title: "Floor", numeric: true },
+      { title: "What it is held against" },
+    ],
+    scores
+      .filter(({ value }) => value !== null)
+      .map(({ name, value, floor, what }) => [
+        name,
+        name === "specificity rank" ? whole(value!) : fixed(value, 3),
+        fixed(floor, 3),
+        what,
+      ]),
+  )}`
+}
+${rule && html`<details><summary>The rule</summary><p><code>${rule.length > 2000 ? `${rule.slice(0, 2000)}…` : rule}</code></p></details>`}</section>`;
+}
+
+function liveSection(address: string, result: LiveResult | undefined, record: UnitRecord): Html {
+  return html`<section class="live" aria-labelledby="live"><h2 id="live">Type a text</h2>
+<form action="${address}#live" method="get"><label for="text">The model reads it; each token gets this unit's value.</label><br><textarea id="text" name="text" rows="2" maxlength="${MAX_TEXT}">${result?.text}</textarea><br><button>Run the model</button></form>
+${result && liveResult(result, record)}</section>`;
+}
+
+function liveResult(result: LiveResult, { statistics, threshold }: UnitRecord): Html {
+  if ("problem" in result) {
+    return html`<p class="message" role="status">${result.problem}${result.hint && ` ${result.hint}`}</p>`;
+  }
+  const { tokens, values, same } = result;
+  const largest = values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+  const max = Math.max(statistics.max, values[largest] ?? 0);
+  return html`${!same && html`<p class="notice">This is another model than the census's: the values are its own, the rest of the page is not.</p>`}<p class="strip" role="status">${contextText({ tokens, values, peak: largest }, { threshold, max })}</p>
+<details open><summary>Numbers</summary>${dataTable(
+    "Value of each token",
+    [{ title: "Token" }, { title: "Value", numeric: true }, { title: "Active" }],
+    tokens.map((token, i): Part[] => [
+      tokenCode(token),
+      fixed(values[i] ?? null),
+      values[i]! > threshold ? "yes" : "no",
+    ]),
+  )}</details>`;
+}
+
+function contexts(
+  { contexts: all, threshold }: UnitRecord,
+  nBins: number,
+  scale: { threshold: number; max: number },
+): Html {
+  const bins = Array.from({ length: nBins }, (_, i) => nBins - 1 - i).map((bin) => ({
+    bin,
+    found: all.sampled.filter((context) => context.bin === bin),
+  }));
+  return html`<p class="reading">Marked: tokens with a value above ${short(threshold)}, the darker the higher; numbers are values. Line ends are ↵, tabs →, other white space ␣; hidden characters stand as their numbers.</p>
+<h3>Highest values</h3>${contextList(all.top.slice(0, N_TOP), scale)}
+${
+  all.sampled.length > 0 &&
+  html`<h3>Over the whole range of its active values</h3><p class="reading">A sample of the tokens on which it is active, cut into ${nBins} equally large bins: what holds only at the top is not what the unit does.</p>${bins.map(
+    ({ bin, found }) =>
+      found.length > 0 &&
+      html`<details${bin === nBins - 1 ? "" : html` open`}><summary>Bin ${bin + 1} of ${nBins}, values ${range(found)}</summary>${contextList(found.slice(0, N_PER_BIN), scale)}</details>`,
+  )}`
+}
+${all.nearMiss.length > 0 && html`<h3>Near misses</h3><p class="reading">Tokens like those that make it active, on which it is not.</p>${contextList(all.nearMiss.slice(0, N_OTHER), scale)}`}
+${all.random.length > 0 && html`<h3>Random places</h3>${contextList(all.random.slice(0, N_OTHER), scale)}`}`;
+}
+
+function range(found: readonly ShownContext[]): string {
+  const values = found.map(({ value }) => value ?? 0);
+  return `${fixed(Math.min(...values), 2)} to ${fixed(Math.max(...values), 2)}`;
+}
+
+function counterexamples(
+  { counterexamples: { falsePositives, falseNegatives }, description }: UnitRecord,
+  scale: { threshold: number; max: number },
+): Part {
+  if (falsePositives.length + falseNegatives.length === 0) return "";
+  return html`<section aria-labelledby="counterexamples"><h2 id="counterexamples">Where the description is wrong</h2>
+<p class="reading">${description?.refusal === null ? "" : "Of the best rule that was found. "}Places in documents that it was not made from.</p>
+<div class="columns"><div><h3>It holds, and the unit is silent</h3>${falsePositives.length === 0 ? html`<p>None.</p>` : contextList(falsePositives.slice(0, N_OTHER), scale)}</div>
+<div><h3>The unit is active, and it does not hold</h3>${falseNegatives.length === 0 ? html`<p>None.</p>` : contextList(falseNegatives.slice(0, N_OTHER), scale)}</div></div></section>`;
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  token: "On the token",
+  previous: "After the token",
+  bigram: "At the end of the pair",
+  trigram: "At the end of the triple",
+};
+
+function ngrams({ ngrams: all, nActive }: UnitRecord): Html {
+  const used = all.filter(({ most }) => most.length > 0);
+  return html`${
+    used.length > 0 &&
+    html`<h3>On which tokens it is active most often</h3><div class="columns">${used.map(
+      ({ kind, most, lost }) =>
+        dataTable(
+          kinds[kind] ?? kind,
+          [
+            { title: kinds[kind] ?? kind },
+            { title: "Times", numeric: true },
+            {
+              title: html`Of its active tokens${lost > 0 && html`<small>too low by at most ${whole(lost)} times</small>`}`,
+              numeric: true,
+            },
+          ],
+          most
+            .slice(0, 8)
+            .map(({ text, count }): Part[] => [
+              text.map((token, i) => [i > 0 && " ", tokenCode(token)]),
+              whole(count),
+              share(count / Math.max(1, nActive)),
+            ]),
+        ),
+    )}</div>`
+  }`;
+}
+
+function output({ weights, description }: UnitRecord): Html {
+  return html`<section aria-labelledby="output"><h2 id="output">What it writes</h2>${
+    weights === null
+      ? html`<p>This census has no weight statistics.</p>`
+      : html`<p class="reading">Its output weights read through the model's unembedding (logit lens)${weights.role && html`: <strong>${weights.role}</strong>`}. What it writes need not be what it responds to${description?.output?.sentence ? `: ${description.output.sentence}` : ""}.</p>
+<div class="columns">${(
+          [
+            ["Raises", weights.top],
+            ["Lowers", weights.bottom],
+          ] as const
+        ).map(([title, list]) =>
+          dataTable(
+            `${title} most`,
+            [{ title: `${title} most` }, { title: "Score", numeric: true }],
+            list.slice(0, 10).map(([token, score]): Part[] => [tokenCode(token), signed(score, 2)]),
+          ),
+        )}</div>`
+  }</section>`;
+}
+
+function neighbours({ neighbours: all, census }: UnitRecord): Part {
+  if (all.length === 0) return "";
+  return html`<section aria-labelledby="neighbours"><h2 id="neighbours">Units like it</h2>${dataTable(
+    "Units like it",
+    [
+      { title: "Unit" },
+      { title: "Model" },
+      { title: "Alike in" },
+      { title: "r", numeric: true },
+      { title: "Description" },
+    ],
+    all.map(({ name, address, model, by, r, sentence, census: other }): Part[] => [
+      html`<a href="${address}">${name}</a>`,
+      other === census ? "the same" : model,
+      by,
+      fixed(r, 3),
+      sentence || ABSENT,
+    ]),
+  )}</section>`;
+}
+
+/** Ablation effect and brain row: of the set that the unit belongs to, as no report lesions units one by one. */
+function reports({ reports: all }: UnitRecord): Html {
+  return html`<section aria-labelledby="reports"><h2 id="reports">In reports of this model</h2>${
+    all.length === 0
+      ? html`<p>No report in this folder has a localizer at this hook point of this model.</p>`
+      : all.map(reportRows)
+  }</section>`;
+}
+
+function reportRows({ title, base, localizer, ablation, brain }: UnitInReport): Html {
+  return html`<h3><a href="${base}">${title}</a></h3><p>${
+    localizer.selected
+      ? html`<strong>Localized</strong>: one of ${whole(localizer.nSelected)} units`
+      : html`Not localized (${whole(localizer.nSelected)} units are)`
+  }; ${localizer.statistic} ${fixed(localizer.t, 2)}, q ${probability(localizer.q)} (<a href="${base}#section-${localizer.section}">the localizer</a>).</p>${
+    ablation.length > 0 &&
+    html`<p class="reading">With the whole set silenced; what this unit adds to it alone was not measured.</p>${dataTable(
+      `Ablation in ${title}`,
+      [
+        { title: "Task" },
+        { title: "Dose", numeric: true },
+        { title: "Change", numeric: true },
+        { title: "Random sets", numeric: true },
+        { title: "p", numeric: true },
+      ],
+      ablation.map(({ section, task, dose, effect, interval, randomMean, p }): Part[] => [
+        html`<a href="${base}#section-${section}">${task}</a>`,
+        `${short(dose)} %`,
+        html`${signed(effect)}${interval && html`<small>[${signed(interval[0])}, ${signed(interval[1])}]</small>`}`,
+        signed(randomMean),
+        probability(p),
+      ]),
+    )}`
+  }${
+    brain.length > 0 &&
+    dataTable(
+      `Brain in ${title}`,
+      [
+        { title: "Recording" },
+        { title: "Score of the set", numeric: true },
+        { title: "Of the ceiling", numeric: true },
+        { title: "Random sets", numeric: true },
+        { title: "p", numeric: true },
+      ],
+      brain.map(
+        ({
+          section,
+          recording,
+          simulated,
+          metric,
+          localized,
+          interval,
+          normalized,
+          random,
+          p,
+        }): Part[] => [
+          html`<a href="${base}#section-${section}">${recording}</a><small>${simulated ? "simulated, " : ""}${metric}</small>`,
+          html`${fixed(localized)}${interval && html`<small>[${fixed(interval[0])}, ${fixed(interval[1])}]</small>`}`,
+          fixed(normalized, 2),
+          random[0] === null ? ABSENT : `${fixed(random[0])} to ${fixed(random[1])}`,
+          probability(p),
+        ],
+      ),
+    )
+  }${localizer.selected && ablation.length + brain.length === 0 && html`<p>This report neither silences the set nor compares it with a brain.</p>`}`;
+}
+
+function statistics(record: UnitRecord): Html {
+  const { statistics: own, weights } = record;
+  return html`<section aria-labelledby="statistics"><h2 id="statistics">Statistics</h2><div class="columns"><dl>${Object.entries(
+    own,
+  ).map(
+    ([name, value]) => html`<div><dt>${columnName(name)}</dt><dd>${short(value, 5)}</dd></div>`,
+  )}</dl>${
+    weights &&
+    html`<dl>${weights.values.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value === null ? ABSENT : short(value, 5)}</dd></div>`)}</dl>`
+  }</div></section>`;
+}
+
+const columnNames: Readonly<Record<string, string>> = {
+  meanAbs: "mean size",
+  frequency: "share of tokens active",
+  meanActive: "mean where active",
+  hoyer: "Hoyer sparseness",
+  documentShare: "share of documents active",
+};
+
+const columnName = (name: string): string =>
+  columnNames[name] ?? (/^q\d/.test(name) ? `quantile ${name.slice(1)}` : name);
+
+/** The unit's contexts as one table. */
+export function unitTable({ contexts: all }: UnitRecord): Table {
+  return {
+    columns: [
+      "kind",
+      "rank",
+      "bin",
+      "document",
+      "from",
+      "peak",
+      "value",
+      "token",
+      "tokens",
+      "values",
+    ],
+    rows: Object.entries(all).flatMap(([kind, list]) =>
+      list.map(({ document, from, peak, value, bin, tokens, values }, i) => [
+        kind,
+        i + 1,
+        kind === "sampled" ? bin + 1 : null,
+        document,
+        from,
+        peak,
+        value,
+        tokens[peak] ?? null,
+        tokens.join("|"),
+        values?.join(" ") ?? null,
+      ]),
+    ),
+  };
+}
