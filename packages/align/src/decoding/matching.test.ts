@@ -227,6 +227,44 @@ describe("segmentIdentification", () => {
   });
 });
 
+test("a ridge decoder of simulated MEG finds segments it was not fitted to, above k / N", async () => {
+  // 200 segments of 12 features; 40 sensors mix them with noise. Fitted to 120, 80 are to be found among each other.
+  const [nSegments, nFeatures, nSensors] = [200, 12, 40];
+  const features = normals(nSegments, nFeatures, 21);
+  const mix = normals(nFeatures, nSensors, 22).data;
+  const noise = normals(nSegments, nSensors, 23).data;
+  const sensors = tensor(
+    noise.map((v, i) => {
+      const [segment, sensor] = [Math.floor(i / nSensors), i % nSensors];
+      let value = 4 * v;
+      for (let f = 0; f < nFeatures; f++) {
+        value += features.data[segment * nFeatures + f]! * mix[f * nSensors + sensor]!;
+      }
+      return value;
+    }),
+    ["stimulus", "unit"],
+    [nSegments, nSensors],
+  );
+  const rows = Int32Array.from({ length: nSegments }, (_, i) => i);
+  const [train, test] = [rows.slice(0, 120), rows.slice(120)];
+  const speech = tensor(features.data, ["stimulus", "target"], [nSegments, nFeatures]);
+  const decoded = await ridgePredictions(
+    takeRows(sensors, train),
+    takeRows(speech, train),
+    takeRows(sensors, test),
+    { linalg },
+  );
+  const { topK } = await segmentIdentification(decoded, takeRows(speech, test), {
+    topK: [1, 5, 10],
+    linalg,
+  });
+  topK.reduce((before, { accuracy, chance, interval }) => {
+    expect(interval.low).toBeGreaterThan(chance);
+    expect(accuracy).toBeGreaterThanOrEqual(before);
+    return accuracy;
+  }, 0);
+});
+
 test("splitHalfIdentification looks past what all conditions share", async () => {
   const common = normals(1, 40, 1).data;
   const own = normals(5, 40, 2).data;
