@@ -13,7 +13,13 @@ import { classifyUnits } from "./classify.ts";
 import { facetsOf } from "./facets.ts";
 import { spellingOf, tokenFamilies } from "./families.ts";
 import { BatchKeys, createHeavyHitters, HITTERS } from "./heavyHitters.ts";
-import { adjustedRandIndex, balancedKMeans, modularity, partitionUnits } from "./partition.ts";
+import {
+  adjustedRandIndex,
+  balancedKMeans,
+  coactivation,
+  modularity,
+  partitionUnits,
+} from "./partition.ts";
 import { plantedSource } from "./planted.ts";
 import { circularShiftP, positionalInformation } from "./positional.ts";
 import { addToSketch, SKETCH_BUCKETS, SKETCH_ERROR, sketchQuantile } from "./quantileSketch.ts";
@@ -342,6 +348,18 @@ test("facets: a unit of two unrelated words has two, a unit of one has one", asy
   const one = await facetsOf(census, 1);
   expect(one.facets.length).toBe(1);
   expect(one.facets[0]!.words[0]).toBe("w7");
+  // Co-activation by counting.
+  const [first, second] = [await census.values(0), await census.values(1)];
+  const both = (from: number, to: number) =>
+    first.subarray(from, to).filter((value, i) => value > 0 && second[from + i]! > 0).length;
+  const all = await coactivation(census, "planted");
+  const part = await coactivation(census, "planted", { from: 500, to: 2100 });
+  expect(Array.from(all.data)).toEqual([
+    first.filter((value) => value > 0).length,
+    ...[both(0, first.length), both(0, first.length)],
+    second.filter((value) => value > 0).length,
+  ]);
+  expect(part.data[1]).toBe(both(500, 2100));
   await census.close();
   await rm(folder, { recursive: true });
 });

@@ -161,6 +161,7 @@ export function modularity(weights: Matrix, groups: ArrayLike<number>): number {
 /**
  * On how many of a census' kept tokens each pair of units of a hook is active together.
  *
+ * @param options.from - First kept token, default 0; and `to`, the one after the last.
  * @returns `[nUnits, nUnits]`; the diagonal is how often each is active.
  *
  * Cost: a matrix product [nUnits, nTokens] by [nTokens, nUnits].
@@ -168,16 +169,19 @@ export function modularity(weights: Matrix, groups: ArrayLike<number>): number {
 export async function coactivation(
   census: Census,
   hook: string,
-  options: { readonly maxTokens?: number | undefined; readonly linalg?: Linalg | undefined } = {},
+  options: {
+    readonly from?: number | undefined;
+    readonly to?: number | undefined;
+    readonly linalg?: Linalg | undefined;
+  } = {},
 ): Promise<Matrix<Float64Array>> {
   const { firstUnit, nUnits, threshold } = census.hook(hook);
-  const { maxTokens = census.meta.nKeptTokens } = options;
-  const nTokens = Math.min(maxTokens, census.meta.nKeptTokens);
+  const { from: first = 0, to: end = census.meta.nKeptTokens } = options;
   return withLinalg(options.linalg, async (linalg) => {
     const sums = new Float64Array(nUnits * nUnits);
     // Counts up to 2^24 are exact in float32.
-    for (let from = 0; from < nTokens; from += 8192) {
-      const to = Math.min(nTokens, from + 8192);
+    for (let from = first; from < end; from += 8192) {
+      const to = Math.min(end, from + 8192);
       const values = await census.block(firstUnit, nUnits, { from, to });
       const active = matrix(
         values.map((value) => (value > threshold ? 1 : 0)),
@@ -203,8 +207,9 @@ export interface Partition {
 /**
  * Parts units into groups and says how modular their co-activation is under that parting, beside random groups of the same sizes.
  *
- * @param features - What units are grouped by: input weights, `[nUnits, d_model]`, or co-activation itself.
- * @param together - `coactivation` of the same units.
+ * @param features - What units are grouped by: input weights, `[nUnits, d_model]`, or their co-activation.
+ * @param together - `coactivation` of the same units; on other tokens than `features`, if those are co-activation too: groups fit best what they
+ *   were made from.
  */
 export async function partitionUnits(
   features: Matrix,
