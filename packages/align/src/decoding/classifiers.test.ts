@@ -26,7 +26,7 @@ interface Golden {
   }[];
 }
 const golden = JSON.parse(
-  readFileSync(new URL("./classifiers.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../../../../test/golden/classifiers.json", import.meta.url), "utf8"),
 ) as Golden;
 
 const options: Record<string, ClassifierOptions> = {

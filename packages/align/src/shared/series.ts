@@ -60,7 +60,7 @@ export function unitColumns(series: SubjectSeries): Matrix<Float64Array> {
 }
 
 /** In place. */
-export function scaleToUnit(
+function scaleToUnit(
   { data, nRows, nColumns }: Matrix<Float64Array>,
   means: ArrayLike<number>,
 ): void {

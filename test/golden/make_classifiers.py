@@ -1,6 +1,6 @@
 """Makes classifiers.json: decisions of scikit-learn's linear classifiers on generated data.
 
-    python3 packages/align/src/decoding/make_classifiers.py
+    python3 test/golden/make_classifiers.py
 
 The version and the seed are in the file.
 """
