@@ -1,8 +1,9 @@
 import { type Activations, ArgumentError, ShapeError, type Tensor, tensor } from "@penfield/core";
 import { eigenSymmetric, type Linalg, type Matrix, matrixOf, transpose } from "@penfield/linalg";
+import type { Fold } from "../folds.ts";
 import { floats, inPrecision, type Precision, rowsOf, scaledColumns } from "./arrays.ts";
 import { block, columnMeans, subtractRow } from "./columns.ts";
-import { kernelFold, unitFold } from "./foldMap.ts";
+import { kernelFold, prepareUnitFold, type UnitFold, unitFold } from "./foldMap.ts";
 import { deltasOf, type KernelRidgeOptions, mixKernels, scatterTurned } from "./kernelRidge.ts";
 import type { Responses } from "./ridgeCv.ts";
 import { withLinalg } from "./ridgeEngine.ts";
@@ -77,6 +78,7 @@ export async function bandedRidgeCv(
     if (plan.intercept) subtractRow(own, xMeans);
     const spectrum = wide ? undefined : await spectrumOf(own, false, precision, linalg);
     const kernels = wide ? await kernelsOf(own, sizes, linalg) : [];
+    const prepared = new Map<Fold, UnitFold>();
     const found = await searchWeights(
       responses,
       {
@@ -84,10 +86,13 @@ export async function bandedRidgeCv(
         weights,
         u: spectrum?.u,
         batchSize: plan.targetBatch ?? 1000,
-        foldOf: (gamma, fold) =>
-          spectrum
-            ? unitFold(spectrum, fold, plan, linalg, unitScale(gamma, sizes))
-            : kernelFold(mixKernels(kernels, gamma), fold, plan, linalg),
+        foldOf: async (gamma, fold) => {
+          if (!spectrum) return kernelFold(mixKernels(kernels, gamma), fold, plan, linalg);
+          let own = prepared.get(fold);
+          own ??= await prepareUnitFold(spectrum, fold, plan.intercept, linalg);
+          prepared.set(fold, own);
+          return unitFold(spectrum, own, plan, linalg, unitScale(gamma, sizes));
+        },
       },
       name,
       linalg,

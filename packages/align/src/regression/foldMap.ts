@@ -35,21 +35,26 @@ export interface FoldSetting {
   readonly precision: Precision;
 }
 
-/**
- * A fold of units, from the Gram matrix of all stimuli less what the fold leaves out.
- *
- * @param scale - Factor of each unit (banded ridge), as if x had been multiplied by it. Default: 1.
- */
-export async function unitFold(
-  { x, gram, s, v, u }: Spectrum,
+/** What a fold of units is whatever their scale. */
+export interface UnitFold {
+  readonly fold: Fold;
+  /** X_train^T X_train about the training means. */
+  readonly gram: Matrix<Float64Array>;
+  /** Less the training means. */
+  readonly test: Matrix<Float64Array>;
+  readonly fitted: () => Matrix<Float64Array>;
+  readonly uMeans: Float64Array;
+  /** Whether sums over training stimuli are the smaller difference from those over all. */
+  readonly isMost: boolean;
+}
+
+export async function prepareUnitFold(
+  { x, gram, u }: Spectrum,
   fold: Fold,
-  setting: FoldSetting,
+  intercept: boolean,
   linalg: Linalg,
-  scale?: Float64Array,
-): Promise<FoldMap> {
-  const { intercept, precision, alphas } = setting;
+): Promise<UnitFold> {
   const leftOut = complementOf(fold.train, x.nRows);
-  const test = pickRows(x, fold.test);
   const away = pickRows(x, leftOut);
   const rows = pickRows(x, fold.train);
   const trainMeans = intercept ? columnMeans(rows) : new Float64Array(x.nColumns);
@@ -57,20 +62,40 @@ export async function unitFold(
   // Stimuli that are fitted to more than once, or few of them: no difference from the whole.
   const isMost =
     fold.train.length + leftOut.length === x.nRows && leftOut.length < fold.train.length;
-  const train = isMost
-    ? await gramWithout(gram, away, trainMeans, fold.train.length, linalg)
-    : await linalg.matmul(fitted(), fitted(), { transposeA: true });
-  if (scale) scaleBoth(train, scale);
+  return {
+    fold,
+    gram: isMost
+      ? await gramWithout(gram, away, trainMeans, fold.train.length, linalg)
+      : await linalg.matmul(fitted(), fitted(), { transposeA: true }),
+    test: lessRow(pickRows(x, fold.test), trainMeans),
+    fitted,
+    uMeans:
+      intercept && isMost ? columnMeans(pickRows(u, fold.train)) : new Float64Array(u.nColumns),
+    isMost,
+  };
+}
+
+/**
+ * How a fold of units predicts.
+ *
+ * @param scale - Factor of each unit (banded ridge), as if x had been multiplied by it. Default: 1.
+ */
+export async function unitFold(
+  { s, v }: Spectrum,
+  { fold, gram, test, fitted, uMeans, isMost }: UnitFold,
+  { precision, alphas }: FoldSetting,
+  linalg: Linalg,
+  scale?: Float64Array,
+): Promise<FoldMap> {
+  const train = scale ? scaledBoth(gram, scale) : gram;
   const { values, vectors } = await eigenSymmetric(train, linalg); // eigenvectors as rows
   const lambda = values.map((value) => Math.max(0, value));
   // (D E diag(1 / sqrt(lambda)))^T, in place.
   const own = scaleRows(vectors, inverseRoots(lambda));
   if (scale) scaleColumns(own, scale);
-  const right = await linalg.matmul(lessRow(test, trainMeans), own, { transposeB: true }); // [nTest, p]
+  const right = await linalg.matmul(test, own, { transposeB: true }); // [nTest, p]
   const basis = penaltyBasis(lambda, alphas, TOLERANCE[precision]);
   const forbidden = alphas.map(() => false);
-  const uMeans =
-    intercept && isMost ? columnMeans(pickRows(u, fold.train)) : new Float64Array(u.nColumns);
   // X_train = U_train diag(s) V^T.
   const t = await linalg.matmul(await v(), own, { transposeA: true, transposeB: true }); // [k, p]
   scaleRows(t, s);
@@ -169,10 +194,16 @@ async function gramWithout(
   return { data, nRows: p, nColumns: p };
 }
 
-function scaleBoth({ data, nColumns }: Matrix, scale: Float64Array): void {
-  for (let i = 0; i < nColumns; i++) {
-    for (let j = 0; j < nColumns; j++) data[i * nColumns + j]! *= scale[i]! * scale[j]!;
+function scaledBoth(
+  { data, nRows, nColumns }: Matrix<Float64Array>,
+  scale: Float64Array,
+): Matrix<Float64Array> {
+  const out = new Float64Array(data.length);
+  for (let i = 0; i < nRows; i++) {
+    const at = i * nColumns;
+    for (let j = 0; j < nColumns; j++) out[at + j] = data[at + j]! * scale[i]! * scale[j]!;
   }
+  return { data: out, nRows, nColumns };
 }
 
 const inverseRoots = (values: Float64Array): Float64Array =>

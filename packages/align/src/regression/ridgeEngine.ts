@@ -2,7 +2,7 @@ import { type Activations, type LongWork, throwIfAborted } from "@penfield/core"
 import { createLinalg, type Linalg, type Matrix } from "@penfield/linalg";
 import { columnsOf, inPrecision, rowsOf } from "./arrays.ts";
 import { block } from "./columns.ts";
-import { type FoldMap, kernelFold, unitFold } from "./foldMap.ts";
+import { type FoldMap, kernelFold, prepareUnitFold, unitFold } from "./foldMap.ts";
 import { batchSums, type FoldScores, foldScores } from "./penaltySearch.ts";
 import type { RidgePlan } from "./ridgePlan.ts";
 import { type RowRoom, rowRoom } from "./rowProducts.ts";
@@ -44,7 +44,12 @@ export async function prepareRidge(
     folds.push(
       spectrum.wide
         ? await kernelFold(spectrum.gram, fold, plan, linalg)
-        : await unitFold(spectrum, fold, plan, linalg),
+        : await unitFold(
+            spectrum,
+            await prepareUnitFold(spectrum, fold, plan.intercept, linalg),
+            plan,
+            linalg,
+          ),
     );
     const total = plan.folds.length;
     onProgress?.({ stage: "decomposing folds", done: i + 1, total, unit: "folds" });
