@@ -9,7 +9,7 @@ const N_TRACES = 4;
 const BIN_STEPS = 5;
 
 /** Spikes, membranes and rates of some trials, as a report shows them. */
-export interface Activity {
+interface Activity {
   readonly sections: readonly (RasterSection | TimecoursesSection)[];
   readonly arrays: Readonly<Record<string, ReportArray>>;
 }

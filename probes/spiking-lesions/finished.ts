@@ -4,7 +4,7 @@ import type { WorkStore } from "../src/workStore.ts";
 import type { Branching } from "./dynamics.ts";
 
 /** Parts of a run that are done once: a run that was killed takes them from its store. */
-export interface Finished {
+interface Finished {
   outcomes(
     key: string,
     work: () => Promise<readonly TaskOutcome[]>,

@@ -19,7 +19,7 @@ export interface SpikingJob {
   prepare(folder: string): PreparedJob;
 }
 
-export interface PreparedJob {
+interface PreparedJob {
   /** Hook points whose spikes are captured where that is timed. */
   readonly hooks: readonly string[];
   readonly open: (threads: number) => SpikingModel;

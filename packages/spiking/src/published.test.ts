@@ -160,7 +160,7 @@ describe.skipIf(!existsSync(shared))("the published CNN (needs ../shared/data/sp
         const x = cache.get(`${name}.input`)!.data;
         const [channels, height, width] = inputShape as [number, number, number];
         const [nOut, outHeight, outWidth] = outShape as [number, number, number];
-        const conv = node.type === "Conv2d";
+        const conv = "weight" in node;
         const [ky, kx] = conv ? node.weight.shape.slice(2) : node.kernel;
         const [padY, padX] = node.padding as readonly [number, number];
         const groups = conv ? node.groups : channels;

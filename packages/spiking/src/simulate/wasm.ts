@@ -146,7 +146,7 @@ const storeFirst =
     ...value,
     ...[0xfd, code, 2, ...unsigned(offset), 0],
   ];
-export const vectorOf = (bytes: ArrayBufferLike): Code => [0xfd, 0x0c, ...new Uint8Array(bytes)];
+const vectorOf = (bytes: ArrayBufferLike): Code => [0xfd, 0x0c, ...new Uint8Array(bytes)];
 /** Bytes of two vectors, the second's counted from 16. */
 export const shuffle = (a: Code, b: Code, lanes: readonly number[]): Code => [
   ...a,
