@@ -142,7 +142,7 @@ with info._unlock():
     for i, ch in enumerate(info["chs"]):
         ch["cal"], ch["range"] = np.float32(10.0 ** (-i % 3)), 1.0
         ch["loc"][:3] = [0.01 * i, 0.02, -0.03]
-info["bads"] = ["EEG 002"]
+info["bads"] = ["EEG 002", "a channel with a long name"]
 signal = rng.standard_normal((7, 250)) * np.array([1e-12, 1e-11, 1e-5, 1e-5, 1e-5, 1, 0])[:, None]
 signal[6, 50:60], signal[6, 60:65], signal[6, 100:110], signal[6, 110:120] = 3, 5, 5, 2
 raw = mne.io.RawArray(signal, info, first_samp=37)
@@ -159,7 +159,7 @@ for kind in ["short", "int", "single", "double"]:
     back = mne.io.read_raw_fif(path, preload=True)
     expected["fif"][path.name] = {
         "data": summary(back.get_data().T), "projected": summary(back.copy().apply_proj().get_data().T),
-        "names": back.ch_names, "kinds": back.get_channel_types(), "positions": listed([c["loc"][:3] for c in back.info["chs"]]),
+        "names": back.ch_names, "bads": back.info["bads"], "kinds": back.get_channel_types(), "positions": listed([c["loc"][:3] for c in back.info["chs"]]),
         "events": [[(s - back.first_samp) / 100, int(v)] for s, _, v in mne.find_events(back)],
         "annotations": [[o - back.first_time, d, t] for o, d, t in
                         zip(back.annotations.onset, back.annotations.duration, back.annotations.description)],
@@ -227,6 +227,9 @@ back = mne.io.read_raw_eeglab(HERE / "continuous.set", preload=True)
 expected["eeglab"] = {"continuous": summary(back.get_data().T), "kinds": back.get_channel_types(),
                       "events": [[o, d, t] for o, d, t in zip(back.annotations.onset, back.annotations.duration, back.annotations.description)]}
 cube = np.stack([samples[:, 20 * k:20 * k + 20] for k in range(3)], axis=2)
+eeglab("lie", samples[:1, :5], 1, True, [])
+lie = (HERE / "lie.set").read_bytes().replace(np.int64(1).tobytes(), np.int64(2**26).tobytes(), 1)
+(HERE / "lie.set").write_bytes(lie)
 eeglab("epoched", cube, 3, False, [("a", 11.0, 0.0, "x", 1.0), ("later", 15.0, 0.0, "y", 1.0), ("b", 31.0, 0.0, "x", 2.0), ("a", 51.0, 0.0, "z", 3.0)])
 expected["eeglab"]["epoched"] = summary(cube.astype("<f4").astype(float).transpose(2, 0, 1) * 1e-6)
 

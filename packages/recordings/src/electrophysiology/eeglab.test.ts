@@ -41,6 +41,14 @@ describe("loadEeglab", () => {
     expect(series.events[0]!.columns).toMatchObject({ word: "a" });
   });
 
+  test("believes a number of channels only when their samples are there", async () => {
+    const before = process.memoryUsage().heapTotal;
+    await expect(loadEeglab(join(golden, "lie.set"))).rejects.toThrow(
+      /expected EEG.data as \[67108864, 5, 1\], got 5 values/,
+    );
+    expect(process.memoryUsage().heapTotal - before).toBeLessThan(2 ** 28);
+  });
+
   test("refuses epochs, and what is no EEGLAB file", async () => {
     await expect(loadEeglab(epoched)).rejects.toThrow(DataError);
     await expect(loadEeglabEpochs(continuous, { stimuli: "none" })).rejects.toThrow(DataError);

@@ -52,6 +52,9 @@ describe.each(["short", "int", "single", "double"])("a raw file of %s numbers", 
     const series = await loadFifRaw(join(golden, name), all);
     expect(series.targets.map(({ id }) => id)).toEqual(expected[name].names);
     expect(series.targets.map((target) => target.kind)).toEqual(expected[name].kinds);
+    const content = await readFif(join(golden, name));
+    const bads = content.kind === "raw" ? content.info.channels.filter(({ isBad }) => isBad) : [];
+    expect(bads.map((channel) => channel.name)).toEqual(expected[name].bads);
     expect(series.targets.flatMap(({ position }) => position)).toEqual(
       expected[name].positions.map((metres: number) => 1000 * metres),
     );

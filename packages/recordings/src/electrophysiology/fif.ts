@@ -332,8 +332,9 @@ export async function readFif(
 function readInfo(tree: FifTree): FifInfo {
   const [block] = blocksOf(tree.root, BLOCK.measInfo);
   if (!block) return failAt(tree.at, 0, "a block of measurement info", "none");
+  const longNames = readLongNames(tree, block);
   const [badBlock] = blocksOf(block, BLOCK.badChannels);
-  const bads = namesOf(badBlock && tagText(tree, badBlock, TAG.nameList));
+  const bads = renamed(namesOf(badBlock && tagText(tree, badBlock, TAG.nameList)), longNames);
   const channels = readChannels(tree, block, bads);
   const samplingRate = tagNumber(tree, block, TAG.samplingRate);
   if (samplingRate === undefined || !(samplingRate > 0)) {
@@ -352,22 +353,47 @@ function readInfo(tree: FifTree): FifInfo {
     highpass: tagNumber(tree, block, TAG.highpass),
     measuredAt: seconds === undefined ? undefined : seconds + (micro ?? 0) / 1e6,
     bads,
-    projections: readProjections(tree, block),
-    compensations: blocksOf(block, BLOCK.compensation).map((one) => readCompensation(tree, one)),
+    projections: readProjections(tree, block).map((projection) => ({
+      ...projection,
+      channels: renamed(projection.channels, longNames),
+    })),
+    compensations: blocksOf(block, BLOCK.compensation).map((one) => {
+      const { rows, columns, ...rest } = readCompensation(tree, one);
+      return { ...rest, rows: renamed(rows, longNames), columns: renamed(columns, longNames) };
+    }),
   };
+}
+
+const renamed = (
+  names: readonly string[],
+  longNames: ReadonlyMap<string, string>,
+): readonly string[] => names.map((name) => longNames.get(name) ?? name);
+
+/**
+ * Names of more than 15 letters stand in blocks of their own, one per channel; the channel's own entry has a short
+ * one, by which lists of channels call it.
+ */
+function readLongNames(tree: FifTree, block: FifBlock): ReadonlyMap<string, string> {
+  const tags = block.tags.filter((tag) => tag.kind === TAG.channel);
+  const blocks = block.blocks.filter((child) => child.kind === BLOCK.channelInfo);
+  if (blocks.length !== tags.length) return new Map();
+  const pairs = tags.flatMap((tag, i): [string, string][] => {
+    need(tree.at, tag.start, 96, "a channel");
+    const long = tagText(tree, blocks[i]!, TAG.channelName);
+    return long ? [[latin1(tree.at, tag.start + 80, 16, "a name"), long]] : [];
+  });
+  return new Map(pairs);
 }
 
 function readChannels(tree: FifTree, block: FifBlock, bads: readonly string[]): FifChannel[] {
   const { at } = tree;
   const tags = block.tags.filter((tag) => tag.kind === TAG.channel);
-  // Names of more than 15 letters stand in blocks of their own, one per channel.
-  const long = block.blocks.filter((child) => child.kind === BLOCK.channelInfo);
-  return tags.map((tag, i) => {
+  const longNames = readLongNames(tree, block);
+  return tags.map((tag) => {
     need(at, tag.start, 96, "a channel");
     const float = (k: number): number => at.view.getFloat32(tag.start + k);
-    const extended = long.length === tags.length ? long[i] : undefined;
-    const name =
-      (extended && tagText(tree, extended, TAG.channelName)) || latin1(at, tag.start + 80, 16, "");
+    const short = latin1(at, tag.start + 80, 16, "a name");
+    const name = longNames.get(short) ?? short;
     const code = int32(at, tag.start + 8, "a channel");
     const unit = int32(at, tag.start + 72, "a channel");
     const position = [24, 28, 32].map((k) => 1000 * float(k)) as [number, number, number];

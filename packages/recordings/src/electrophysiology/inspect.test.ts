@@ -15,7 +15,7 @@ describe("inspectElectrophysiology", () => {
     expect(outline).toMatchObject({ format: "FIF raw", samplingRate: 100, duration: 2.5 });
     expect(outline.channels[3]).toEqual({ name: "EEG 002", kind: "eeg", unit: "V", isBad: true });
     expect(outline.events).toEqual({ "BAD blink": 1, "word: one": 1, "3": 1, "5": 2 });
-    expect(outline.notes).toContain("bad channels: EEG 002");
+    expect(outline.notes).toContain("bad channels: EEG 002, a channel with a long name");
     expect(outline.notes).toContain("2 projections, 0 of them applied");
     // Plain values only: what is printed as JSON comes back the same.
     expect(JSON.parse(JSON.stringify(outline))).toEqual(outline);
