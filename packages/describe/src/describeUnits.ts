@@ -127,6 +127,19 @@ export interface DescribeOptions extends LongWork {
  * Source: families of conditions and their composition after INVERT (Bykov et al. 2023); objective `pmi` after MILAN (Hernandez et al. 2022);
  * simulation r after Bills et al. (2023), Language models can explain neurons in language models; detection and fuzzing after Paulo et al. (2024),
  * Automatically Interpreting Millions of Features in Large Language Models, with whole documents held out.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * import { plantedSource, takeCensus } from "@penfield/localize";
+ * const words = ["The", " dog", " cat", " saw", " heard", " the", " old"];
+ * const units = [{ name: "after old", active: (text, i) => text[i - 1] === " old" }];
+ * const documents = Array.from({ length: 150 }, (_, d) => ({ tokens: [0, ...(d % 2 ? [6] : []), 1 + (d % 3 === 0), 3 + (d % 5 === 0), 5, ...(d % 7 < 3 ? [6] : []), 1 + ((d >> 1) % 2)] }));
+ * const census = await takeCensus(plantedSource({ words, units }), documents, join(await mkdtemp(join(tmpdir(), "census-")), "planted"));
+ * const { units: [first] } = await describeUnits(census, { groupOf: (id) => id, nFloorUnits: 1 });
+ * first.sentence // => "active right after 'old'"
+ * await census.close();
  */
 export async function describeUnits(
   census: Census,

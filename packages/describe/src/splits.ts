@@ -14,6 +14,11 @@ export interface DocumentSplits extends TokenSplits {
  *
  * @param documents - Tokens of each document.
  * @param groups - A name for each, or undefined for one of its own.
+ *
+ * @example
+ * // Equal documents fall into the same part.
+ * const { splitOf } = splitDocuments([[1, 2], [3], [1, 2]]);
+ * splitOf[0] === splitOf[2] // => true
  */
 export function splitDocuments(
   documents: readonly ArrayLike<number>[],

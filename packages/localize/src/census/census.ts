@@ -43,6 +43,17 @@ type FileName = keyof typeof files;
  *
  * @throws {FileError} if there is no complete census.
  * @throws {FormatError} if a file has another size than `meta.json` promises.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * const opened = await openCensus(census.folder);
+ * (await opened.statistics(0)).frequency.toFixed(4) // => "0.3375"
+ * await Promise.all([census.close(), opened.close()]);
  */
 export async function openCensus(folder: string): Promise<Census> {
   const path = join(folder, "meta.json");

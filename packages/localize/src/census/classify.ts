@@ -109,6 +109,16 @@ export interface ClassifyOptions extends LongWork {
  * Cost: about a millisecond for each unit and 50 000 kept tokens; the tokens of the corpus are held in memory.
  * Source: detectors and positional units after Voita, Ferrando & Nalmpantis (2024), families after Gurnee et al. (2024),
  * Universal Neurons in GPT2 Language Models, dormancy after Sokar et al. (2023). Families are counted on the kept documents, all else on the whole corpus.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * (await classifyUnits(census))[0].primary // => "token-detector"
+ * await census.close();
  */
 export async function classifyUnits(
   census: Census,

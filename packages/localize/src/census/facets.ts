@@ -37,6 +37,16 @@ const AFTER = 1;
  *
  * Source: after Nguyen, Yosinski & Clune (2016), Multifaceted Feature Visualization, which parts the top images of a unit;
  * words in place of image embeddings are our choice.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * (await facetsOf(census, 0)).facets[0].words.includes("b") // => true
+ * await census.close();
  */
 export async function facetsOf(
   census: Census,

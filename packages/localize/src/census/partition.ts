@@ -26,6 +26,11 @@ async function withLinalg<T>(
  *
  * Cost: a matrix product [nUnits, nFeatures] by [nFeatures, nGroups] in each of at most `nRounds` rounds.
  * Source: Zhang et al. (2022), MoEfication, Findings of ACL, which takes an exact solver for the equal sizes.
+ *
+ * @example
+ * const rows = { data: Float64Array.of(1, 0, 0, 1, 0.9, 0.1, 0, 2), nRows: 4, nColumns: 2 };
+ * const groups = await balancedKMeans(rows, 2);
+ * [groups[0] === groups[2], groups[1] === groups[3], groups[0] === groups[1]] // => [true, true, false]
  */
 export async function balancedKMeans(
   rows: Matrix,
@@ -165,6 +170,16 @@ export function modularity(weights: Matrix, groups: ArrayLike<number>): number {
  * @returns `[nUnits, nUnits]`; the diagonal is how often each is active.
  *
  * Cost: a matrix product [nUnits, nTokens] by [nTokens, nUnits].
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * (await coactivation(census, "planted")).data.join() // => "27"
+ * await census.close();
  */
 export async function coactivation(
   census: Census,
@@ -210,6 +225,11 @@ export interface Partition {
  * @param features - What units are grouped by: input weights, `[nUnits, d_model]`, or their co-activation.
  * @param together - `coactivation` of the same units; on other tokens than `features`, if those are co-activation too: groups fit best what they
  *   were made from.
+ *
+ * @example
+ * const rows = { data: Float64Array.of(1, 0, 0, 1, 1, 0, 0, 1), nRows: 4, nColumns: 2 };
+ * const together = { data: Float64Array.of(9, 0, 5, 0, 0, 9, 0, 5, 5, 0, 9, 0, 0, 5, 0, 9), nRows: 4, nColumns: 4 };
+ * (await partitionUnits(rows, together, 2)).modularity // => 0.5
  */
 export async function partitionUnits(
   features: Matrix,

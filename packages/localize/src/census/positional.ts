@@ -109,6 +109,11 @@ function meanDivergence(n: number, f: number): number {
  * @param starts - Where each document begins, and after the last where it ends.
  * @param options.nShifts - Default 99, so that p is 0.01 at least.
  * @returns p = (1 + shifts that reach it) / (1 + nShifts).
+ *
+ * @example
+ * // Active on the first of four tokens, in ten documents.
+ * const active = Uint8Array.from({ length: 40 }, (_, i) => Number(i % 4 === 0));
+ * circularShiftP(active, Array.from({ length: 11 }, (_, d) => 4 * d)) // => 0.01
  */
 export function circularShiftP(
   active: Uint8Array,

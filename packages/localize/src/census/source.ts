@@ -43,6 +43,12 @@ export interface ModelSourceOptions {
  * @throws {HookPointError} if no hook point fits, or one has other axes than batch, pos and units.
  *
  * Cost: one forward pass without the output's scores for each document; rows of similar length share a batch.
+ *
+ * @example
+ * import { HookedModel } from "@penfield/hooks";
+ * const model = await HookedModel.fromPretrained("test/fixtures/gpt2", { verify: "none" });
+ * modelSource(model).hooks.map(({ nUnits }) => nUnits).join() // => "96,96"
+ * await model.dispose();
  */
 export function modelSource(model: RunnableModel, options: ModelSourceOptions = {}): UnitSource {
   const { hooks: wanted = "blocks.*.mlp.hook_post", batchTokens = 2048 } = options;

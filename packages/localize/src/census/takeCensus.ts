@@ -94,6 +94,16 @@ const POSITION_BINS = 128;
  *
  * Cost: the source's own, and about 80 ns for each value on one core (measured on a busy machine). Memory: about 14 kB for each unit, and one batch's
  * values; it does not grow with the corpus. Disk: about 11 kB for each unit, and `keepShare` bytes for each value.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * [census.nUnits, census.meta.nTokens, (await census.ngrams(0, "token")).ngrams[0].count] // => [1, 80, 27]
+ * await census.close();
  */
 export async function takeCensus(
   source: UnitSource,

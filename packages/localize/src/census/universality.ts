@@ -47,6 +47,13 @@ export interface CompareUnitsOptions extends LongWork {
  * 4096 tokens at a time are added up in float64.
  * Source: Gurnee et al. (2024), Universal Neurons in GPT2 Language Models; mutual matches: Dravid et al. (2023), Rosetta Neurons, with five
  * neighbours on one side as its code has it.
+ *
+ * @example
+ * const block = (rows) => ({ name: "layer", nUnits: rows.length, nTokens: rows[0].length, read: async () => Float32Array.from(rows.flat()) });
+ * const a = [block([[1, 2, 3, 4], [1, 0, 0, 1]])];
+ * const b = [block([[0, 1, 1, 0], [2, 4, 6, 8]])];
+ * const { match, correlation } = await compareUnits(a, b);
+ * [match[0], correlation[0].toFixed(3)] // => [1, "1.000"]
  */
 export async function compareUnits(
   a: readonly UnitBlock[],
@@ -279,6 +286,16 @@ function keepNearest(
  * The layers of a census as `compareUnits` takes them.
  *
  * @param options.maxTokens - The first so many kept tokens; default 16384.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * censusBlocks(census)[0].nTokens // => 80
+ * await census.close();
  */
 export function censusBlocks(
   census: Census,

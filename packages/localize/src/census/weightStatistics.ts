@@ -40,6 +40,14 @@ export interface WeightStatisticsOptions extends LongWork {
  * Cost: a matrix product [nUnits, d_model] by [d_model, d_vocab] for each layer.
  * Source: the table of neurons of Gurnee et al. (2024), Universal Neurons in GPT2 Language Models; its models have their norms folded and centered
  * in the same way, and the input weights' norm folded too, which is not done here.
+ *
+ * @example
+ * import { HookedModel } from "@penfield/hooks";
+ * const model = await HookedModel.fromPretrained("test/fixtures/gpt2", { verify: "none" });
+ * const [first] = await weightStatistics(model, { layers: [0], nTokens: 3 });
+ * [first.nUnits, first.topTokens.length] // => [96, 288]
+ * outputRoles(first, 2).length // => 96
+ * await model.dispose();
  */
 export async function weightStatistics(
   model: HookedModel,
