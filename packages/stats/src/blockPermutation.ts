@@ -116,7 +116,7 @@ export function blockPermutationTest({
 
 /**
  * How long blocks must be so that neighbours across a border hardly resemble each other: the first lag at which the
- * autocorrelation falls below 1/e, the longest over columns.
+ * autocorrelation falls below 1/e.
  *
  * @param values - One series.
  * @returns At least 1, at most half of the length.
