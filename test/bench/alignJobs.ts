@@ -11,7 +11,7 @@ import type { Linalg } from "@penfield/linalg";
 
 /** What a peer found, `of-<name>.npy` in the job's folder. */
 export type Found = (name: string) => ArrayLike<number>;
-export type Write = (name: string, data: Float32Array, shape: readonly number[]) => void;
+type Write = (name: string, data: Float32Array, shape: readonly number[]) => void;
 
 /** A row of the table: inputs made from a seed, the public function that works on them, and whom it is held against. */
 export interface AlignJob {
@@ -24,7 +24,7 @@ export interface AlignJob {
   readonly prepare: (write: Write, scale: number) => AlignWork;
 }
 
-export interface AlignWork {
+interface AlignWork {
   readonly run: (linalg: Linalg) => Promise<unknown>;
   /** Throws unless the peer found the same; says how near. */
   readonly agree: (result: unknown, found: Found) => string;

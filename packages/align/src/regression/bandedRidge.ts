@@ -184,7 +184,7 @@ export async function predictBands(
 }
 
 /** Units of all spaces side by side. */
-export function joinSpaces(name: string, spaces: readonly Activations[]): Activations {
+function joinSpaces(name: string, spaces: readonly Activations[]): Activations {
   const nStimuli = spaces[0]!.shape[0];
   const nUnits = spaces.reduce((sum, { shape }) => sum + shape[1], 0);
   const single = spaces.every(({ data }) => data instanceof Float32Array);

@@ -29,7 +29,7 @@ const TOLERANCE: Readonly<Record<Precision, number>> = { float32: 1e-6, float64:
 /** Beyond this the rounding of A would show in predictions. */
 const MOST_AMPLIFICATION: Readonly<Record<Precision, number>> = { float32: 300, float64: 1e6 };
 
-export interface FoldSetting {
+interface FoldSetting {
   readonly alphas: readonly number[];
   readonly intercept: boolean;
   readonly precision: Precision;

@@ -102,7 +102,7 @@ async function truncated(
 }
 
 /** Both sides about their means. */
-export interface CentredPair {
+interface CentredPair {
   readonly x: Matrix<Float64Array>;
   readonly y: Matrix<Float64Array>;
   readonly xMeans: Float64Array;

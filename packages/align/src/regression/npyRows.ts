@@ -3,7 +3,7 @@ import { FileError, type FloatArray, FormatError, fileError } from "@penfield/co
 import type { Precision } from "./arrays.ts";
 
 /** An open .npy file of two axes. */
-export interface NpyRows {
+interface NpyRows {
   readonly nRows: number;
   readonly nColumns: number;
   readonly type: "<f4" | "<f8";

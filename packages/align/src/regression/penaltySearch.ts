@@ -127,13 +127,13 @@ function fittedSums(
 }
 
 /** Which penalty each target has, and its mean score over folds (with the tie bias). */
-export interface Choice {
+interface Choice {
   /** Place among the penalties, [nTargets]. */
   readonly chosen: Int32Array;
   readonly cvScores: Float64Array;
 }
 
-export interface ChoiceRule {
+interface ChoiceRule {
   readonly alphas: readonly number[];
   readonly perTarget: boolean;
   readonly conservative: boolean;

@@ -16,7 +16,7 @@ declare const WebAssembly: {
 };
 
 /** Rows of one length in memory, and their products. */
-export interface RowProducts {
+interface RowProducts {
   /** Writes a row; the rest of its room stays 0. */
   set(row: number, values: Float32Array): void;
   /** sums[4 g + i] = row times row 4 g + i, for four rows g. */

@@ -108,7 +108,7 @@ export function weightsToTry(
 }
 
 /** What the search does with one combination of weights: how each fold predicts. */
-export interface WeightSearch {
+interface WeightSearch {
   readonly weights: readonly (readonly number[])[];
   readonly alphas: readonly number[];
   readonly folds: readonly Fold[];
