@@ -14,7 +14,7 @@ import {
 } from "@penfield/probes";
 import { fetchCorpus, readSource } from "@penfield/recordings";
 import { checkDestination, type Report, writeReport } from "@penfield/report";
-import { startViewer } from "@penfield/viewer";
+import { exportPage, exportSite, type LiveModel, startViewer } from "@penfield/viewer";
 import { align } from "./align/align.ts";
 import { capture } from "./capture.ts";
 import { ceiling } from "./ceiling.ts";
@@ -25,6 +25,7 @@ import { createProgressBar } from "./progressBar.ts";
 import { recordings } from "./recordings.ts";
 import { rsa } from "./rsa/rsa.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { liveModel } from "./view/liveModel.ts";
 
 type Command = (args: readonly string[], surroundings: Surroundings) => Promise<void>;
 
@@ -195,13 +196,54 @@ async function corpora(args: readonly string[], io: Surroundings): Promise<void>
 }
 
 async function view(args: readonly string[], io: Surroundings): Promise<void> {
-  const { values, positionals } = readWords(args, { port: { type: "string" }, json });
+  const { values, positionals } = readWords(args, {
+    port: { type: "string" },
+    model: { type: "string" },
+    file: { type: "string" },
+    export: { type: "string" },
+    units: { type: "string" },
+    json,
+  });
   refuseWords("view", positionals.slice(1), "Give one folder with reports.");
-  await serve(
-    positionals[0] ?? "reports",
-    values["port"] as string | undefined,
-    io,
-    Boolean(values["json"]),
+  const folder = positionals[0] ?? "reports";
+  if (values["export"] !== undefined) {
+    await exportView(folder, values, io);
+    return;
+  }
+  const model = values["model"] as string | undefined;
+  const live =
+    model === undefined ? undefined : liveModel(model, values["file"] as string | undefined);
+  try {
+    const asJson = Boolean(values["json"]);
+    await serve(folder, values["port"] as string | undefined, io, asJson, live);
+  } finally {
+    await live?.dispose();
+  }
+}
+
+/** Writes what the viewer shows as files: one .html of a report, or a folder. */
+async function exportView(folder: string, values: Values, io: Surroundings): Promise<void> {
+  const destination = values["export"] as string;
+  if (destination === "") throw new UsageError("--export: expected a name, got an empty one");
+  const units = values["units"] as string | undefined;
+  if (units !== undefined && !/^\d+$/.test(units)) {
+    throw new UsageError(`--units: expected a whole number, got ${JSON.stringify(units)}`);
+  }
+  const reportsFolder = resolve(folder);
+  const bar = createProgressBar(io.err);
+  const { nFiles, nBytes } = await (destination.endsWith(".html")
+    ? exportPage(resolve(destination), { reportsFolder })
+    : exportSite(resolve(destination), {
+        reportsFolder,
+        nUnits: units === undefined ? undefined : Number(units),
+        onProgress: bar.onProgress,
+        signal: io.signal,
+      })
+  ).finally(bar.finish);
+  io.out.write(
+    values["json"]
+      ? `${JSON.stringify({ path: resolve(destination), nFiles, nBytes })}\n`
+      : `${nFiles} ${nFiles === 1 ? "file" : "files"}, ${(nBytes / 2 ** 20).toFixed(1)} MiB: ${resolve(destination)}\n`,
   );
 }
 
@@ -210,6 +252,7 @@ async function serve(
   portText: string | undefined,
   io: Surroundings,
   asJson: boolean,
+  live?: LiveModel | undefined,
 ): Promise<void> {
   const port = portText === undefined ? undefined : Number(portText);
   if (
@@ -222,6 +265,7 @@ async function serve(
   }
   const viewer = await startViewer({
     reportsFolder: resolve(folder),
+    live,
     ...(port === undefined ? {} : { port }),
   });
   io.out.write(

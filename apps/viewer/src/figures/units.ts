@@ -155,6 +155,7 @@ export function typesFigure(
   }: { readonly id?: string; readonly title?: string } = {},
 ): Exhibit {
   const left = 84;
+  const end = RIGHT - 10;
   const used = names.flatMap((_, i) => (layers.some(({ counts }) => counts[i]! > 0) ? [i] : []));
   const legendTop = layers.length * ROW + TOP + 34;
   return {
@@ -170,7 +171,7 @@ export function typesFigure(
         const y = TOP + row * ROW;
         return html`${label(left - 6, y + 13, name.length > 13 ? `…${name.slice(-12)}` : name, { anchor: "end" })}${used.map(
           (i, place) => {
-            const width = (counts[i]! / Math.max(1, nUnits)) * (RIGHT - left);
+            const width = (counts[i]! / Math.max(1, nUnits)) * (end - left);
             if (width === 0) return "";
             const part = html`${box(at, y, width, ROW - 6, `type-${place % N_COLOURS}`, `${name}: ${counts[i]} ${names[i]}`)}${
               width > 24 &&
@@ -183,11 +184,11 @@ export function typesFigure(
             return part;
           },
         )}`;
-      })}${axisBelow(scaleLinear([0, 100], [left, RIGHT]), {
+      })}${axisBelow(scaleLinear([0, 100], [left, end]), {
         ticks: [0, 25, 50, 75, 100],
         y: TOP + layers.length * ROW,
         from: left,
-        to: RIGHT,
+        to: end,
         title: "",
         write: (tick) => `${tick} %`,
       })}${used.map((i, place) => {
