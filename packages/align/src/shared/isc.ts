@@ -62,7 +62,7 @@ export function isc(subjects: readonly SubjectSeries[], options: IscOptions = {}
   const rows =
     method === "pairwise"
       ? pairRows(subjects.map(unitColumns))
-      : leaveOneOutRows(subjects, subjects);
+      : withOthers(subjects.map(unitColumns), othersOf(subjects).map(unitColumns));
   return {
     values: stack(rows, nTargets),
     summary: summarize(rows, nTargets, summary),
@@ -91,20 +91,22 @@ const stack = (
   return tensor(data, ["subject", "target"], [rows.length, nTargets]);
 };
 
-/** Each of `left` against the mean of the others in `subjects`. */
-function leaveOneOutRows(
-  left: readonly SubjectSeries[],
-  subjects: readonly SubjectSeries[],
-): Float64Array[] {
+/** The mean of the other subjects' series, for each subject. */
+function othersOf(subjects: readonly SubjectSeries[]): SubjectSeries[] {
   const total = Float64Array.from(subjects[0]!.data);
   for (const { data } of subjects.slice(1)) {
     for (let i = 0; i < total.length; i++) total[i]! += data[i]!;
   }
-  return left.map((series, s) => {
-    const others = total.map((sum, i) => (sum - subjects[s]!.data[i]!) / (subjects.length - 1));
-    return products(unitColumns(series), unitColumns({ ...series, data: others }));
-  });
+  return subjects.map((series) => ({
+    ...series,
+    data: total.map((sum, i) => (sum - series.data[i]!) / (subjects.length - 1)),
+  }));
 }
+
+const withOthers = (
+  units: readonly Matrix<Float64Array>[],
+  others: readonly Matrix<Float64Array>[],
+): Float64Array[] => units.map((a, s) => products(a, others[s]!));
 
 const pairRows = (units: readonly Matrix<Float64Array>[]): Float64Array[] =>
   units.flatMap((a, i) => units.slice(i + 1).map((b) => products(a, b)));
@@ -204,11 +206,17 @@ export async function iscTest(
   const nTargets = measured.summary.length;
   const linalg = options.linalg ?? createLinalg();
   const rng = createRng(seed);
+  // Moving a series in time, or its phases, changes neither its means nor its lengths.
+  const units = subjects.map(unitColumns);
+  const others = measured.method === "pairwise" ? units : othersOf(subjects).map(unitColumns);
   const nulls = new Float64Array(nDraws * nTargets);
   try {
     for (let draw = 0; draw < nDraws; draw++) {
       throwIfAborted(signal, name);
-      nulls.set(await nullSummary(subjects, measured, kind, options, rng, linalg), draw * nTargets);
+      nulls.set(
+        await nullSummary(units, others, measured, kind, options, rng, linalg),
+        draw * nTargets,
+      );
       if (draw % 10 === 9 || draw === nDraws - 1) {
         onProgress?.({ stage: "drawing nulls", done: draw + 1, total: nDraws, unit: "draws" });
       }
@@ -220,7 +228,8 @@ export async function iscTest(
 }
 
 async function nullSummary(
-  subjects: readonly SubjectSeries[],
+  units: readonly Matrix<Float64Array>[],
+  others: readonly Matrix<Float64Array>[],
   measured: Isc,
   kind: IscNull,
   { method = "leave-one-out", summary = "median" }: IscOptions,
@@ -229,7 +238,7 @@ async function nullSummary(
 ): Promise<Float64Array> {
   const nTargets = measured.summary.length;
   if (kind === "sign-flip") {
-    const signs = subjects.map(() => (rng.below(2) ? -1 : 1));
+    const signs = units.map(() => (rng.below(2) ? -1 : 1));
     // The sign of a pair is that of both subjects together.
     const signOfRow =
       method === "pairwise" ? signs.flatMap((a, i) => signs.slice(i + 1).map((b) => a * b)) : signs;
@@ -239,26 +248,21 @@ async function nullSummary(
     });
     return summarize(rows, nTargets, summary);
   }
-  const moved: SubjectSeries[] = [];
-  for (const series of subjects) {
-    // A target that does not vary has no null either; the caller leaves it out.
-    moved.push(
-      kind === "time-shift" ? turned(series, rng) : await withNewPhases(series, rng, linalg),
-    );
+  const moved: Matrix<Float64Array>[] = [];
+  for (const unit of units) {
+    moved.push(kind === "time-shift" ? turned(unit, rng) : await withNewPhases(unit, rng, linalg));
   }
-  const rows =
-    method === "pairwise" ? pairRows(moved.map(unitColumns)) : leaveOneOutRows(moved, subjects);
+  const rows = method === "pairwise" ? pairRows(moved) : withOthers(moved, others);
   return summarize(rows, nTargets, summary);
 }
 
 /** The series turned round, by at least one sample. */
-function turned(series: SubjectSeries, rng: Rng): SubjectSeries {
-  const [nTimes, nTargets] = series.shape;
-  const by = (1 + rng.below(nTimes - 1)) * nTargets;
-  const data = new Float64Array(series.data.length);
-  data.set(series.data.subarray(by));
-  data.set(series.data.subarray(0, by), series.data.length - by);
-  return { ...series, data };
+function turned({ data, nRows, nColumns }: Matrix<Float64Array>, rng: Rng): Matrix<Float64Array> {
+  const by = (1 + rng.below(nRows - 1)) * nColumns;
+  const out = new Float64Array(data.length);
+  out.set(data.subarray(by));
+  out.set(data.subarray(0, by), data.length - by);
+  return { data: out, nRows, nColumns };
 }
 
 /**
@@ -266,11 +270,11 @@ function turned(series: SubjectSeries, rng: Rng): SubjectSeries {
  * matrix, whose first column is the inverse transform of the angles.
  */
 async function withNewPhases(
-  series: SubjectSeries,
+  series: Matrix<Float64Array>,
   rng: Rng,
   linalg: Linalg,
-): Promise<SubjectSeries> {
-  const [n, nTargets] = series.shape;
+): Promise<Matrix<Float64Array>> {
+  const n = series.nRows;
   const column = new Float64Array(n).fill(1 / n);
   for (let k = 1; 2 * k <= n; k++) {
     const angle = 2 * Math.PI * rng.uniform();
@@ -285,11 +289,7 @@ async function withNewPhases(
   for (let i = 0; i < n; i++) {
     for (let j = 0; j < n; j++) circulant[i * n + j] = column[(i - j + n) % n]!;
   }
-  const moved = await linalg.matmul(
-    { data: circulant, nRows: n, nColumns: n },
-    { data: series.data, nRows: n, nColumns: nTargets },
-  );
-  return { ...series, data: moved.data };
+  return linalg.matmul({ data: circulant, nRows: n, nColumns: n }, series);
 }
 
 function judge(
