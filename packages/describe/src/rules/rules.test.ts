@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { FormatError } from "@penfield/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -152,6 +153,13 @@ describe("objectives by hand", () => {
     expect(measure(Uint8Array.of(1, 1, 1, 0))).toBe(Number.NEGATIVE_INFINITY);
     expect(areaUnderRoc([1, 1, 1], [1, 0, 1])).toBe(0.5);
   });
+});
+
+test("areas under the curve as scikit-learn's, with ties", () => {
+  const { auroc } = JSON.parse(
+    readFileSync(new URL("../../../../test/golden/census.json", import.meta.url), "utf8"),
+  ) as { auroc: { scores: number[]; labels: number[]; auroc: number } };
+  expect(areaUnderRoc(auroc.scores, auroc.labels)).toBeCloseTo(auroc.auroc, 12);
 });
 
 test("splits: every document in one part, equal ones and groups together, shares as promised", () => {
