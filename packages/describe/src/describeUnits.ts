@@ -54,7 +54,7 @@ export interface UnitDescription {
   /** A unit without a rule has r = 0 and no scores. */
   readonly r: number;
   readonly scores: RuleScores | undefined;
-  /** The same correlation for the rule of another unit of the hook, drawn at random. */
+  /** The same correlation for the rules of other units of the hook: the median of up to nine drawn at random. */
   readonly otherRuleR: number | undefined;
   /** What it writes, if the model's weights were given. */
   readonly output: OutputSide | undefined;
@@ -114,8 +114,8 @@ export interface DescribeOptions extends LongWork {
  * and, or and not. Rules are proposed on 40 % of the kept documents, chosen on 20 %, scored on the other 40 %; documents
  * are parted by a hash of their tokens. A unit whose rule does not hold gets "no reliable description".
  *
- * A unit is refused if its held-out r is below `minR`, or the lower end of r's interval is not above both floors: the rule of
- * another unit, and the 95th percentile of r for shuffled values. The floor of a model with random weights is reported beside, as such
+ * A unit is refused if its held-out r is below `minR`, or the lower end of r's interval is not above both floors: the rules of
+ * other units, and the 95th percentile of r for shuffled values. The floor of a model with random weights is reported beside, as such
  * a model has units with reliable descriptions too.
  *
  * @throws {DataError} if the census kept no values, or the random model's is of other documents.
@@ -195,8 +195,8 @@ export async function describeUnits(
       panel = readPanel(census, hook, setting.splits.score, options);
       panels.set(hook.name, panel);
     }
-    const other = otherRule(unit, rules, census, seed);
-    const described = await describeUnit(census, unit, rules.get(unit)!, other, shuffledR, {
+    const others = otherRules(unit, rules, census, seed);
+    const described = await describeUnit(census, unit, rules.get(unit)!, others, shuffledR, {
       setting,
       panel: await panel,
       options,
@@ -220,6 +220,9 @@ export async function describeUnits(
   }
   return descriptions;
 }
+
+/** Other units whose rules make the floor of a unit. */
+const N_OTHERS = 9;
 
 /** What all units of a census share. */
 interface Setting {
@@ -292,7 +295,7 @@ async function describeUnit(
   census: Census,
   unit: number,
   found: Rule | Refusal,
-  other: Rule | undefined,
+  others: readonly Rule[],
   shuffledR: number,
   {
     setting,
@@ -326,7 +329,11 @@ async function describeUnit(
     panel,
     seed,
   });
-  const otherRuleR = other && maskCorrelation(values, text.mask(other), splits.score);
+  // One other rule may be the same as the unit's own, where two units do the same: the middle one of several is taken.
+  const otherR = others
+    .map((rule) => maskCorrelation(values, text.mask(rule), splits.score))
+    .sort((a, b) => a - b);
+  const otherRuleR = otherR[Math.floor(otherR.length / 2)];
   const all = { rule: found, r: scores.r, scores, otherRuleR };
   if (scores.r < minR) return refused("held-out correlation below the limit", all);
   if (scores.rLow <= Math.max(otherRuleR ?? 0, shuffledR)) {
@@ -335,21 +342,25 @@ async function describeUnit(
   return { ...place, sentence: ruleSentence(found), refusal: undefined, ...all, output: undefined };
 }
 
-/** The rule of another unit of the hook. */
-function otherRule(
+/** Rules of other units of the hook. */
+function otherRules(
   unit: number,
   rules: ReadonlyMap<number, Rule | Refusal>,
   census: Census,
   seed: number,
-): Rule | undefined {
+): Rule[] {
   const { hook } = census.place(unit);
-  const rng = createRng(seed + unit, 80);
-  for (let tries = 0; tries < 50; tries++) {
-    const other = hook.firstUnit + rng.below(hook.nUnits);
+  const known: Rule[] = [];
+  for (let other = hook.firstUnit; other < hook.firstUnit + hook.nUnits; other++) {
     const rule = rules.get(other);
-    if (other !== unit && rule !== undefined && typeof rule !== "string") return rule;
+    if (other !== unit && rule !== undefined && typeof rule !== "string") known.push(rule);
   }
-  return undefined;
+  const chosen = sampleWithoutReplacement(
+    known.length,
+    Math.min(N_OTHERS, known.length),
+    createRng(seed + unit, 80),
+  );
+  return Array.from(chosen, (i) => known[i]!);
 }
 
 async function readPanel(
