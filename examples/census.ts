@@ -113,7 +113,9 @@ async function typesOf(taken: Census): Promise<Record<string, number>> {
 
 const model = await HookedModel.fromPretrained(organismFolder(name), { verify: "none" });
 const own = await census(model, name);
-const columns = [{ title: name, types: await typesOf(own) }];
+const columns: { title: string; types: Record<string, number> }[] = [
+  { title: name, types: await typesOf(own) },
+];
 let random: Census | undefined;
 if (full) {
   const shuffled = await shuffledModel(model);
