@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { createRng, writeNpy } from "@penfield/core";
 import { type ModelComparisonSection, readReport, readReportArray } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -326,4 +328,25 @@ test("interrupted: an error and nothing written", async () => {
 
 test("the help names every option", () => {
   for (const name of Object.keys(rsaOptions)) expect(helpText, name).toContain(`--${name}`);
+});
+
+const rdm92 = fileURLToPath(new URL("../../../../../shared/data/rdm92/", import.meta.url));
+
+describe.skipIf(!existsSync(rdm92))("MATLAB files (need ../shared/data/rdm92)", () => {
+  test("a struct array of RDMs, by names; animacy explains human IT best", async () => {
+    const { data, models, comparison } = await json([
+      ...[join(rdm92, "92_brainRDMs.mat"), "--models", join(rdm92, "92_modelRDMs.mat:Models")],
+      ...["--comparison", "tau-a", "--over", "none"],
+    ]);
+    expect([data.length, models.length]).toEqual([8, 8]);
+    expect(data[0].dissimilarities).toHaveLength((92 * 91) / 2);
+    const values = scores(comparison);
+    const best = values.indexOf(Math.max(...values));
+    expect(comparison.models[best].title).toBe("animacy");
+  });
+
+  test("no such variable", async () => {
+    const { err } = await penfield([join(rdm92, "92_brainRDMs.mat:none")]);
+    expect(err).toMatch(/expected one variable of numbers or RDMs, got no such variable "none"/);
+  });
 });
