@@ -9,6 +9,7 @@
  * `npm run bench -- hooks` measures hooks beside TransformerLens and nnsight instead: hooks.ts.
  * `npm run bench -- similarity` measures comparisons beside rsatoolbox, netrep and numpy: similarity.ts.
  * `npm run bench -- align` measures regression beside himalaya and scikit-learn: align.ts.
+ * `npm run bench -- spiking` measures spiking networks beside snnTorch and Brian2: spiking.ts.
  */
 import { spawn } from "node:child_process";
 import { cpus } from "node:os";
@@ -21,17 +22,16 @@ import { HookedModel } from "@penfield/hooks";
 import { isOrganism, organismFolder } from "@penfield/organisms";
 import { quantile } from "@penfield/stats";
 
-if (process.argv[2] === "hooks") {
-  await import("./hooks.ts");
-  process.exit();
-}
-if (process.argv[2] === "similarity") {
-  await import("./similarity.ts");
-  process.exit();
-}
-
-if (process.argv[2] === "align") {
-  await import("./align.ts");
+/** Benches of one part, each a program of its own. */
+const parts: Readonly<Record<string, () => Promise<unknown>>> = {
+  hooks: () => import("./hooks.ts"),
+  similarity: () => import("./similarity.ts"),
+  align: () => import("./align.ts"),
+  spiking: () => import("./spiking.ts"),
+};
+const part = parts[process.argv[2] ?? ""];
+if (part) {
+  await part();
   process.exit();
 }
 
