@@ -58,8 +58,7 @@ export const regressors: Readonly<Record<RegressorName, Regressor>> = {
  * const x = activations([[1], [2], [4], [3], [5], [7]]);
  * const y = tensor(Float64Array.of(3, 5, 9, 7, 11, 15), ["stimulus", "target"], [6, 1]);
  * const predictor = heldOutPredictor("least-squares");
- * const linalg = createLinalg();
- * (await predictor(x, y, activations([[10]]), { linalg })).data[0].toFixed(1) // => "21.0"
+ * (await predictor(x, y, activations([[10]]), {})).data[0].toFixed(1) // => "21.0"
  */
 export function heldOutPredictor(
   name: RegressorName,
@@ -70,7 +69,7 @@ export function heldOutPredictor(
   held: Activations,
   context: LongWork & {
     readonly innerFolds?: RidgeOptions["folds"];
-    readonly linalg: Linalg;
+    readonly linalg?: Linalg | undefined;
   },
 ) => Promise<Responses> {
   return async (x, y, held, { innerFolds, linalg, signal, onProgress }) => {

@@ -24,7 +24,7 @@ export type StackingWeights = Tensor<readonly ["target", "space"]>;
  * const y = tensor(Float64Array.of(0, 0), ["stimulus", "target"], [2, 1]);
  * const high = tensor(Float64Array.of(1, 1), ["stimulus", "target"], [2, 1]);
  * const low = tensor(Float64Array.of(-3, -3), ["stimulus", "target"], [2, 1]);
- * stackingWeights(y, [high, low]).data.join(" ") // => "0.75 0.25"
+ * Array.from(stackingWeights(y, [high, low]).data).map((w) => w.toFixed(2)).join(" ") // => "0.75 0.25"
  */
 export function stackingWeights(
   measured: Responses,
