@@ -1,5 +1,5 @@
 // What does every neuron of a model do?   npm run -s example -- census [organism-b] [full]
-// "full": all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside.
+// Of the first and the last layer, on some texts; "full": all layers, all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,6 +25,9 @@ const full = process.argv.includes("full");
 const name: OrganismName = process.argv.includes("organism-b") ? "organism-b" : "organism-a";
 const other: OrganismName = name === "organism-a" ? "organism-b" : "organism-a";
 const folder = await mkdtemp(join(tmpdir(), "penfield-census-"));
+const hooks = full
+  ? "blocks.*.mlp.hook_post"
+  : ["blocks.0.mlp.hook_post", "blocks.5.mlp.hook_post"];
 const seconds = (since: number) => ((performance.now() - since) / 1000).toFixed(0);
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
@@ -70,7 +73,8 @@ async function census(model: HookedModel, as: string): Promise<Census> {
     }),
   );
   const start = performance.now();
-  const taken = await takeCensus(modelSource(model), documents, join(folder, as), {
+  const source = modelSource(model, { hooks });
+  const taken = await takeCensus(source, documents, join(folder, as), {
     onProgress: ({ done, total }) => {
       if (process.stderr.isTTY) process.stderr.write(`\r${as}: ${done} of ${total} texts `);
     },
@@ -132,7 +136,7 @@ for (const type of unitTypes) {
 }
 
 // In words: some neurons of each layer. The two sentences of a pair are never parted.
-const perLayer = full ? 50 : 2;
+const perLayer = full ? 50 : 4;
 const rng = createRng(2);
 const units = own.meta.hooks.flatMap(({ firstUnit, nUnits }) =>
   Array.from(sampleWithoutReplacement(nUnits, perLayer, rng), (i) => firstUnit + i),
@@ -150,11 +154,19 @@ console.log(
   `${held.length} of ${units.length} neurons have a reliable description (${percent(held.length / units.length)}), in ${seconds(start)} s`,
 );
 const { shuffled, randomModel } = described.floors;
+const middle = (sorted: readonly number[]) => sorted[Math.floor(sorted.length / 2)]!.toFixed(2);
 console.log(
-  `rules fitted to shuffled values: ${percent(shuffled.shareDescribed)} of ${shuffled.nUnits}`,
+  `held-out r, median: ${middle(described.units.map(({ r }) => r).sort((a, b) => a - b))}`,
+);
+console.log(
+  `rules fitted to shuffled values: median ${middle(shuffled.r)}, ${shuffled.nUnits} neurons`,
 );
 if (randomModel) {
-  console.log(`random weights: ${percent(randomModel.shareDescribed)} of ${randomModel.nUnits}`);
+  // What texts make easy: a network that has learnt nothing reads tokens and positions too.
+  const { r, nUnits, shareDescribed } = randomModel;
+  console.log(
+    `random weights: median ${middle(r)}, ${percent(shareDescribed)} of ${nUnits} neurons reach 0.3`,
+  );
 }
 for (const { hook, index, sentence, r, output } of held.sort((a, b) => b.r - a.r).slice(0, 12)) {
   const writes = output?.sentence ? `; ${output.sentence}` : "";

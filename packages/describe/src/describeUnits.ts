@@ -65,7 +65,7 @@ export interface Floor {
   readonly nUnits: number;
   /** Of all its units, 0 where no rule was found, ascending. */
   readonly r: readonly number[];
-  /** Share of units that would have got a description. */
+  /** Share of units whose r reaches `minR`: a little more than would be described, as intervals are not asked. */
   readonly shareDescribed: number;
 }
 
