@@ -79,8 +79,9 @@ align                   how well a model predicts recordings, and whether that s
                         [stimuli x units], in the order of --stimuli or of the recording
   --stimuli PATH        the texts; --key COLUMN names the recording's rows, --groups COLUMN keeps a story,
                         run or concept on one side of each split
-  --recordings FILE     .npy, .tsv, .csv, .txt, .nii(.gz), epochs in .fif; once for each subject; runs of
-                        images with commas between them
+  --recordings FILE     .npy, .npz, .tsv, .csv, .txt, .parquet, .nc, .nii(.gz); epochs in .fif or .set; .fif,
+                        .edf, .bdf, .vhdr, .set with --window FROM,TO (seconds around events); once for each
+                        subject; runs of images with commas between them
   --events FILE         BIDS events of images (as many as images); --event-key COLUMN says which column names
                         the stimulus (default trial_type); --response glm (default) or average; --tr SECONDS
   --mask FILE, --atlas FILE, --labels FILE

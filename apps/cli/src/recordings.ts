@@ -1,7 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
-import { ArgumentError, fileError, readNpy, UsageError } from "@penfield/core";
-import { inspectImaging, loadRecording } from "@penfield/recordings";
+import { ArgumentError, UsageError } from "@penfield/core";
+import {
+  inspectContainer,
+  inspectElectrophysiology,
+  inspectImaging,
+  loadRecording,
+} from "@penfield/recordings";
 import { readWords } from "./options.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -32,31 +36,21 @@ export async function recordings(args: readonly string[], io: Surroundings): Pro
 type Facts = Readonly<Record<string, unknown>>;
 
 const IMAGE = /\.(nii|hdr|img|gii)(\.gz)?$/i;
-const TABLE = [".npy", ".tsv", ".csv", ".txt"];
+const TABLE = [".tsv", ".csv", ".txt"];
+const SIGNAL = /\.(fif(\.gz)?|edf|bdf|vhdr|vmrk|eeg|set|fdt|nwb)$/i;
+const CONTAINER = /\.(mat|h5|hdf5|nc4?|npz|npy|parquet)$/i;
 
 async function inspect(file: string): Promise<Facts> {
   if (IMAGE.test(file)) return { ...(await inspectImaging(file)) };
+  if (SIGNAL.test(file)) return { ...(await inspectElectrophysiology(file)) };
+  if (CONTAINER.test(file)) return { ...(await inspectContainer(file)) };
   if (TABLE.includes(extname(file).toLowerCase())) return inspectTable(file);
   throw new ArgumentError(
-    `recordings: expected an image (.nii, .gii) or a table (${TABLE.join(", ")}), got ${JSON.stringify(file)}`,
+    `recordings: expected an image (.nii, .gii), a recording of sensors (.fif, .edf, .bdf, .vhdr, .set, .nwb), a container (.mat, .h5, .nc, .npz, .npy, .parquet) or a table (${TABLE.join(", ")}), got ${JSON.stringify(file)}`,
   );
 }
 
 async function inspectTable(file: string): Promise<Facts> {
-  if (/\.npy$/i.test(file)) {
-    const bytes = await readFile(file).catch((cause: unknown) => {
-      throw fileError("recordings", file, cause);
-    });
-    const { data, shape } = readNpy(bytes, file);
-    return {
-      format: "NumPy array",
-      shape,
-      dtype: Array.isArray(data)
-        ? "text"
-        : data.constructor.name.replace("Array", "").toLowerCase(),
-      notes: ["rows have no names in the file: --stimuli names them"],
-    };
-  }
   const { data, stimulusIds, targets, sha256 } = await loadRecording(file, { missing: "repeats" });
   const [nRepeats, nStimuli, nTargets] = data.shape;
   return {
@@ -70,14 +64,51 @@ async function inspectTable(file: string): Promise<Facts> {
   };
 }
 
+interface Channel {
+  readonly name: string;
+  readonly kind?: string;
+  readonly unit?: string;
+}
+
+/** Channels by kind and unit: how many, and the first names. */
+function channelLines(channels: readonly Channel[]): readonly string[] {
+  const kinds = new Map<string, string[]>();
+  for (const { name, kind = "channel", unit } of channels) {
+    const key = unit ? `${kind} (${unit})` : kind;
+    kinds.set(key, [...(kinds.get(key) ?? []), name]);
+  }
+  return [...kinds].map(
+    ([kind, names]) =>
+      `${names.length} ${kind}: ${names.slice(0, 4).join(", ")}${names.length > 4 ? ", ..." : ""}`,
+  );
+}
+
+/** Entries of a list that a terminal shows; --json has all. */
+const MOST_LINES = 20;
+
+const listed = (values: readonly unknown[]): string =>
+  `${values.slice(0, MOST_LINES).join(", ")}${values.length > MOST_LINES ? `, ... (${values.length})` : ""}`;
+
+const recordOf = (value: unknown): string =>
+  Object.entries(value as Record<string, unknown>)
+    .map(([name, inner]) => `${name} ${Array.isArray(inner) ? `[${listed(inner)}]` : inner}`)
+    .join(", ");
+
 /** A fact as lines: lists behind their name, records one line for each entry. */
 function linesOf(key: string, value: unknown): readonly string[] {
   if (Array.isArray(value)) {
     if (value.length === 0) return [];
-    return key === "notes" ? value.map((text) => `note: ${text}`) : [`${key}: ${value.join(", ")}`];
+    if (key === "notes") return value.map((text) => `note: ${text}`);
+    if (key === "channels") return channelLines(value as readonly Channel[]);
+    return value.every((one) => typeof one !== "object")
+      ? [`${key}: ${listed(value)}`]
+      : value.slice(0, MOST_LINES).map((one) => `${key}: ${recordOf(one)}`);
   }
   if (typeof value === "object" && value !== null) {
-    return Object.entries(value).map(([name, inner]) => `${key}.${name}: ${inner}`);
+    return Object.entries(value).map(
+      ([name, inner]) =>
+        `${key}.${name}: ${typeof inner === "object" && inner !== null ? recordOf(inner) : inner}`,
+    );
   }
   return [`${key}: ${value}`];
 }

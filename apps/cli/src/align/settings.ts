@@ -25,6 +25,7 @@ export const alignOptions: Options = {
   "event-key": string,
   response: string,
   tr: string,
+  window: string,
   mask: string,
   atlas: string,
   labels: string,
@@ -60,6 +61,8 @@ export interface AlignSettings extends Reading {
   readonly eventKey: string;
   readonly response: "glm" | "average";
   readonly trSeconds: number | undefined;
+  /** Seconds around each event of a continuous recording. */
+  readonly window: readonly [from: number, to: number] | undefined;
   readonly mask: string | undefined;
   readonly atlas: string | undefined;
   readonly labels: string | undefined;
@@ -143,6 +146,7 @@ export function readAlignSettings(values: Values): AlignSettings {
     eventKey: text("event-key") ?? "trial_type",
     response: choiceOption(values, "response", ["glm", "average"] as const) ?? "glm",
     trSeconds: numberOption(values, "tr", { min: 0.001 }),
+    window: readWindow(text("window")),
     mask: text("mask"),
     atlas: text("atlas"),
     labels: text("labels"),
@@ -166,4 +170,17 @@ export function readAlignSettings(values: Values): AlignSettings {
     resume: Boolean(values["resume"]),
     json: Boolean(values["json"]),
   };
+}
+
+function readWindow(text: string | undefined): readonly [number, number] | undefined {
+  if (text === undefined) return undefined;
+  const [from, to, ...more] = text
+    .split(",")
+    .map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (more.length > 0 || !(Number.isFinite(from) && Number.isFinite(to) && from! < to!)) {
+    throw new UsageError(
+      `--window: expected FROM,TO in seconds, the first below the second, got ${JSON.stringify(text)}`,
+    );
+  }
+  return [from!, to!];
 }

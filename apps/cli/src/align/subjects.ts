@@ -1,17 +1,27 @@
 import { basename } from "node:path";
-import { ArgumentError, DataError } from "@penfield/core";
+import { ArgumentError, DataError, UsageError } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
 import {
   concatenateRuns,
+  epochs,
   eventAverages,
   glmBetas,
+  loadAssembly,
+  loadBrainVision,
+  loadEdf,
+  loadEeglab,
+  loadEeglabEpochs,
   loadFifEpochs,
+  loadFifRaw,
+  loadNpzRecording,
+  loadParquetRecording,
   loadRecording,
   loadStimulusSet,
   loadVolumeMaps,
   loadVolumeSeries,
   matchStimuli,
   type Recording,
+  readEeglab,
   readEventsTable,
   type StimulusSet,
   type TimedRecording,
@@ -96,10 +106,13 @@ async function openSubject(
       { hint: "Repeat --recordings for each subject; commas part the runs of images." },
     );
   }
-  if (/\.fif(\.gz)?$/i.test(first)) {
-    const timed = await loadFifEpochs(first, { signal });
-    return { name, recording: timesAsTargets(timed), timed, warnings: [] };
+  const timed = await openTimed(first, events, settings, signal);
+  if (timed) {
+    const { recording, warnings } = timed;
+    return { name, recording: timesAsTargets(recording), timed: recording, warnings };
   }
+  const held = await openContainer(first);
+  if (held) return { name, recording: { ...held, name }, timed: undefined, warnings: [] };
   // A bare array has no names for its rows: they are those of the stimuli, in their order.
   const recording = await loadRecording(first, {
     ...(/\.npy$/i.test(first) && texts ? { stimuli: texts.names } : {}),
@@ -116,6 +129,70 @@ async function openSubject(
         ? []
         : [`${name}: ${recording.nMasked} targets without values were left out.`],
   };
+}
+
+/** Epochs, or a continuous recording cut into them; undefined for other files. */
+async function openTimed(
+  file: string,
+  events: readonly string[] | undefined,
+  { window, eventKey }: AlignSettings,
+  signal: AbortSignal,
+): Promise<{ recording: TimedRecording; warnings: readonly string[] } | undefined> {
+  if (/[-_]epo\.fif(\.gz)?$/i.test(file)) {
+    return { recording: await loadFifEpochs(file, { signal }), warnings: [] };
+  }
+  if (/\.set$/i.test(file) && (await readEeglab(file)).nEpochs > 1) {
+    return { recording: await loadEeglabEpochs(file, { signal }), warnings: [] };
+  }
+  const load = CONTINUOUS.find(([ending]) => ending.test(file))?.[1];
+  if (!load) return undefined;
+  if (window === undefined) {
+    throw new UsageError(
+      `align: ${basename(file)}: expected --window FROM,TO, the seconds around each event, got none`,
+      { hint: "For example --window -0.1,0.6: a continuous recording is cut into epochs." },
+    );
+  }
+  const series = await load(file, { signal });
+  const table = events ? await readEventsTable(events[0]!, { typeColumn: eventKey }) : undefined;
+  const [from, to] = window;
+  const cut = epochs(table ? { ...series, events: table.events } : series, {
+    from,
+    to,
+    ...(from < 0 ? { baseline: [from, 0] as const } : {}),
+  });
+  const { outside, bad } = cut.nRejected;
+  return {
+    recording: cut.recording,
+    warnings: [
+      ...(outside + bad > 0
+        ? [
+            `${basename(file)}: ${outside} events lie too near an end and ${bad} in bad stretches; ${cut.nKept} epochs were kept.`,
+          ]
+        : []),
+      ...(cut.lostStimuli.length > 0
+        ? [`${basename(file)}: no epoch is left of ${some(cut.lostStimuli)}.`]
+        : []),
+    ],
+  };
+}
+
+/** Continuous recordings, by the end of their names. */
+const CONTINUOUS: readonly (readonly [
+  RegExp,
+  (path: string, options: { signal: AbortSignal }) => Promise<TimeSeries>,
+])[] = [
+  [/\.fif(\.gz)?$/i, loadFifRaw],
+  [/\.(edf|bdf)$/i, loadEdf],
+  [/\.vhdr$/i, loadBrainVision],
+  [/\.set$/i, loadEeglab],
+];
+
+/** Files that hold one value for each stimulus and target, with their names; undefined for other files. */
+async function openContainer(file: string): Promise<Recording | undefined> {
+  if (/\.nc4?$/i.test(file)) return loadAssembly(file);
+  if (/\.npz$/i.test(file)) return loadNpzRecording(file);
+  if (/\.parquet$/i.test(file)) return loadParquetRecording(file);
+  return undefined;
 }
 
 /** Runs of images with events: a response to each stimulus by regression; without: one map per stimulus. */
