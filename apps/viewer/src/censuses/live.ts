@@ -62,8 +62,8 @@ export class LiveRunner {
     try {
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => {
-          stop.abort();
           reject(new Error(`The model gave no answer within ${this.#timeoutSeconds} s.`));
+          stop.abort();
         }, 1000 * this.#timeoutSeconds);
       });
       const work = this.#model.activations({ text, hook, index, signal: stop.signal });

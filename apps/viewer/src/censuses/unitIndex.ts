@@ -22,6 +22,23 @@ export type Described = "described" | "refused" | "not tried";
 
 const states: readonly Described[] = ["not tried", "described", "refused"];
 
+/** Types in the order in which they are shown; ones that nobody knows yet come after. */
+const typeOrder: readonly string[] = [
+  "dead",
+  "dormant",
+  "token-detector",
+  "previous-token-detector",
+  "bigram-detector",
+  "trigram-detector",
+  "unigram-family",
+  "alphabet-family",
+  "token-class",
+  "part-of-speech",
+  "topic",
+  "positional",
+  "dense",
+];
+
 /** Collects what the index needs from notes as they are read. */
 export class UnitIndexMaker {
   readonly sentences: string[];
@@ -30,7 +47,7 @@ export class UnitIndexMaker {
   readonly floor: Float32Array;
   readonly types: Uint32Array;
   readonly primary: Int8Array;
-  readonly typeNames: string[] = [];
+  typeNames: string[] = [];
 
   constructor(nUnits: number) {
     this.sentences = new Array<string>(nUnits).fill("");
@@ -54,6 +71,20 @@ export class UnitIndexMaker {
     for (const type of types) this.types[unit]! |= this.#bit(type);
     this.primary[unit] = typeof primary === "string" ? this.typeNames.indexOf(primary) : -1;
   };
+
+  /** Puts the types in their order, so that a type has the same place in every census that has it. */
+  sortTypes(): void {
+    const rank = (name: string): number => (typeOrder.indexOf(name) + 99) % 99;
+    const old = this.typeNames;
+    this.typeNames = [...old].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+    const places = old.map((name) => this.typeNames.indexOf(name));
+    this.types.forEach((bits, unit) => {
+      let moved = 0;
+      for (let i = 0; i < places.length; i++) if ((bits >>> i) & 1) moved |= 1 << places[i]!;
+      this.types[unit] = moved;
+      this.primary[unit] = places[this.primary[unit]!] ?? -1;
+    });
+  }
 
   /** No more than 31 types are told apart. */
   #bit(type: unknown): number {
@@ -148,6 +179,7 @@ export class UnitIndex {
         else if (share > 0.5) maker.addClass({ unit, types: ["dense"], primary: "dense" });
       });
     }
+    maker.sortTypes();
     return new UnitIndex(census, maker, hasClasses);
   }
 

@@ -142,8 +142,16 @@ export interface TypeCounts {
 }
 
 const ROW = 24;
-/** Patterns and numbers say what the colours say. */
-const N_COLOURS = 7;
+
+/** Kinds of types have colours of their own, the same in every figure; names and numbers say the rest. */
+function colourOf(type: string): number {
+  if (type === "none") return 6;
+  if (type === "dead") return 0;
+  if (type === "dormant") return 5;
+  if (type === "positional") return 2;
+  if (type === "dense") return 4;
+  return type.endsWith("-detector") ? 1 : 3;
+}
 
 /** Types of units by layer, as bars of equal length cut by shares. */
 export function typesFigure(
@@ -170,10 +178,10 @@ export function typesFigure(
         let at = left;
         const y = TOP + row * ROW;
         return html`${label(left - 6, y + 13, name.length > 13 ? `…${name.slice(-12)}` : name, { anchor: "end" })}${used.map(
-          (i, place) => {
+          (i) => {
             const width = (counts[i]! / Math.max(1, nUnits)) * (end - left);
             if (width === 0) return "";
-            const part = html`${box(at, y, width, ROW - 6, `type-${place % N_COLOURS}`, `${name}: ${counts[i]} ${names[i]}`)}${
+            const part = html`${box(at, y, width, ROW - 6, `type-${colourOf(names[i]!)}`, `${name}: ${counts[i]} ${names[i]}`)}${
               width > 24 &&
               label(at + width / 2, y + 13, String(counts[i]), {
                 anchor: "middle",
@@ -194,7 +202,7 @@ export function typesFigure(
       })}${used.map((i, place) => {
         const x = place % 2 === 0 ? 8 : WIDTH / 2 + 8;
         const y = legendTop + Math.floor(place / 2) * 18;
-        return html`${box(x, y - 9, 11, 11, `type-${place % N_COLOURS}`)}${label(x + 16, y, names[i]!)}`;
+        return html`${box(x, y - 9, 11, 11, `type-${colourOf(names[i]!)}`)}${label(x + 16, y, names[i]!)}`;
       })}`,
     },
     numbers: {

@@ -1,0 +1,550 @@
+import {
+  appendFile,
+  cp,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { ArgumentError, ModelError } from "@penfield/core";
+import { writeReport } from "@penfield/report";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  exportPage,
+  exportSite,
+  type LiveModel,
+  type RunningViewer,
+  startViewer,
+} from "../index.ts";
+import { makeTestReport } from "../testReport.ts";
+import { visibleToken } from "../views/tokens.ts";
+import { makeTestCensus, N_LAYERS, TEST_SHA256, UNITS_PER_LAYER } from "./testCensus.ts";
+import { matchAll } from "./timedRegex.ts";
+
+let root: string;
+let viewer: RunningViewer;
+const N_UNITS = N_LAYERS * UNITS_PER_LAYER;
+
+/** A model that answers by what the text asks for. */
+const toyModel: LiveModel = {
+  name: "toy-model",
+  activations({ text, index, signal }) {
+    if (text === "fail") return Promise.reject(new ModelError("the process ended (SIGKILL)"));
+    if (text === "hang") {
+      return new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(new Error("stopped")));
+      });
+    }
+    const tokens = text.split(/(?= )/);
+    return Promise.resolve({
+      tokens,
+      values: tokens.map((_, i) => (i === 1 ? 2.5 : index / 1000)),
+      sha256: text.startsWith("other") ? "ff" : TEST_SHA256,
+    });
+  },
+};
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "penfield-censuses-"));
+  const a = await makeTestCensus(join(root, "toy-a"), { neighbour: "toy-b" });
+  await a.close();
+  await cp(join(root, "toy-a"), join(root, "toy-b"), { recursive: true });
+  await rm(join(root, "toy-b/classes.jsonl"));
+  await rm(join(root, "toy-b/neighbours.jsonl"));
+  await writeReport(
+    join(root, "experiment"),
+    makeTestReport({ nLayers: N_LAYERS, nUnits: UNITS_PER_LAYER }),
+  );
+  await writeFile(join(root, "secret.txt"), "secret");
+  viewer = await startViewer({
+    reportsFolder: root,
+    port: 0,
+    live: toyModel,
+    liveTimeoutSeconds: 0.1,
+  });
+});
+afterAll(async () => {
+  await viewer?.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+/** A request as it is written, without the tidying of addresses that fetch does. */
+function get(
+  path: string,
+  own: RunningViewer = viewer,
+): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
+  const { port } = new URL(own.url);
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ host: "127.0.0.1", port, path }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode!,
+          headers: response.headers,
+          body: Buffer.concat(chunks).toString("utf8"),
+        }),
+      );
+    });
+    request.on("error", reject);
+    request.end();
+  });
+}
+/** What JSON.parse gives: its form is what the tests are about. */
+type Loose = ReturnType<typeof JSON.parse>;
+const json = async (path: string): Promise<Loose> => JSON.parse((await get(path)).body);
+
+const a = "/censuses/toy-a";
+const pages = [
+  a,
+  `${a}/units`,
+  `${a}/units?layer=1&type=token-detector&described=described&q=bank&sort=-r`,
+  `${a}/units/0/1`,
+  `${a}/units/1/10`,
+  `${a}/units/0/59`,
+  `${a}/units/1/1?text=a%20b`,
+  `${a}/compare`,
+  `${a}/compare?n=0.1,1.2`,
+  `${a}/compare?n=0.1&m=1.10&with=toy-b`,
+  `${a}/compare?with=toy-b`,
+  `${a}/search`,
+  `${a}/search?q=bank`,
+  "/censuses/toy-b",
+  "/censuses/toy-b/units/0/1",
+];
+
+describe("pages", () => {
+  test("the list names censuses beside reports", async () => {
+    const { body } = await get("/");
+    expect(body).toContain('href="/censuses/toy-a"');
+    expect(body).toContain('href="/reports/experiment"');
+  });
+
+  test.each(pages)(
+    "%s: small, without script, every id once, every link an answer",
+    async (path) => {
+      const { status, headers, body } = await get(path);
+      expect(status).toBe(200);
+      expect(headers["content-security-policy"]).toContain("default-src 'none'");
+      expect(headers["content-security-policy"]).toContain("form-action 'self'");
+      expect(body.length).toBeLessThan(150_000);
+      expect(body).not.toMatch(/<script|javascript:|\son\w+="|style="/i);
+      const ids = [...body.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id!);
+      expect(new Set(ids).size).toBe(ids.length);
+      for (const [, target] of body.matchAll(/(?:href="#|aria-labelledby=")([^"]+)"/g)) {
+        for (const id of target!.split(" ")) expect(ids).toContain(id);
+      }
+      const links = [...body.matchAll(/href="(\/[^"]*)"/g)].map(
+        ([, link]) => link!.replaceAll("&amp;", "&").split("#")[0]!,
+      );
+      const files = links.filter((link) => /\.(json|csv|svg)(\?|$)/.test(link));
+      expect(files.length).toBeGreaterThan(0);
+      for (const link of new Set([...files, ...links.slice(0, 12)])) {
+        expect([link, (await get(link)).status]).toEqual([link, 200]);
+      }
+    },
+  );
+
+  test("tokens and names are text, whatever they hold, and what is hidden is shown", async () => {
+    for (const path of [
+      `${a}/units/0/10`,
+      `${a}/units/0/11`,
+      `${a}/units/0/12`,
+      `${a}/units/0/13`,
+    ]) {
+      const { body } = await get(path);
+      for (const shown of [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "[U+202E]evil",
+        "[U+0000]",
+        "↵",
+      ]) {
+        expect([path, body.includes(shown)]).toEqual([path, true]);
+      }
+      for (const hidden of ["\u202e", "\u0000", "<b>"]) expect(body).not.toContain(hidden);
+    }
+    const { body } = await get(`${a}/search?q=${encodeURIComponent("<script>")}`);
+    expect(body).toContain("&lt;script&gt;");
+  });
+
+  test("white space stands as signs", () => {
+    expect(visibleToken(" cat")).toBe("␣cat");
+    expect(visibleToken(" cat", true)).toBe(" cat");
+    expect(visibleToken("\n\n", true)).toBe("↵↵");
+    expect(visibleToken("\ta\u00a0b", true)).toBe("→a⍽b");
+    expect(visibleToken("  x", true)).toBe("␣␣x");
+  });
+
+  test("a unit says what it does, with scores and floors, or why there is no description", async () => {
+    const { body } = await get(`${a}/units/0/1`);
+    expect(body).toMatch(/<h2 id="description">active on &#39; bank&#39;<\/h2>/);
+    expect(body).toContain("floor: the rule of another unit");
+    expect(body).toContain("held-out r 0.90 [0.50, 0.95]");
+    expect(body).toMatch(/<mark class="m\d">bank<sub>/);
+    const refused = (await get(`${a}/units/0/59`)).body;
+    expect(refused).toContain("No reliable description");
+    expect(refused).toContain("refused: dead: never active");
+    expect(refused).toContain("Never active on");
+    expect((await get("/censuses/toy-b/units/1/59")).body).toContain(
+      "Nobody has described this unit",
+    );
+  });
+
+  test("the .json of a unit has what the page shows", async () => {
+    const record = await json(`${a}/units/0/1.json`);
+    expect(record).toMatchObject({ name: "0.1", index: 1, types: ["token-detector"] });
+    expect(record.contexts.top.every((c: Loose) => c.tokens[c.peak] === " bank")).toBe(true);
+    expect(
+      record.contexts.top.every((c: Loose) => Math.abs(c.values[c.peak] - c.value) < 0.01),
+    ).toBe(true);
+    expect(record.ngrams[0].most).toEqual([{ text: [" bank"], count: record.nActive }]);
+    const counted = record.histogram.counts.reduce((sum: number, count: number) => sum + count, 0);
+    expect(counted).toBe((await json(`${a}.json`)).meta.nTokens);
+    expect(record.neighbours[0]).toMatchObject({ census: "toy-b", name: "0.1", r: 0.99 });
+    expect(record.weights.top).toEqual([[" bank", 0.8]]);
+    expect(record.counterexamples.falsePositives[0]).toMatchObject({
+      document: "document-1",
+      peak: 3,
+    });
+  });
+
+  test("without classes.jsonl only dead and dense units are told", async () => {
+    const { layers } = await json("/censuses/toy-b.json");
+    expect(layers[0].types).toEqual({ dead: 10, none: 50 });
+    expect((await get("/censuses/toy-b")).body).toContain("has no classes.jsonl");
+  });
+
+  test("a localized unit leads to its ablation and its brain row, and the report leads to the unit", async () => {
+    const report = (await get("/reports/experiment")).body;
+    const address = /href="(\/censuses\/toy-a\/units\/[^"]+)"/.exec(report)![1]!;
+    const { body } = await get(address);
+    expect(body).toContain("<strong>Localized</strong>");
+    expect(body).toContain('href="/reports/experiment#section-lesion"');
+    expect(body).toContain('href="/reports/experiment#section-alignment"');
+    const [found] = (await json(`${address}.json`)).reports;
+    expect(found.localizer.selected).toBe(true);
+    expect(found.ablation.length).toBeGreaterThan(0);
+    expect(found.brain.length).toBe(1);
+    const others = (await json(`${a}/units/0/59.json`)).reports;
+    expect(others).toMatchObject([{ localizer: { selected: false }, ablation: [], brain: [] }]);
+  });
+});
+
+describe("the table of units", () => {
+  test.each(["unit", "-unit", "r", "-r", "frequency", "-max", "kurtosis"])(
+    "sorted by %s, pages hold every unit once, in order",
+    async (sort) => {
+      const seen: string[] = [];
+      const values: (number | null)[] = [];
+      let after = "";
+      for (let i = 0; i < 5; i++) {
+        const page = await json(`${a}/units.json?sort=${sort}${after && `&after=${after}`}`);
+        expect(page.nFound).toBe(N_UNITS);
+        expect(page.nBefore).toBe(seen.length);
+        for (const row of page.units) {
+          seen.push(row.unit);
+          values.push(row[sort.replace("-", "")] ?? null);
+        }
+        if (page.next === null) break;
+        after = page.next;
+      }
+      expect(new Set(seen).size).toBe(N_UNITS);
+      expect(seen.length).toBe(N_UNITS);
+      if (/unit$/.test(sort)) return;
+      const known = values.filter((value) => value !== null);
+      const sorted = [...known].sort((x, y) => (sort.startsWith("-") ? y - x : x - y));
+      expect(known).toEqual(sorted);
+      expect(values.slice(known.length).every((value) => value === null)).toBe(true);
+    },
+  );
+
+  test("filters and searches agree with going through all units", async () => {
+    const all = [
+      ...(await json(`${a}/units.json`)).units,
+      ...(await json(`${a}/units.json?after=1.39`)).units,
+    ];
+    expect(all.length).toBe(N_UNITS);
+    const names = async (query: string) =>
+      (await json(`${a}/units.json?${query}`)).units.map((row: Loose) => row.unit);
+    const those = (fits: (row: Loose) => boolean) => all.filter(fits).map((row: Loose) => row.unit);
+    expect(await names("layer=1")).toEqual(those(({ unit }) => unit.startsWith("1.")));
+    expect(await names("layer=blocks.1.hook_resid_post")).toEqual(await names("layer=1"));
+    expect(await names("type=dead")).toEqual(those(({ types }) => types === "dead"));
+    expect(await names("type=none")).toEqual([]);
+    expect(await names("described=refused")).toEqual(those(({ state }) => state === "refused"));
+    expect(await names("described=not%20tried")).toEqual(
+      those(({ state }) => state === "not tried"),
+    );
+    expect(await names("q=BANK&in=descriptions")).toEqual(
+      those(({ description }) => description?.toLowerCase().includes("bank")),
+    );
+    expect(
+      await names(`how=regex&in=descriptions&q=${encodeURIComponent("after '.*ing'$")}`),
+    ).toEqual(those(({ description }) => /after '.*ing'$/.test(description ?? "")));
+    // Tokens are those on which a unit is active: unit 1 on " bank", unit 7 on " Bank".
+    expect((await names("q=bank&in=tokens")).slice(0, 2)).toEqual(["0.1", "0.7"]);
+    expect(await names("q=zebra")).toEqual([]);
+    expect((await get(`${a}/units.csv?layer=0`)).body.split("\r\n").length).toBe(
+      UNITS_PER_LAYER + 2,
+    );
+  });
+
+  test("a search ranks the word itself before words that hold it", async () => {
+    const { hits } = await json(`${a}/search.json?q=ing`);
+    const tokens = hits.filter((hit: Loose) => hit.found === "token");
+    expect(tokens[0]).toMatchObject({ unit: "0.6", text: "ing", score: 1 });
+    const descriptions = hits.filter((hit: Loose) => hit.found === "description");
+    expect(descriptions.map((hit: Loose) => hit.score)).toEqual(
+      descriptions.map((hit: Loose) => hit.score).sort((x: number, y: number) => y - x),
+    );
+  });
+
+  test.each([
+    ["sort=colour", "Units are not sorted by"],
+    ["layer=99", "There is no layer"],
+    ["after=9.9", "There is no unit"],
+    ["how=magic", "how is one of text, regex"],
+    ["in=here", "in is one of"],
+    ["described=x", "described is one of"],
+    ["how=regex&q=(", "This is not a regular expression"],
+    [`q=${"x".repeat(201)}`, "at most 200 characters"],
+  ])("?%s is refused with a reason", async (query, reason) => {
+    const { status, body } = await get(`${a}/units?${query}`);
+    expect(status).toBe(400);
+    expect(body).toContain(reason);
+    expect((await get(`${a}/units`)).status).toBe(200);
+  });
+
+  test("a pattern that tries too many ways is stopped", () => {
+    const texts = [`${"a".repeat(60)}!`];
+    expect(() => matchAll("(a+)+$", texts)).toThrow(ArgumentError);
+    expect(() => matchAll("(a+)+$", texts)).toThrow("stopped after 500 ms");
+    expect([...matchAll("^B", ["bank", "river", ""])]).toEqual([1, 0, 0]);
+    expect([...matchAll("\\p{Lu}ank", ["Bank"])]).toEqual([1]);
+  });
+});
+
+describe("addresses", () => {
+  test.each([
+    "/censuses/..%2fsecret.txt",
+    "/censuses/../secret.txt",
+    "/censuses/.hidden",
+    "/censuses/nothing",
+    "/censuses/experiment",
+    `${a}/nothing`,
+    `${a}/__proto__`,
+    `${a}/constructor.json`,
+    `${a}/units/0/60`,
+    `${a}/units/0/-1`,
+    `${a}/units/0/1e1`,
+    `${a}/units/7/1`,
+    `${a}/units/0/1/figures/nothing.svg`,
+    `${a}/units/0/1/figures/..%2f..%2fmeta.json`,
+    `${a}/compare?with=nothing`,
+  ])("%s is not there", async (path) => {
+    const { status, body } = await get(path);
+    expect(status).toBe(404);
+    expect(body).not.toContain("secret\n");
+  });
+
+  test.each(["n=0.99", "n=x", "n=0.1,0.2,0.3,0.4,0.5", "n=0.1&m=0.99&with=toy-b"])(
+    "a comparison of %s is refused",
+    async (query) => {
+      expect((await get(`${a}/compare?${query}`)).status).toBe(400);
+    },
+  );
+
+  test("too long an address is refused, and the viewer goes on", async () => {
+    expect((await get(`${a}/units?q=${"x".repeat(20_000)}`)).status).toBe(431);
+    expect((await get(a)).status).toBe(200);
+  });
+});
+
+describe("a text that a reader types", () => {
+  const path = `${a}/units/0/1`;
+  test("gets a value for each token", async () => {
+    const { body } = await get(`${path}?text=${encodeURIComponent("<b>x</b> y z")}`);
+    expect(body).toMatch(/<mark class="m5">y<sub>2.5<\/sub><\/mark>/);
+    expect(body).toContain("&lt;b&gt;x&lt;/b&gt;");
+    const { live } = await json(`${path}.json?text=x%20y`);
+    expect(live).toMatchObject({ tokens: ["x", " y"], values: [0.001, 2.5], same: true });
+  });
+
+  test.each([
+    ["fail", "toy-model could not read this text: the process ended (SIGKILL)"],
+    ["hang", "The model gave no answer within 0.1 s."],
+    ["x".repeat(2001), "The text has 2001 characters; at most 2000 are taken."],
+    ["other model", "This is another model than the census's"],
+  ])("%.10s: a message, and the viewer goes on", async (text, message) => {
+    const { status, body } = await get(`${path}?text=${encodeURIComponent(text)}`);
+    expect(status).toBe(200);
+    expect(body).toContain(message);
+    expect((await get(path)).status).toBe(200);
+  });
+
+  test("only so many wait", async () => {
+    const all = await Promise.all(Array.from({ length: 8 }, () => json(`${path}.json?text=hang`)));
+    const turned = all.filter(({ live }) => live.problem.startsWith("Other texts are waiting"));
+    expect(turned.length).toBeGreaterThan(0);
+  });
+
+  test("without a model there is no field", async () => {
+    const plain = await startViewer({ reportsFolder: root, port: 0 });
+    const { body } = await get(`${path}?text=x`, plain);
+    expect(body).not.toContain("<textarea");
+    await plain.close();
+  });
+});
+
+describe("broken censuses", () => {
+  const spoilt: [string, (folder: string) => Promise<unknown>, string][] = [
+    ["not JSON", (f) => writeFile(join(f, "meta.json"), "{"), "expected JSON"],
+    ["another format", (f) => edit(f, { format: "store" }), "a census of version"],
+    ["another version", (f) => edit(f, { version: 99 }), "a census of version"],
+    ["hooks that leave units out", (f) => edit(f, { nUnits: 121 }), "as many as the hooks have"],
+    ["hooks that are none", (f) => edit(f, { hooks: [null] }), "hooks with name"],
+    ["no contexts", (f) => edit(f, { contexts: { top: 1e9 } }), "contexts"],
+    ["a window without end", (f) => edit(f, { window: 1e12 }), "window"],
+    ["columns of another kind", (f) => edit(f, { columns: ["x"] }), "columns"],
+    ["a model without a name", (f) => edit(f, { model: {} }), "a model with name"],
+    ["a cut file", (f) => truncate(join(f, "contexts.bin"), 100), "bytes"],
+    ["a file that is gone", (f) => rm(join(f, "histogram.u32")), "histogram.u32"],
+    [
+      "a link out of the folder",
+      async (f) => {
+        await rm(join(f, "vocabulary.json"));
+        await symlink(join(root, "secret.txt"), join(f, "vocabulary.json"));
+      },
+      "expected a plain file",
+    ],
+  ];
+  const edit = async (folder: string, change: object): Promise<void> => {
+    const path = join(folder, "meta.json");
+    const meta = JSON.parse(await readFile(path, "utf8"));
+    await writeFile(path, JSON.stringify({ ...meta, ...change }));
+  };
+
+  test.each(spoilt)("%s: an error page that says so", async (_, spoil, message) => {
+    const folder = join(root, "spoilt");
+    await cp(join(root, "toy-b"), folder, { recursive: true });
+    await spoil(folder);
+    const { status, body } = await get("/censuses/spoilt");
+    expect(status).toBe(500);
+    expect(body).toContain("This census cannot be read");
+    expect(body).toContain(message);
+    expect((await get("/")).status).toBe(200);
+    expect((await get(a)).status).toBe(200);
+    await rm(folder, { recursive: true });
+  });
+
+  test("broken notes are counted and left out; notes of any form do no harm", async () => {
+    const folder = join(root, "spoilt");
+    await cp(join(root, "toy-a"), folder, { recursive: true });
+    await appendFile(
+      join(folder, "descriptions.jsonl"),
+      '{"unit":5\n{"unit":1000000}\n{"unit":"x"}\nnull\n',
+    );
+    const odd = {
+      unit: 2,
+      sentence: { a: 1 },
+      refusal: 7,
+      r: "x",
+      scores: [1],
+      rule: 3,
+      output: 4,
+    };
+    await appendFile(join(folder, "descriptions.jsonl"), `${JSON.stringify(odd)}\n`);
+    await writeFile(join(folder, "classes.jsonl"), '{"unit":2,"types":[1,{}],"primary":4}\n');
+    await writeFile(join(folder, "weights.jsonl"), '{"unit":2,"top":[[{},"x"],7],"bottom":"x"}\n');
+    await writeFile(
+      join(folder, "neighbours.jsonl"),
+      '{"unit":2,"neighbours":[{"unit":-1},3,{"unit":1e9},{"unit":1,"census":"../x"}]}\n',
+    );
+    expect((await get("/censuses/spoilt")).body).toContain(
+      "descriptions.jsonl: 4 lines are broken and left out.",
+    );
+    for (const path of [
+      "units/0/2",
+      "units/0/2.json",
+      "units/0/2.csv",
+      "units",
+      "search?q=a",
+      "compare?n=0.2",
+    ]) {
+      expect([path, (await get(`/censuses/spoilt/${path}`)).status]).toEqual([path, 200]);
+    }
+    await rm(folder, { recursive: true });
+  });
+
+  test("a census whose notes change is read anew", async () => {
+    const folder = join(root, "changing");
+    await cp(join(root, "toy-b"), folder, { recursive: true });
+    expect((await get("/censuses/changing/units/0/1")).body).toContain("active on");
+    await writeFile(
+      join(folder, "descriptions.jsonl"),
+      '{"unit":1,"sentence":"active on Tuesdays","r":0.5}\n',
+    );
+    expect((await get("/censuses/changing/units/0/1")).body).toContain("active on Tuesdays");
+    await rm(folder, { recursive: true });
+    expect((await get("/censuses/changing/units/0/1")).status).toBe(404);
+  });
+});
+
+describe("export", () => {
+  test("a folder of files whose links lead to files, and to no other place", async () => {
+    const folder = join(root, ".site");
+    const { nFiles } = await exportSite(folder, { reportsFolder: root, nUnits: 3 });
+    const files = (await readdir(folder, { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+    expect(files.length).toBe(nFiles);
+    const known = new Set(files);
+    for (const unit of ["0/0.html", "0/2.html", "0/2.json"]) {
+      expect(known).toContain(join(folder, "censuses/toy-a/units", unit));
+    }
+    expect(known).not.toContain(join(folder, "censuses/toy-a/units/0/3.html"));
+    expect(known).toContain(join(folder, "reports/experiment/report.json"));
+    let nLinks = 0;
+    for (const file of files.filter((name) => name.endsWith(".html"))) {
+      const markup = await readFile(file, "utf8");
+      expect(markup).not.toMatch(/<form|<script/);
+      for (const [, link] of markup.matchAll(/(?:href|src)="([^"#]+)[^"]*"/g)) {
+        nLinks++;
+        expect(known).toContain(resolve(dirname(file), decodeURIComponent(link!)));
+      }
+    }
+    expect(nLinks).toBeGreaterThan(100);
+    await expect(exportSite(folder, { reportsFolder: root })).rejects.toThrow("empty");
+    await rm(folder, { recursive: true });
+  });
+
+  test("one file of a report asks nothing of any place", async () => {
+    const file = join(root, ".one.html");
+    await exportPage(file, { reportsFolder: join(root, "experiment") });
+    const markup = await readFile(file, "utf8");
+    expect(markup).toContain("default-src 'none'; style-src 'unsafe-inline'");
+    expect(markup).not.toMatch(/(?:href|src)="[^#]/);
+    expect(markup).not.toMatch(/<link|@import|url\(/);
+    const data = /<script type="application\/json" id="report">(.*)<\/script>\n<\/body>/s.exec(
+      markup,
+    )![1]!;
+    expect(data).not.toContain("<");
+    expect(JSON.parse(data).schema).toBe("penfield.report");
+    await rm(file);
+  });
+
+  test("what cannot be exported is refused", async () => {
+    await expect(
+      exportPage(join(root, ".x.html"), { reportsFolder: join(root, "toy-a") }),
+    ).rejects.toThrow(ArgumentError);
+    await expect(
+      exportSite(join(root, ".x"), { reportsFolder: root, nUnits: 5001 }),
+    ).rejects.toThrow(ArgumentError);
+  });
+});

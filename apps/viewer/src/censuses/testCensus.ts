@@ -1,0 +1,150 @@
+import { createRng } from "@penfield/core";
+import { type Census, takeCensus, type UnitSource } from "@penfield/localize";
+import {
+  type UnitNeighbours,
+  type UnitWeights,
+  writeUnitNotes,
+} from "@penfield/localize/census-reader";
+
+/** Tokens that a page must not take for markup, or show as something that they are not. */
+export const hostileTokens: readonly string[] = [
+  "<script>alert(1)</script>",
+  '" onmouseover="alert(1)',
+  "\u202eevil",
+  "\u0000",
+  "\n",
+  "\t",
+  "=1+1",
+  "&amp;",
+];
+
+const words = [
+  ...[" the", " bank", " river", " money", " of", " in", "ing", " Bank", ".", " cat"],
+  ...hostileTokens,
+];
+
+export const N_LAYERS = 2;
+export const UNITS_PER_LAYER = 60;
+export const TEST_SHA256: string = "0123456789abcdef".repeat(4);
+
+/** Unit u answers to token u; from the number of tokens on to the token before, the last ten not at all. */
+function testSource(name: string): UnitSource {
+  return {
+    name,
+    sha256: TEST_SHA256,
+    hooks: Array.from({ length: N_LAYERS }, (_, layer) => ({
+      name: `blocks.${layer}.hook_resid_post`,
+      layer,
+      nUnits: UNITS_PER_LAYER,
+    })),
+    vocabularySize: words.length,
+    maxTokens: 64,
+    tokenText: (token) => words[token]!,
+    read: (documents) =>
+      Promise.resolve(
+        Array.from({ length: N_LAYERS }, (_, layer) =>
+          Float32Array.from(
+            documents.flatMap((tokens) =>
+              tokens.flatMap((token, i) =>
+                Array.from({ length: UNITS_PER_LAYER }, (_, unit) => {
+                  if (unit >= UNITS_PER_LAYER - 10) return 0;
+                  const wanted = unit % words.length;
+                  const seen = unit < words.length ? token : tokens[i - 1];
+                  return seen === wanted ? 1 + layer + ((7 * i + unit) % 5) / 4 : 0;
+                }),
+              ),
+            ),
+          ),
+        ),
+      ),
+  };
+}
+
+/**
+ * A small census with all its notes. Made up, and never to be shown as a result.
+ *
+ * @param neighbour - Name of a census beside it, whose units are its units' neighbours.
+ */
+export async function makeTestCensus(
+  folder: string,
+  { name = "toy", neighbour }: { readonly name?: string; readonly neighbour?: string } = {},
+): Promise<Census> {
+  const rng = createRng(5);
+  const documents = Array.from({ length: 40 }, (_, d) => ({
+    id: d === 3 ? "<b>document</b>" : `document-${d}`,
+    tokens: Array.from({ length: 8 + rng.below(40) }, () => rng.below(words.length)),
+  }));
+  const census = await takeCensus(testSource(name), documents, folder);
+  const units = Array.from({ length: census.nUnits }, (_, unit) => unit);
+  await writeUnitNotes(
+    folder,
+    "descriptions",
+    units.slice(0, 110).map((unit) => {
+      const { hook, index } = census.place(unit);
+      const place = { unit, hook: hook.name, index };
+      const token = words[index % words.length]!;
+      if (index >= UNITS_PER_LAYER - 10) {
+        return {
+          ...place,
+          sentence: "no reliable description",
+          refusal: "dead: never active on the kept documents",
+          r: 0,
+        };
+      }
+      return {
+        ...place,
+        sentence: `active ${index < words.length ? "on" : "right after"} '${token}'`,
+        rule: { type: "word", offset: 0, words: [token] },
+        r: 0.9 - index / 200,
+        otherRuleR: 0.02,
+        scores: {
+          ...{ r: 0.9 - index / 200, rLow: 0.5, rHigh: 0.95, r2: 0.7 },
+          ...{ precision: 0.9, recall: 0.8, f1: 0.85, detectionAuroc: 0.8, fuzzingAuroc: 0.9 },
+          ...{ specificityRank: 1, nCompared: 59, nTokens: 400, nActive: 30, nRule: 28 },
+          falsePositives: [{ document: 1, position: 3 }],
+          falseNegatives: [{ document: 2, position: 0 }],
+        },
+        output: { role: "promotes", raises: [], lowers: [], sentence: "promotes 'ing'" },
+      };
+    }),
+  );
+  await writeUnitNotes(
+    folder,
+    "classes",
+    units.map((unit) => {
+      const { index } = census.place(unit);
+      const type =
+        index >= UNITS_PER_LAYER - 10
+          ? "dead"
+          : index < words.length
+            ? "token-detector"
+            : "previous-token-detector";
+      return { unit, types: [type], primary: type };
+    }),
+  );
+  await writeUnitNotes(
+    folder,
+    "weights",
+    units.map(
+      (unit): UnitWeights => ({
+        ...{ unit, inNorm: 1, outNorm: 2, cosInOut: -0.1, vocabularyVariance: 0.01 },
+        ...{ vocabularySkewness: 0.5, vocabularyKurtosis: 3, role: null },
+        top: [[unit % words.length, 0.8]],
+        bottom: [[(unit + 1) % words.length, -0.8]],
+      }),
+    ),
+  );
+  if (neighbour !== undefined) {
+    await writeUnitNotes(
+      folder,
+      "neighbours",
+      units.map(
+        (unit): UnitNeighbours => ({
+          unit,
+          neighbours: [{ by: "activation", census: neighbour, unit, r: 0.99 }],
+        }),
+      ),
+    );
+  }
+  return census;
+}
