@@ -123,7 +123,8 @@ export function makeBatch(
  * Source: Appleby, MurmurHash3 (fmix32), public domain.
  */
 export function mix(value: number, seed: number): number {
-  let h = Math.imul(value ^ Math.imul(seed, 0x9e3779b1), 0x85ebca6b);
+  // The added number keeps a small value and seed from being mixed to 0.
+  let h = Math.imul(value ^ (Math.imul(seed, 0x9e3779b1) + 0x7f4a7c15), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
