@@ -2,11 +2,12 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { writeReport } from "@penfield/report";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type RunningViewer, startViewer } from "./index.ts";
+import { makeTestCensus, N_LAYERS, TEST_SHA256, UNITS_PER_LAYER } from "./censuses/testCensus.ts";
+import { exportPage, exportSite, type RunningViewer, startViewer } from "./index.ts";
 import { makeBrainReport } from "./testBrainReport.ts";
 import { makeComparisonReport, makeTestReport } from "./testReport.ts";
 
@@ -18,6 +19,14 @@ interface Violation {
 
 // Debian's: apt-get install chromium
 const executablePath = "/usr/bin/chromium";
+
+const unitPages = [
+  "censuses/toy-a",
+  "censuses/toy-a/units?q=bank&sort=-r",
+  "censuses/toy-a/units/0/10?text=one%20two%20three",
+  "censuses/toy-a/compare?n=0.10&m=0.11&with=toy-b",
+  "censuses/toy-a/search?q=bank",
+];
 
 describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePath})`, () => {
   let root: string;
@@ -31,7 +40,23 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     await writeReport(join(root, "brain"), makeBrainReport());
     await mkdir(join(root, "broken"));
     await writeFile(join(root, "broken/report.json"), "{");
-    viewer = await startViewer({ reportsFolder: root, port: 0 });
+    await writeReport(
+      join(root, "localizer"),
+      makeTestReport({ nLayers: N_LAYERS, nUnits: UNITS_PER_LAYER }),
+    );
+    await (await makeTestCensus(join(root, "toy-a"), { neighbour: "toy-b" })).close();
+    await (await makeTestCensus(join(root, "toy-b"), { name: "other toy" })).close();
+    viewer = await startViewer({
+      reportsFolder: root,
+      port: 0,
+      live: {
+        name: "toy",
+        activations: ({ text }) => {
+          const tokens = text.split(/(?= )/);
+          return Promise.resolve({ tokens, values: tokens.map((_, i) => i), sha256: TEST_SHA256 });
+        },
+      },
+    });
     browser = await chromium.launch({
       executablePath,
       args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
@@ -71,7 +96,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     ["a phone, dark", { viewport: { width: 380, height: 800 }, colorScheme: "dark" }],
     ["no JavaScript", { viewport: { width: 380, height: 800 }, javaScriptEnabled: false }],
   ])("%s: everything is there, nothing complains, nothing scrolls sideways", async (_, options) => {
-    for (const path of ["", "reports/full", "reports/comparison", "reports/brain"]) {
+    for (const path of ["", "reports/full", "reports/comparison", "reports/brain", ...unitPages]) {
       const { seen, complaints } = await visit(path, options, async (page) => ({
         overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
         headings: await page.getByRole("heading", { level: 2 }).count(),
@@ -84,11 +109,11 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       if (path === "reports/comparison") expect(seen).toMatchObject({ figures: 11, headings: 8 });
       if (path === "reports/brain")
         expect(seen).toMatchObject({ figures: 13, headings: 8, tables: 2 });
-      else if (path) expect(seen.tables).toBeGreaterThanOrEqual(6);
+      else if (path.startsWith("reports")) expect(seen.tables).toBeGreaterThanOrEqual(6);
     }
   });
 
-  test.each(["", "reports/full", "reports/comparison", "reports/brain"])(
+  test.each(["", "reports/full", "reports/comparison", "reports/brain", ...unitPages])(
     "%s: axe finds nothing serious",
     async (path) => {
       const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
@@ -170,6 +195,9 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       ["dark", "reports/full"],
       ["light", "reports/comparison"],
       ["dark", "reports/comparison"],
+      ["light", "censuses/toy-a/units/0/10"],
+      ["dark", "censuses/toy-a/units/0/10"],
+      ["dark", "censuses/toy-a/units"],
     ] as const) {
       const { seen } = await visit(path, { colorScheme }, (page) =>
         page.evaluate(`(() => {
@@ -190,6 +218,100 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       );
       expect([...new Set(seen as string[])]).toEqual([]);
     }
+  });
+
+  test("axe finds nothing serious on a unit in the dark", async () => {
+    const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+    const { seen } = await visit(unitPages[2]!, { colorScheme: "dark" }, (page) => {
+      return page.evaluate(`(() => { ${axe}; return axe.run(document); })()`);
+    });
+    const { violations } = seen as { violations: Violation[] };
+    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+    expect(serious.map(({ id, nodes }) => `${id} ${nodes[0]!.html}`)).toEqual([]);
+  });
+
+  // The three paths are walked without JavaScript: by links, fields and buttons alone.
+  const plain: BrowserContextOptions = { javaScriptEnabled: false };
+
+  test("who looks for a word finds the unit, its evidence, and tries a text", async () => {
+    const { seen, complaints } = await visit("", plain, async (page) => {
+      await page.getByRole("link", { name: "Units of toy", exact: true }).click();
+      await page.getByLabel("Find units by a word").fill("river");
+      await page.getByRole("button", { name: "Search" }).click();
+      const table = page.getByRole("table", { name: "Units by their descriptions" });
+      await table.getByRole("link").first().click();
+      const heading = await page.getByRole("heading", { level: 1 }).textContent();
+      const description = await page.locator("#description").textContent();
+      const marked = await page.locator("mark").first().textContent();
+      await page.getByLabel("The model reads it").fill("a second third");
+      await page.getByRole("button", { name: "Run the model" }).click();
+      return { heading, description, marked, strip: await page.locator(".strip").textContent() };
+    });
+    expect(seen.heading).toBe("Unit 0.2 of toy");
+    expect(seen.description).toBe("active on ' river'");
+    expect(seen.marked).toMatch(/^river\d/);
+    expect(seen.strip).toBe("a second1 third2");
+    expect(complaints).toEqual([]);
+  });
+
+  test("a localized unit leads to what silencing its set does, and to the brain", async () => {
+    const { seen, complaints } = await visit("reports/localizer", plain, async (page) => {
+      await page.locator("#section-units").getByRole("link").first().click();
+      const localized = await page.getByText("Localized", { exact: true }).isVisible();
+      const brain = await page.getByRole("table", { name: /^Brain in/ }).isVisible();
+      const ablation = page.getByRole("table", { name: /^Ablation in/ });
+      await ablation.getByRole("link").first().click();
+      return { localized, brain, hash: new URL(page.url()).hash };
+    });
+    expect(seen).toEqual({ localized: true, brain: true, hash: "#section-lesion" });
+    expect(complaints).toEqual([]);
+  });
+
+  test("two models stand side by side, and so do two units that are alike", async () => {
+    const { seen, complaints } = await visit("censuses/toy-a", plain, async (page) => {
+      await page.getByRole("link", { name: "Compare" }).click();
+      await page.getByLabel("beside").selectOption("toy-b");
+      await page.getByRole("button", { name: "Compare" }).click();
+      const models = await page.getByRole("table", { name: "The models" }).textContent();
+      await page.goto(`${viewer.url}censuses/toy-a/units/0/1`);
+      await page.getByRole("link", { name: "Compare" }).click();
+      const columns = await page
+        .getByRole("table", { name: "Units side by side" })
+        .getByRole("columnheader")
+        .allTextContents();
+      return { models, columns };
+    });
+    expect(seen.models).toContain("other toy");
+    expect(seen.columns).toEqual(["Of the unit", "toy 0.1", "other toy 0.1"]);
+    expect(complaints).toEqual([]);
+  });
+
+  test("exported files open from disk, are led through by links, and ask nothing of a network", async () => {
+    const [site, one] = [join(root, ".site"), join(root, ".one.html")];
+    await exportSite(site, { reportsFolder: join(root, "toy-a"), nUnits: 2 });
+    await exportPage(one, { reportsFolder: join(root, "full") });
+    const context = await browser.newContext({ offline: true });
+    const page = await context.newPage();
+    const complaints: string[] = [];
+    page.on("console", (message) => complaints.push(message.text()));
+    page.on("request", (request) => {
+      if (!request.url().startsWith("file:///")) complaints.push(request.url());
+    });
+    await page.goto(pathToFileURL(join(site, "index.html")).href);
+    await page.getByRole("link", { name: "Units of toy" }).click();
+    await page.getByRole("link", { name: "All units" }).click();
+    await page.getByRole("link", { name: "0.1", exact: true }).click();
+    expect(await page.locator("#description").textContent()).toBe("active on ' bank'");
+    const paper = (): Promise<string> =>
+      page.evaluate("getComputedStyle(document.querySelector('.chart')).fontFamily");
+    expect(await paper()).toContain("DejaVu Sans");
+    const requests: string[] = [];
+    page.on("request", (request) => requests.push(request.url()));
+    await page.goto(pathToFileURL(one).href);
+    expect(await paper()).toContain("DejaVu Sans");
+    expect(requests).toEqual([pathToFileURL(one).href]);
+    expect(complaints).toEqual([]);
+    await context.close();
   });
 
   test("an error page is a page", async () => {
