@@ -145,12 +145,12 @@ describe("stacking", () => {
           const y = random(10, 1, seed);
           const parts = Array.from({ length: count }, (_, k) => random(10, 1, seed + 77 * (k + 1)));
           const loss = (w: ArrayLike<number>) =>
-            y.data.reduce((sum: number, value: number, i: number) => {
+            Array.from(y.data).reduce((sum, value, i) => {
               const p = parts.reduce((all, { data }, k) => all + w[k]! * data[i]!, 0);
               return sum + (value - p) ** 2;
             }, 0);
           const { data } = stackingWeights(y, parts);
-          expect(data.reduce((a: number, b: number) => a + b, 0)).toBeCloseTo(1, 12);
+          expect(Array.from(data).reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
           expect(Math.min(...data)).toBeGreaterThanOrEqual(0);
           const best = loss(data);
           const rng = createRng(seed);
