@@ -91,7 +91,9 @@ align                   how well a model predicts recordings, and whether that s
   --folds N             (default 5); --split contiguous (default), grouped (default with --groups),
                         leave-one-group-out, shuffled (which the report warns of); --inner-folds N (default 5)
                         or leave-one-out (much faster) choose penalties
-  --permutations N      a p for each target; --no-floors leaves out position and length
+  --permutations N      a p for each target; --no-floors leaves out the floors: position, length and word
+                        frequency; neighbourhood alone; random features; untrained weights of the model
+  --signal-to-noise S   of one repeat, for --identify (default: from the repeats, else 1, which is optimistic)
   --identify            would we know? each of --candidates N layers (default 6) in turn plays the brain in
                         --simulations N (default 10) recordings, and it is counted how often it is named
   --file, --units, --pooling, --max-tokens, --bos, --no-bos, --seed, --threads, --out, --replace, --resume

@@ -21,6 +21,8 @@ export interface Reading {
   readonly maxTokens: number | undefined;
   readonly prependBos: boolean | undefined;
   readonly threads: number | undefined;
+  /** Read the model with its weights in another, random order. */
+  readonly untrained?: number | undefined;
 }
 
 interface Layer {
@@ -43,16 +45,19 @@ export async function readLayers(
   verb: string,
   name: string,
   texts: readonly string[],
-  { units, pooling, maxTokens, prependBos, file, threads }: Reading,
+  { units, pooling, maxTokens, prependBos, file, threads, untrained }: Reading,
   work: WorkStore,
   onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<Layers> {
-  const stage = `reading ${name.replace(/^.*[\\/]/, "")}`;
+  const stage = `reading ${name.replace(/^.*[\\/]/, "")}${untrained === undefined ? "" : ", untrained"}`;
   onProgress({ stage, done: 0, total: texts.length, unit: "texts" });
   const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
     file,
     threads,
+    untrained,
+    // Of a floor only the activations count.
+    ...(untrained === undefined ? {} : { verify: "none" as const }),
     onProgress,
   });
   try {

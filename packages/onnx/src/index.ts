@@ -30,6 +30,7 @@ export {
   type ValueInfoProto,
 } from "./proto.ts";
 export { inferRanks } from "./ranks.ts";
+export { shuffleWeights } from "./shuffleWeights.ts";
 export { copyModel, cutAt, exposeTensor, prune, renameToOutput, rewire } from "./surgery.ts";
 export {
   type ExternalWeight,

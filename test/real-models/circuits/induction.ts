@@ -9,7 +9,6 @@ import {
   meanActivation,
   repeatedRandomTokens,
 } from "@penfield/hooks";
-import { decodeModel, elementType, encodeModel } from "@penfield/onnx";
 import {
   estimate,
   headName,
@@ -109,17 +108,10 @@ export async function untrainedInduction(
   path: string,
   options: { config: Record<string, unknown>; nSequences: number; bosToken: number },
 ): Promise<number> {
-  const proto = decodeModel(await readFile(path));
-  const rng = createRng(1);
-  for (const tensor of proto.graph!.initializer) {
-    if (tensor.dims.length < 2 || tensor.dataType !== elementType.float32) continue;
-    const values = new Float32Array(tensor.rawData.slice().buffer);
-    const order = permutation(values.length, rng);
-    tensor.rawData = new Uint8Array(Float32Array.from(order, (i) => values[i]!).buffer);
-  }
-  const model = await HookedModel.fromBytes(encodeModel(proto), {
+  const model = await HookedModel.fromBytes(await readFile(path), {
     name: "shuffled",
     config: options.config,
+    untrained: 1,
   });
   try {
     const { scores } = await inductionScore(model, {

@@ -64,6 +64,20 @@ export async function align(args: readonly string[], io: Surroundings): Promise<
         signal,
       );
     }
+    const untrained =
+      layers && settings.floors
+        ? layerSets(
+            await readLayers(
+              "align",
+              settings.model!,
+              texts!.set.stimuli.map(({ text }) => text),
+              { ...settings, untrained: settings.seed },
+              work.store,
+              onProgress,
+              signal,
+            ),
+          )
+        : undefined;
     const sets = layers ? layerSets(layers) : given;
     if (settings.identify && sets.length < 2) {
       throw new UsageError("--identify: expected at least two feature sets to tell apart, got one");
@@ -71,7 +85,14 @@ export async function align(args: readonly string[], io: Surroundings): Promise<
     const scored: SubjectScores[] = [];
     for (const subject of subjects) {
       scored.push(
-        await scoreSubject(subject, sets, { settings, texts, linalg, onProgress, signal }),
+        await scoreSubject(subject, sets, {
+          settings,
+          texts,
+          untrained,
+          linalg,
+          onProgress,
+          signal,
+        }),
       );
     }
     result = {
@@ -142,7 +163,7 @@ function asJson(result: AlignResult, table: ScoreTable, folder: string | undefin
       })),
     })),
     identification: identification ?? null,
-    warnings: alignWarnings(result, table),
+    warnings: alignWarnings(result),
     folder: folder ?? null,
   };
 }
@@ -198,5 +219,5 @@ function print(result: AlignResult, table: ScoreTable, io: Surroundings): void {
       ),
     );
   }
-  for (const warning of alignWarnings(result, table)) io.out.write(`\nNote: ${warning}\n`);
+  for (const warning of alignWarnings(result)) io.out.write(`\nNote: ${warning}\n`);
 }

@@ -72,8 +72,13 @@ export async function identificationSection(
 ): Promise<IdentificationSection> {
   const [nRepeats, nStimuli, nTargets] = subject.recording.data.shape;
   const reliability = ceiling?.medianReliability;
-  const noiseEstimated = reliability !== undefined && reliability > 0 && reliability < 1;
-  const signalToNoise = noiseEstimated ? reliability / (1 - reliability) / nRepeats : 1;
+  const noiseEstimated =
+    settings.signalToNoise === undefined &&
+    reliability !== undefined &&
+    reliability > 0 &&
+    reliability < 1;
+  const signalToNoise =
+    settings.signalToNoise ?? (noiseEstimated ? reliability / (1 - reliability) / nRepeats : 1);
   const all = sets.map(({ title }, i) => ({ name: title, features: features[i]! }));
   const candidates = spreadOver(all, settings.candidates);
   const used = Math.min(nTargets, MOST_TARGETS);

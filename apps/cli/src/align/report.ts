@@ -152,7 +152,7 @@ export function alignReport(
             },
           ]
         : [],
-      warnings: alignWarnings(result, table),
+      warnings: alignWarnings(result),
       verdicts: [],
       sections: sections.map((section) => ({ ...section })),
     },
@@ -181,7 +181,7 @@ function settingsRecord(settings: AlignSettings): Report["settings"] {
 }
 
 /** What to know before believing a number. */
-export function alignWarnings(result: AlignResult, table: ScoreTable): string[] {
+export function alignWarnings(result: AlignResult): string[] {
   const { subjects, sets, identification, settings } = result;
   return [
     ...subjects.flatMap(({ subject, warnings }) => [...subject.warnings, ...warnings]),
@@ -194,13 +194,9 @@ export function alignWarnings(result: AlignResult, table: ScoreTable): string[] 
             `${subject.name}: each stimulus was recorded once, so there is no ceiling: nobody can say how much of the responses could be predicted.`,
           ],
     ),
-    ...(table.floors.length === 0
-      ? [
-          settings.floors
-            ? "No floor could be computed without texts (--stimuli): what trivial features reach is not known."
-            : "Floors were not wanted (--no-floors): what trivial features reach is not known.",
-        ]
-      : []),
+    ...(settings.floors
+      ? []
+      : ["Floors were not wanted (--no-floors): what trivial features reach is not known."]),
     ...(identification || sets.length < 2
       ? []
       : [

@@ -1,5 +1,11 @@
 import { basename } from "node:path";
-import { type EncodingScore, encodingScore, positionLengthFloor } from "@penfield/align";
+import {
+  autocorrelationFloor,
+  type EncodingScore,
+  encodingScore,
+  randomFeatures,
+  textFloor,
+} from "@penfield/align";
 import {
   type Activations,
   ArgumentError,
@@ -28,6 +34,12 @@ export interface FeatureSet {
   readonly matrix: Activations;
 }
 
+/** What a control reaches. */
+export interface FloorScore {
+  readonly name: string;
+  readonly perTarget: Float64Array;
+}
+
 /** Every feature set's scores of one subject. */
 export interface SubjectScores {
   readonly subject: Subject;
@@ -35,7 +47,7 @@ export interface SubjectScores {
   readonly ceiling: NoiseCeiling | undefined;
   /** In the order of the feature sets. */
   readonly scores: readonly EncodingScore[];
-  readonly floors: readonly EncodingScore["floors"][number][];
+  readonly floors: readonly FloorScore[];
   /** Of the recording's rows; undefined for contiguous folds. */
   readonly groups: readonly string[] | undefined;
   /** Feature sets by the rows of the recording. */
@@ -68,6 +80,8 @@ export const layerSets = ({ items }: Layers): readonly FeatureSet[] =>
 interface Scoring {
   readonly settings: AlignSettings;
   readonly texts: TextSide | undefined;
+  /** Layers of the same model without what it has learned. */
+  readonly untrained: readonly FeatureSet[] | undefined;
   readonly linalg: Linalg;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
@@ -77,7 +91,7 @@ interface Scoring {
 export async function scoreSubject(
   subject: Subject,
   sets: readonly FeatureSet[],
-  { settings, texts, linalg, onProgress, signal }: Scoring,
+  { settings, texts, untrained, linalg, onProgress, signal }: Scoring,
 ): Promise<SubjectScores> {
   const { recording } = subject;
   const [nRepeats] = recording.data.shape;
@@ -88,14 +102,19 @@ export async function scoreSubject(
   const features = sets.map((set) =>
     featuresOf(set, rows, texts?.keys.length, recording.stimulusIds),
   );
-  const floors =
-    settings.floors && rows
-      ? {
-          "position and length": positionLengthFloor(
-            rows.map((of) => of.map((i) => texts.set.stimuli[i]!)),
-          ),
-        }
-      : {};
+  const nUnits = features[0]!.shape[1];
+  const floors: Record<string, Activations> = settings.floors
+    ? {
+        ...(rows
+          ? {
+              "position, length and word frequency": textFloor(
+                rows.map((of) => of.map((i) => texts.set.stimuli[i]!)),
+              ),
+            }
+          : {}),
+        "random features": randomFeatures(responses.shape[0], nUnits, { seed: settings.seed }),
+      }
+    : {};
   const scores: EncodingScore[] = [];
   const warnings = new Set<string>();
   for (const [i, x] of features.entries()) {
@@ -126,11 +145,35 @@ export async function scoreSubject(
       unit: "feature sets",
     });
   }
+  const trivial: FloorScore[] = [...scores[0]!.floors];
+  if (settings.floors) {
+    const options = {
+      linalg,
+      outerFolds:
+        groups && settings.split !== "contiguous" ? foldCount(groups, settings) : settings.folds,
+      ...(settings.split === undefined ? {} : { split: settings.split }),
+      innerFolds: settings.innerFolds,
+      seed: settings.seed,
+      groups,
+      signal,
+    };
+    const order = await autocorrelationFloor(responses, options);
+    trivial.push({ name: "neighbourhood alone", perTarget: order.perTarget });
+    const layers: EncodingScore[] = [];
+    for (const set of untrained ?? []) {
+      const x = featuresOf(set, rows, texts?.keys.length, recording.stimulusIds);
+      layers.push(await encodingScore(x, responses, { ...options, standardize: true }));
+    }
+    if (layers.length > 0) {
+      const best = layers.reduce((a, b) => (b.median > a.median ? b : a));
+      trivial.push({ name: "untrained weights, best layer", perTarget: best.perTarget });
+    }
+  }
   return {
     subject,
     ceiling,
     scores,
-    floors: scores[0]!.floors,
+    floors: trivial,
     groups,
     features,
     warnings: [...warnings],

@@ -40,6 +40,7 @@ export const alignOptions: Options = {
   identify: flag,
   simulations: string,
   candidates: string,
+  "signal-to-noise": string,
   seed: string,
   threads: string,
   out: string,
@@ -78,6 +79,7 @@ export interface AlignSettings extends Reading {
   readonly identify: boolean;
   readonly simulations: number;
   readonly candidates: number;
+  readonly signalToNoise: number | undefined;
   readonly seed: number;
   readonly resume: boolean;
   readonly json: boolean;
@@ -165,6 +167,7 @@ export function readAlignSettings(values: Values): AlignSettings {
     identify: Boolean(values["identify"]),
     simulations: numberOption(values, "simulations", { whole: true, min: 1, max: 1000 }) ?? 10,
     candidates: numberOption(values, "candidates", { whole: true, min: 2, max: 100 }) ?? 6,
+    signalToNoise: numberOption(values, "signal-to-noise", { min: 1e-6 }),
     seed: numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42,
     threads: numberOption(values, "threads", { whole: true, min: 1, max: 256 }),
     resume: Boolean(values["resume"]),

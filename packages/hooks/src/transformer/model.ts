@@ -11,9 +11,11 @@ import {
 } from "@penfield/core";
 import {
   decodeModel,
+  encodeModel,
   externalizeWeights,
   externalLocations,
   type ModelProto,
+  shuffleWeights,
 } from "@penfield/onnx";
 import {
   axesOf,
@@ -47,6 +49,11 @@ export interface OpenOptions extends SourceOptions, RuntimeOptions {
    * opened without hook points; its tensors can be read and changed by their names in the file.
    */
   readonly structure?: "required" | "optional" | undefined;
+  /**
+   * Opens the model with nothing learned: the entries of every weight matrix in another order, drawn from this seed
+   * (`shuffleWeights` of @penfield/onnx). Its `sha256` is that of the changed file. Default: as it is.
+   */
+  readonly untrained?: number | undefined;
 }
 
 /** A transformer with hook points, run by onnxruntime. */
@@ -96,6 +103,17 @@ export class HookedModel {
     const bytes = await readFile(onnxPath).catch((cause) => {
       throw fileError("HookedModel", onnxPath, cause);
     });
+    if (options.untrained !== undefined) {
+      const other = decodeModel(bytes, basename(onnxPath));
+      shuffleWeights(other, options.untrained);
+      return HookedModel.fromBytes(encodeModel(other), {
+        ...options,
+        untrained: undefined,
+        name: `${name}-untrained`,
+        ...(config ? { config } : {}),
+        ...(tokenizer ? { tokenizer } : {}),
+      });
+    }
     const model = decodeModel(bytes, basename(onnxPath));
     externalLocations(model); // refuses paths that leave the folder
     externalizeWeights(model, bytes, basename(onnxPath));
@@ -113,7 +131,12 @@ export class HookedModel {
       tokenizer?: TextTokenizer;
     } = {},
   ): Promise<HookedModel> {
-    const { name = "model.onnx", config, tokenizer } = options;
+    const { name = "model.onnx", config, tokenizer, untrained } = options;
+    if (untrained !== undefined) {
+      const other = decodeModel(bytes, name);
+      shuffleWeights(other, untrained);
+      return HookedModel.fromBytes(encodeModel(other), { ...options, untrained: undefined });
+    }
     const model = decodeModel(bytes, name);
     externalizeWeights(model, bytes, name);
     const weights: Weights = { kind: "bytes", files: [{ path: name, data: bytes }] };
