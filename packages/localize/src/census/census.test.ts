@@ -256,6 +256,10 @@ describe("stopping and going on", () => {
       });
       expect(await hashes(folder)).toEqual(expected);
       await census.close();
+      // Once more, and nothing is done: the source would fail.
+      const finished = await takeCensus(stopped, documents, folder, { ...options, resume: true });
+      expect(finished.nUnits).toBe(7);
+      await finished.close();
     }
   });
 

@@ -59,6 +59,8 @@ export interface CensusMeta {
   readonly nKeptTokens: number;
   /** Of the documents' tokens, in their order. */
   readonly corpusSha256: string;
+  /** Of the source and the options: a census is only resumed with the same ones. */
+  readonly identity: string;
   readonly vocabularySize: number;
   readonly columns: readonly string[];
   readonly histogramBars: number;

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   ArgumentError,
@@ -63,7 +63,7 @@ export interface CensusOptions extends LongWork {
   readonly batchTokens?: number | undefined;
   /** Documents between two checkpoints; default 2000. */
   readonly checkpointDocuments?: number | undefined;
-  /** Go on after the last checkpoint. */
+  /** Go on after the last checkpoint; a finished census of the same source and options is opened as it is. */
   readonly resume?: boolean | undefined;
   /** Chooses sampled contexts and kept documents; default 0. */
   readonly seed?: number | undefined;
@@ -112,6 +112,9 @@ export async function takeCensus(
   options: CensusOptions = {},
 ): Promise<Census> {
   const settings = readSettings(source, options);
+  if (options.resume && (await isComplete(folder, identityOf(source, settings)))) {
+    return openCensus(folder);
+  }
   const work = await CensusWork.start(source, folder, settings, options.resume ?? false);
   const total =
     options.nDocuments ?? (Array.isArray(documents) ? documents.length : Number.POSITIVE_INFINITY);
@@ -200,6 +203,16 @@ function readSettings(source: UnitSource, options: CensusOptions): Settings {
   };
 }
 
+/** What must be equal for one census to go on with another's checkpoint. */
+const identityOf = (source: UnitSource, settings: Settings): string =>
+  sha256(JSON.stringify({ source: [source.name, source.sha256], settings, CENSUS_VERSION }));
+
+/** Whether a folder holds a finished census of this source and these options. */
+async function isComplete(folder: string, identity: string): Promise<boolean> {
+  const text = await readFile(join(folder, "meta.json"), "utf8").catch(() => undefined);
+  return text !== undefined && (JSON.parse(text) as Partial<CensusMeta>).identity === identity;
+}
+
 /** A document ready for a batch, with its name. */
 interface Piece {
   readonly id: string;
@@ -284,9 +297,7 @@ class CensusWork {
     settings: Settings,
     resume: boolean,
   ): Promise<CensusWork> {
-    const identity = sha256(
-      JSON.stringify({ source: [source.name, source.sha256], settings, CENSUS_VERSION }),
-    );
+    const identity = identityOf(source, settings);
     const inside = await readdir(folder).catch((cause: NodeJS.ErrnoException): string[] => {
       if (cause.code === "ENOENT") return [];
       throw fileError("takeCensus", folder, cause);
@@ -445,6 +456,7 @@ class CensusWork {
       nTokens,
       nKeptTokens: this.#files.sizeOf("kept") / 4,
       corpusSha256: this.#hash,
+      identity: identityOf(this.#source, this.#settings),
       vocabularySize,
       columns: unitColumns,
       histogramBars: HISTOGRAM_BARS,
