@@ -141,7 +141,7 @@ function columnsFigure(
   });
   return {
     id: `${section.id}-best`,
-    title: `The best ${rows.title} of each ${columns.title}`,
+    title: n === 1 ? `The best ${rows.title}` : `The best ${rows.title} of each ${columns.title}`,
     description: shown
       .map((name, j) =>
         top[j] === null
