@@ -1,0 +1,290 @@
+import {
+  ArgumentError,
+  createRng,
+  DataError,
+  type LongWork,
+  permutation,
+  sampleWithoutReplacement,
+  throwIfAborted,
+} from "@penfield/core";
+import type { Census, WeightStatistics } from "@penfield/localize";
+import { type OutputSide, outputSides } from "../outputSide.ts";
+import {
+  type Evidence,
+  gatherEvidence,
+  unitIdentity,
+  type WindowText,
+  windowText,
+} from "./evidence.ts";
+import type { Explainer, Explanation, Judge } from "./explainer.ts";
+import { type JudgeQuestions, type JudgeScores, judgeQuestions, scoreText } from "./judgeScores.ts";
+
+/** A unit in the words of an explainer, and how well they hold according to a judge. */
+export interface ExplainedUnit {
+  readonly unit: number;
+  readonly hook: string;
+  readonly index: number;
+  /** In the order of the explainer; none where there is a reason. */
+  readonly explanations: readonly (Explanation & { readonly scores: JudgeScores })[];
+  /** Why there are none. */
+  readonly reason:
+    | "dead: nowhere active in the documents that are for explaining"
+    | "constant: its value does not vary"
+    | "the explainer's answer failed"
+    | undefined;
+  /** Floor: the text of another unit, and what the judge makes of it on this unit's stretches. */
+  readonly otherText: { readonly text: string; readonly scores: JudgeScores } | undefined;
+}
+
+/** What explainer and judge find where there is nothing to be found: of each unit's first text; failed ones are undefined. */
+export interface JudgeFloor {
+  readonly nUnits: number;
+  readonly detectionAuroc: readonly (number | undefined)[];
+  readonly fuzzingAuroc: readonly (number | undefined)[];
+  readonly simulationR: readonly (number | undefined)[];
+}
+
+export interface ExplainedUnits {
+  /** Names of explainer and judge, and SHA-256 of the judge's prompts. */
+  readonly explainer: string;
+  readonly judge: string;
+  readonly judgePrompts: Readonly<Record<string, string>>;
+  readonly units: readonly ExplainedUnit[];
+  readonly floors: {
+    /** Values of units in random order: texts made from nothing. */
+    readonly shuffled: JudgeFloor;
+    /** Units of a model with random weights, if its census was given. */
+    readonly randomModel: JudgeFloor | undefined;
+  };
+  /** Shares over all units: of explanations and of judgements that were answered. */
+  readonly coverage: { readonly explained: number; readonly judged: number };
+}
+
+export interface ExplainUnitsOptions extends LongWork {
+  readonly explainer: Explainer;
+  readonly judge: Judge;
+  /** Units to explain; default all. Each costs one question to the explainer and about 30 to 60 to the judge. */
+  readonly units?: ArrayLike<number> | undefined;
+  /** A name for documents that belong together: they are never parted. */
+  readonly groupOf?: ((documentId: string) => string | undefined) | undefined;
+  /** The census of the same model with random weights, on the same documents. */
+  readonly randomModel?: Census | undefined;
+  /** Adds the tokens that units raise and lower to the evidence. */
+  readonly weights?: readonly WeightStatistics[] | undefined;
+  /** Units on which each of the last two floors is measured; default 5. */
+  readonly nFloorUnits?: number | undefined;
+  /** Stretches shown to the explainer, and near misses; default 40 and 10. */
+  readonly nActive?: number | undefined;
+  readonly nNearMisses?: number | undefined;
+  /** Stretches of each kind for the judge, and for predictions of levels; default 20 and 10. */
+  readonly nContexts?: number | undefined;
+  readonly nSimulated?: number | undefined;
+  readonly seed?: number | undefined;
+}
+
+/**
+ * Explains units with an explainer and scores the texts with a judge, on documents that the explainer has not seen, beside three floors: the text of
+ * another unit, texts for shuffled values, and texts for a model with random weights.
+ *
+ * @throws {DataError} if the census kept no values, or the random model's is of other documents.
+ * @throws {ArgumentError} if there is no unit.
+ * Errors of explainer and judge pass through: a used-up budget stops the work.
+ *
+ * Cost: that of the questions. Memory: the values of one unit, and the text.
+ * Source: Bills et al. (2023), Language models can explain neurons in language models; Paulo et al. (2024); Huang et al. (2023). Unlike in Delphi at the
+ * commit that was read, no document is both shown and asked about.
+ */
+export async function explainUnits(
+  census: Census,
+  options: ExplainUnitsOptions,
+): Promise<ExplainedUnits> {
+  const { explainer, judge, randomModel, nFloorUnits = 5, seed = 0 } = options;
+  if (randomModel && randomModel.meta.corpusSha256 !== census.meta.corpusSha256) {
+    throw new DataError("explainUnits: expected a random model's census of the same documents");
+  }
+  const units = options.units ? Array.from(options.units) : [...Array(census.nUnits).keys()];
+  if (units.length === 0) throw new ArgumentError("explainUnits: expected a unit, got none");
+  const text = await windowText(census, options);
+  const outputs = await outputsOf(census, options.weights ?? []);
+
+  const found: Found[] = [];
+  for (const unit of units) {
+    throwIfAborted(options.signal, "explainUnits");
+    const values = await census.values(unit);
+    const { hook, index } = unitIdentity(census, unit);
+    found.push(await explain(census, unit, values, text, outputs(hook, index), options));
+    report(options, "explaining units", found.length, units.length);
+  }
+  const explained: ExplainedUnit[] = [];
+  for (const [i, own] of found.entries()) {
+    throwIfAborted(options.signal, "explainUnits");
+    explained.push(await scoreUnit(own, otherText(found, i, seed), options));
+    report(options, "judging texts", explained.length, units.length);
+  }
+  const shuffled = await floorOf(census, text, options, nFloorUnits, (values) => {
+    const order = permutation(values.length, createRng(seed, 93));
+    return values.map((_, i) => values[order[i]!]!);
+  });
+  const random =
+    randomModel &&
+    (await floorOf(
+      randomModel,
+      await windowText(randomModel, options),
+      options,
+      nFloorUnits,
+      (values) => values,
+    ));
+  return {
+    explainer: explainer.name,
+    judge: judge.name,
+    judgePrompts: judge.prompts,
+    units: explained,
+    floors: { shuffled, randomModel: random },
+    coverage: coverageOf(explained),
+  };
+}
+
+/** What was said of a unit, and what is asked about it. */
+interface Found {
+  readonly unit: number;
+  readonly hook: string;
+  readonly index: number;
+  readonly explanations: readonly Explanation[];
+  readonly reason: ExplainedUnit["reason"];
+  readonly questions: JudgeQuestions;
+}
+
+async function explain(
+  census: Census,
+  unit: number,
+  values: Float32Array,
+  text: WindowText,
+  output: OutputSide | undefined,
+  options: ExplainUnitsOptions,
+): Promise<Found> {
+  const identity = unitIdentity(census, unit);
+  const { explainer, seed = 0, signal } = options;
+  const evidence: Evidence | undefined = gatherEvidence(text, values, identity, {
+    ...options,
+    output,
+  });
+  const explanations = evidence ? await explainer.explain(evidence, { signal }) : [];
+  const constant = values.every((value) => value === values[0]);
+  const { hook, index, threshold } = identity;
+  return {
+    unit,
+    hook,
+    index,
+    explanations,
+    reason: evidence
+      ? explanations.length === 0
+        ? "the explainer's answer failed"
+        : undefined
+      : constant && values[0]! > threshold
+        ? "constant: its value does not vary"
+        : "dead: nowhere active in the documents that are for explaining",
+    questions: judgeQuestions(text, values, threshold, { ...options, seed: seed + unit }),
+  };
+}
+
+async function scoreUnit(
+  { explanations, questions, ...own }: Found,
+  other: string | undefined,
+  { judge, signal }: ExplainUnitsOptions,
+): Promise<ExplainedUnit> {
+  const scored: (Explanation & { scores: JudgeScores })[] = [];
+  for (const explanation of explanations) {
+    const scores = await scoreText(judge, explanation.text, questions, { signal });
+    scored.push({ ...explanation, scores });
+  }
+  return {
+    ...own,
+    explanations: scored,
+    otherText:
+      other === undefined || explanations.length === 0
+        ? undefined
+        : { text: other, scores: await scoreText(judge, other, questions, { signal }) },
+  };
+}
+
+/** The text of another unit, of the same hook if there is one. */
+function otherText(found: readonly Found[], at: number, seed: number): string | undefined {
+  const { hook, unit } = found[at]!;
+  const others = found.filter((own) => own.unit !== unit && own.explanations.length > 0);
+  const near = others.filter((own) => own.hook === hook);
+  const from = near.length > 0 ? near : others;
+  if (from.length === 0) return undefined;
+  return from[createRng(seed + unit, 92).below(from.length)]!.explanations[0]!.text;
+}
+
+async function floorOf(
+  census: Census,
+  text: WindowText,
+  options: ExplainUnitsOptions,
+  nWanted: number,
+  change: (values: Float32Array) => Float32Array,
+): Promise<JudgeFloor> {
+  const { judge, signal, seed = 0 } = options;
+  const nUnits = Math.min(nWanted, census.nUnits);
+  const scores: (JudgeScores | undefined)[] = [];
+  for (const unit of sampleWithoutReplacement(census.nUnits, nUnits, createRng(seed, 94))) {
+    throwIfAborted(signal, "explainUnits");
+    const values = change(await census.values(unit));
+    const { explanations, questions } = await explain(
+      census,
+      unit,
+      values,
+      text,
+      undefined,
+      options,
+    );
+    const first = explanations[0];
+    scores.push(first && (await scoreText(judge, first.text, questions, { signal })));
+    report(options, "measuring floors", scores.length, nUnits);
+  }
+  return {
+    nUnits,
+    detectionAuroc: scores.map((own) => own?.detectionAuroc),
+    fuzzingAuroc: scores.map((own) => own?.fuzzingAuroc),
+    simulationR: scores.map((own) => own?.simulationR),
+  };
+}
+
+/** What each unit writes, by the layers whose weights were given. */
+async function outputsOf(
+  census: Census,
+  weights: readonly WeightStatistics[],
+): Promise<(hook: string, index: number) => OutputSide | undefined> {
+  const word = await census.words();
+  const nLayers = Math.max(1, ...weights.map(({ layer }) => layer + 1));
+  const sides = new Map(weights.map((own) => [own.layer, outputSides(own, nLayers, word)]));
+  const layers = new Map(census.meta.hooks.map(({ name, layer }) => [name, layer]));
+  // The statistics are those of the MLP's neurons.
+  return (hook, index) =>
+    /\bmlp\.hook_(post|pre)$/.test(hook)
+      ? sides.get(layers.get(hook) ?? Number.NaN)?.[index]
+      : undefined;
+}
+
+function coverageOf(units: readonly ExplainedUnit[]): ExplainedUnits["coverage"] {
+  const asked = units.filter(
+    ({ reason }) => reason === undefined || reason === "the explainer's answer failed",
+  );
+  const scores = units
+    .flatMap(({ explanations }) => explanations.map((own) => own.scores))
+    .filter(({ nQuestions }) => nQuestions > 0);
+  const judged = scores.flatMap(({ coverage }) =>
+    [coverage.detection, coverage.fuzzing, coverage.simulation].filter((own) => own !== undefined),
+  );
+  return {
+    explained:
+      asked.length === 0
+        ? 0
+        : asked.filter(({ explanations }) => explanations.length > 0).length / asked.length,
+    judged: judged.length === 0 ? 0 : judged.reduce((sum, share) => sum + share, 0) / judged.length,
+  };
+}
+
+function report(options: ExplainUnitsOptions, stage: string, done: number, total: number): void {
+  options.onProgress?.({ stage, done, total, unit: "units" });
+}
