@@ -272,6 +272,9 @@ describe("comparing models", () => {
       expect(r).toBeCloseTo(correlation[i]!, 5);
     });
     await expect(compareUnits([few], [{ ...few, nTokens: 5 }])).rejects.toThrow(DataError);
+    await expect(
+      compareUnits([{ ...few, corpus: "a" }], [{ ...few, corpus: "b" }]),
+    ).rejects.toThrow(/got other documents/);
   });
 });
 

@@ -589,5 +589,6 @@ class CensusWork {
   }
 }
 
+/** Document after document, so that it does not matter how they fall into batches. */
 const nextHash = (hash: string, pieces: readonly Piece[]): string =>
-  sha256(hash + pieces.map(({ tokens }) => tokens.join(",")).join(";"));
+  pieces.reduce((before, { tokens }) => sha256(`${before} ${tokens.join(",")}`), hash);

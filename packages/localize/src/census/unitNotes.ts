@@ -100,10 +100,14 @@ export class UnitNotes {
   }
 }
 
+/** What is looked at of a note when its file is opened, and must not be trusted in its form. */
+type SeenNote = { readonly unit: number } & Readonly<Record<string, unknown>>;
+
 /**
  * Reads where the notes on each unit stand, one block at a time.
  *
- * @param look - Gets every note once, as it was written; it must not trust its form.
+ * @param look - Gets each note's unit, and all of its fields from descriptions; from classes `types` and `primary`. Lines of the other
+ *   kinds, and of classes, that begin as ours do are not read further than that.
  * @returns undefined if the folder holds no notes of this kind.
  * @throws {FileError} if the file cannot be read.
  *
@@ -113,7 +117,7 @@ export async function openUnitNotes(
   folder: string,
   kind: UnitNoteKind,
   nUnits: number,
-  look: (note: { readonly unit: number } & Readonly<Record<string, unknown>>) => void = () => {},
+  look: (note: SeenNote) => void = () => {},
 ): Promise<UnitNotes | undefined> {
   const path = join(folder, `${kind}.jsonl`);
   const handle = await open(path, "r").catch((cause: NodeJS.ErrnoException) => {
@@ -126,7 +130,7 @@ export async function openUnitNotes(
   let nBroken = 0;
   const add = (line: Buffer, start: number) => {
     if (line.length === 0) return;
-    const note = noteOf(line, nUnits);
+    const note = noteOf(line, kind, nUnits);
     if (!note) nBroken++;
     else {
       starts[note.unit] = start;
@@ -168,14 +172,36 @@ export async function openUnitNotes(
   }
 }
 
-function noteOf(line: Buffer, nUnits: number) {
+/** How lines begin that `JSON.stringify` wrote. */
+const beginnings: Partial<Record<UnitNoteKind, RegExp>> = {
+  classes: /^\{"unit":(\d{1,9}),"types":(\[[^\]]*\])(?:,"primary":("[^"\\]*"))?[,}]/,
+  weights: /^\{"unit":(\d{1,9}),/,
+  neighbours: /^\{"unit":(\d{1,9}),/,
+};
+const BEGINNING_BYTES = 400;
+const CLOSING_BRACE = 125;
+
+function noteOf(line: Buffer, kind: UnitNoteKind, nUnits: number): SeenNote | undefined {
   try {
-    const note = JSON.parse(line.toString("utf8")) as { unit: number } & Record<string, unknown>;
+    const note = beginningOf(line, kind) ?? (JSON.parse(line.toString("utf8")) as SeenNote);
     const { unit } = note;
     return Number.isInteger(unit) && unit >= 0 && unit < nUnits ? note : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The first fields of a note: reading all of 100 000 long lines would take seconds. */
+function beginningOf(line: Buffer, kind: UnitNoteKind): SeenNote | undefined {
+  if (line.at(-1) !== CLOSING_BRACE) return undefined;
+  const match = beginnings[kind]?.exec(line.toString("latin1", 0, BEGINNING_BYTES));
+  if (!match) return undefined;
+  const [, unit, types, primary] = match;
+  return {
+    unit: Number(unit),
+    ...(types !== undefined && { types: JSON.parse(types) as unknown }),
+    ...(primary !== undefined && { primary: JSON.parse(primary) as unknown }),
+  };
 }
 
 /** When and how long each kind of notes was written: changes where a file does. */

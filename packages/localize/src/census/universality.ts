@@ -7,6 +7,8 @@ export interface UnitBlock {
   readonly name: string;
   readonly nUnits: number;
   readonly nTokens: number;
+  /** Which tokens these are: where both models say it, it must be the same. */
+  readonly corpus?: string | undefined;
   /** `[nUnits, nTokens]` */
   read(): Promise<Float32Array>;
 }
@@ -41,7 +43,7 @@ export interface CompareUnitsOptions extends LongWork {
  *
  * @param a - The layers of the first model. Units without variance correlate 0 with everything.
  * @param b - The layers of the second, on the same tokens.
- * @throws {DataError} if the numbers of tokens differ or are fewer than two.
+ * @throws {DataError} if the tokens differ, as far as the layers say which they are, or are fewer than two.
  *
  * Cost: two matrix products of [nUnitsA, nTokens] by [nTokens, nUnitsB], and of [nUnits, nUnits] for each pair of layers. Products of float32 over
  * 4096 tokens at a time are added up in float64.
@@ -65,6 +67,12 @@ export async function compareUnits(
     throw new DataError(
       `compareUnits: expected the same tokens, two or more, in all layers, got ${[...a, ...b].map((block) => block.nTokens).join(", ")}`,
     );
+  }
+  const corpora = new Set([...a, ...b].flatMap(({ corpus }) => corpus ?? []));
+  if (corpora.size > 1) {
+    throw new DataError("compareUnits: expected values on the same tokens, got other documents", {
+      hint: "Take both censuses of the same documents, with the same keepShare and seed.",
+    });
   }
   const own = options.linalg === undefined;
   const linalg = options.linalg ?? createLinalg();
@@ -302,10 +310,12 @@ export function censusBlocks(
   { maxTokens = 16384 }: { maxTokens?: number | undefined } = {},
 ): UnitBlock[] {
   const nTokens = Math.min(maxTokens, census.meta.nKeptTokens);
+  const { corpusSha256, keepShare, seed } = census.meta;
   return census.meta.hooks.map(({ name, firstUnit, nUnits }) => ({
     name,
     nUnits,
     nTokens,
+    corpus: `${corpusSha256} ${keepShare} ${seed}`,
     read: () => census.block(firstUnit, nUnits, { to: nTokens }),
   }));
 }
