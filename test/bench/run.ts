@@ -7,6 +7,7 @@
  * Without a Python that has torch and transformers, the peer's rows are left out, and it says so.
  *
  * `npm run bench -- hooks` measures hooks beside TransformerLens and nnsight instead: hooks.ts.
+ * `npm run bench -- viewer` measures the viewer of units against its budgets: viewer.ts.
  * `npm run bench -- similarity` measures comparisons beside rsatoolbox, netrep and numpy: similarity.ts.
  * `npm run bench -- align` measures regression beside himalaya and scikit-learn: align.ts.
  * `npm run bench -- spiking` measures spiking networks beside snnTorch and Brian2: spiking.ts.
@@ -28,6 +29,7 @@ const parts: Readonly<Record<string, () => Promise<unknown>>> = {
   similarity: () => import("./similarity.ts"),
   align: () => import("./align.ts"),
   spiking: () => import("./spiking.ts"),
+  viewer: () => import("./viewer.ts"),
 };
 const part = parts[process.argv[2] ?? ""];
 if (part) {

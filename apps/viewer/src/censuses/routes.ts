@@ -336,7 +336,7 @@ async function readComparison(
     other,
     units: await Promise.all(
       places.map(async ({ own, unit }) => ({
-        record: await readUnitRecord(own, unit, around),
+        record: await readUnitRecord(own, unit, { ...around, kinds: ["top"] }),
         address: unitAddress(own, unit),
       })),
     ),

@@ -108,7 +108,16 @@ const N_NGRAMS = 10;
 export async function readUnitRecord(
   open: OpenCensus,
   unit: number,
-  { censuses, links }: { readonly censuses: OpenCensuses; readonly links: ReportLinks },
+  {
+    censuses,
+    links,
+    kinds = contextKinds,
+  }: {
+    readonly censuses: OpenCensuses;
+    readonly links: ReportLinks;
+    /** Contexts to be read; the others, and counterexamples, stay empty. Default all. */
+    readonly kinds?: readonly ContextKind[] | undefined;
+  },
 ): Promise<UnitRecord> {
   const { census, meta, notes, index } = open;
   const { hook, index: place } = census.place(unit);
@@ -128,7 +137,10 @@ export async function readUnitRecord(
   ]);
   const shown = contextShower(open, word);
   const entries = await Promise.all(
-    contextKinds.map(async (kind) => [kind, await Promise.all(contexts[kind].map(shown))] as const),
+    contextKinds.map(async (kind) => {
+      const wanted = kinds.includes(kind) ? contexts[kind] : [];
+      return [kind, await Promise.all(wanted.map(shown))] as const;
+    }),
   );
   return {
     census: open.id,
@@ -171,7 +183,10 @@ export async function readUnitRecord(
       }),
     ),
     contexts: Object.fromEntries(entries) as unknown as UnitRecord["contexts"],
-    counterexamples: await counterexamples(open, unit, fieldsOf(descriptionNote), word),
+    counterexamples:
+      kinds === contextKinds
+        ? await counterexamples(open, unit, fieldsOf(descriptionNote), word)
+        : { falsePositives: [], falseNegatives: [] },
     reports: await links.of(meta.model.sha256, hook.name, hook.layer, place),
   };
 }
