@@ -1,7 +1,7 @@
 import type { Linalg } from "./linalg.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 import { type Panel, reflection } from "./reflections.ts";
-import { type VectorKernels, vectorKernels } from "./vectorKernels.ts";
+import { borrowKernels, returnKernels, type VectorKernels } from "./vectorKernels.ts";
 
 /** Columns and rows reduced before the rest of the matrix is updated by one product. */
 const PANEL = 32;
@@ -77,6 +77,7 @@ export async function bidiagonalize(
     }
     if (to < n) await updateRest(places, to, width, linalg);
   }
+  returnKernels(places.kernels);
   return { diagonal, off, left, right };
 }
 
@@ -89,7 +90,7 @@ function room(m: number, n: number): Places {
   const u = y + PANEL * wide;
   const column = u + PANEL * wide;
   const numbers = column + tall;
-  return { kernels: vectorKernels(numbers + 4), m, n, wide, tall, v, x, y, u, column, numbers };
+  return { kernels: borrowKernels(numbers + 4), m, n, wide, tall, v, x, y, u, column, numbers };
 }
 
 function even(n: number): number {

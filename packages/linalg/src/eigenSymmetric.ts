@@ -3,7 +3,7 @@ import { checkSquareFinite, type Matrix } from "./matrix.ts";
 import { type Panel, reflectBack, reflection } from "./reflections.ts";
 import { solveSecular } from "./secular.ts";
 import { implicitQl, type SymmetricEigen, symmetricEigen } from "./symmetricEigen.ts";
-import { type VectorKernels, vectorKernels } from "./vectorKernels.ts";
+import { borrowKernels, returnKernels, type VectorKernels } from "./vectorKernels.ts";
 
 /** Below this, plain code is faster. */
 const SMALL = 96;
@@ -48,7 +48,7 @@ export async function eigenSymmetric(
     for (let j = 0; j <= i; j++) largest = Math.max(largest, Math.abs(a.data[i * n + j]!));
   }
   const scale = largest === 0 ? 1 : largest;
-  const kernels = vectorKernels(n * n + 2 * PANEL * n + 4);
+  const kernels = borrowKernels(n * n + 2 * PANEL * n + 4);
   const work = kernels.memory;
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
@@ -56,6 +56,7 @@ export async function eigenSymmetric(
     }
   }
   const { diagonal, off, panels } = await tridiagonalize(kernels, n, linalg, wanted);
+  returnKernels(kernels);
   if (!wanted) {
     const values = tridiagonalValues(diagonal, off).sort().reverse();
     return {

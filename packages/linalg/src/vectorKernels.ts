@@ -49,6 +49,29 @@ export interface VectorKernels {
   readonly dots: (x: number, v: number, w: number, count: number, to: number) => void;
 }
 
+/** What the last decomposition has given back. */
+const spare: { kernels: VectorKernels | undefined } = { kernels: undefined };
+/** Larger memories are left to the collector: 64 MiB. */
+const MOST_SPARE = 2 ** 23;
+
+/**
+ * As `vectorKernels`, with the memory of an earlier decomposition if one is free: the collector does not see how large such memories
+ * are, and hundreds of decompositions in a row would make it run for each. The memory may be larger than asked for.
+ */
+export function borrowKernels(size: number): VectorKernels {
+  const { kernels } = spare;
+  if (!kernels || kernels.memory.length < size) return vectorKernels(size);
+  spare.kernels = undefined;
+  kernels.memory.fill(0, 0, size);
+  return kernels;
+}
+
+/** Gives a memory back; nothing may look into it any more. */
+export function returnKernels(kernels: VectorKernels): void {
+  const { length } = kernels.memory;
+  if (length <= MOST_SPARE && length > (spare.kernels?.memory.length ?? 0)) spare.kernels = kernels;
+}
+
 /** Memory for `size` numbers, all 0, and the loops over it. */
 export function vectorKernels(size: number): VectorKernels {
   const memory = new WebAssembly.Memory({ initial: Math.ceil((size * 8) / 65536) });
