@@ -3,7 +3,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRng, permutation, sampleWithoutReplacement } from "@penfield/core";
+import { createRng, sampleWithoutReplacement } from "@penfield/core";
 import { describeUnits } from "@penfield/describe";
 import { HookedModel } from "@penfield/hooks";
 import {
@@ -18,7 +18,6 @@ import {
   unitTypes,
   weightStatistics,
 } from "@penfield/localize";
-import { decodeModel, encodeModel } from "@penfield/onnx";
 import { type OrganismName, organismFolder } from "@penfield/organisms";
 
 const full = process.argv.includes("full");
@@ -86,27 +85,6 @@ async function census(model: HookedModel, as: string): Promise<Census> {
   return taken;
 }
 
-/** The same network with the entries of every weight matrix in random order. */
-async function shuffledModel(model: HookedModel): Promise<HookedModel> {
-  const graph = decodeModel(await readFile(join(organismFolder(name), "onnx/model.onnx")));
-  const rng = createRng(1);
-  for (const tensor of graph.graph!.initializer) {
-    const FLOAT = 1;
-    if (tensor.dims.length !== 2 || tensor.dataType !== FLOAT) continue;
-    const values = new Float32Array(tensor.rawData.slice().buffer);
-    const order = permutation(values.length, rng);
-    tensor.rawData = new Uint8Array(Float32Array.from(order, (i) => values[i]!).buffer);
-  }
-  const config = JSON.parse(await readFile(join(organismFolder(name), "config.json"), "utf8"));
-  const tokenizer = model.requireTokenizer();
-  return HookedModel.fromBytes(encodeModel(graph), {
-    name: "random weights",
-    config,
-    tokenizer,
-    verify: "none",
-  });
-}
-
 /** How many of a census' neurons are of each type. */
 async function typesOf(taken: Census): Promise<Record<string, number>> {
   const classes = await classifyUnits(taken);
@@ -122,7 +100,11 @@ const columns: { title: string; types: Record<string, number> }[] = [
 ];
 let random: Census | undefined;
 if (full) {
-  const shuffled = await shuffledModel(model);
+  // The same network with the entries of every weight matrix in random order.
+  const shuffled = await HookedModel.fromPretrained(organismFolder(name), {
+    untrained: 1,
+    verify: "none",
+  });
   random = await census(shuffled, "random weights");
   columns.push({ title: "random weights", types: await typesOf(random) });
   await shuffled.dispose();

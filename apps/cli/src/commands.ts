@@ -18,6 +18,7 @@ import { exportPage, exportSite, type LiveModel, startViewer } from "@penfield/v
 import { align } from "./align/align.ts";
 import { capture } from "./capture.ts";
 import { ceiling } from "./ceiling.ts";
+import { census, describe } from "./census.ts";
 import { compare } from "./compare/compare.ts";
 import { helpText } from "./help.ts";
 import { readSettings, readWords, refuseWords, runOptions, type Values } from "./options.ts";
@@ -311,6 +312,8 @@ export const commands: Readonly<Record<string, Command>> = {
   rsa,
   align,
   ceiling,
+  census,
+  describe,
   recordings,
   corpora,
   view,

@@ -104,6 +104,18 @@ ceiling FILE [FILE ...] how much of recordings could be predicted, from repeats 
   --splits N            halves that are compared (default 10); --repeats N: of the mean of so many
   --between             also subjects (files) from each other, extrapolated; --folds N
 recordings inspect FILE what a file of recordings holds
+census                  one pass over a corpus: what every unit of a model does
+  --model M, --file, --corpus PATH, --max-tokens, --split, --bos, --no-bos, --threads
+                        as of capture
+  --hooks P[,P]         (default blocks.*.mlp.hook_post); --keep-share S of the documents kept whole (default 1)
+  --untrained           of the same model with its weights in random order: a floor for describe
+  --beside DIR          another census of the same documents: which units are in both models
+  --out DIR, --resume, --seed N
+describe CENSUS         rules in words for its units, scored on documents they were not made from
+  --units HOOK:3,17     or N of each hook point (default all); --objective correlation (default), pmi, auroc
+  --max-length N        conditions of a rule (default 3); --min-r R (default 0.3) below which there is no description
+  --floor-units N       units that floors are measured on (default 30)
+  --random-model DIR    a census of --untrained, as a floor; --model M adds what units write
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports in a folder (default reports) [--port N]
 help                    this text

@@ -1,0 +1,86 @@
+import { basename } from "node:path";
+import type { HookedModel } from "@penfield/hooks";
+import {
+  type Census,
+  censusBlocks,
+  classifyUnits,
+  compareUnits,
+  outputRoles,
+  weightStatistics,
+} from "@penfield/localize";
+import {
+  type UnitNeighbours,
+  type UnitWeights,
+  writeUnitNotes,
+} from "@penfield/localize/census-reader";
+
+type Classes = Awaited<ReturnType<typeof classifyUnits>>;
+
+/** Writes what the viewer shows beside a census' own numbers: what kind each unit is, and what its weights say. */
+export async function annotateCensus(census: Census, model: HookedModel): Promise<Classes> {
+  const classes = await classifyUnits(census);
+  await writeUnitNotes(census.folder, "classes", classes);
+  const neurons = census.meta.hooks.filter(({ name }) => name.endsWith("mlp.hook_post"));
+  if (neurons.length > 0)
+    await writeUnitNotes(census.folder, "weights", await weights(census, model));
+  return classes;
+}
+
+async function weights(census: Census, model: HookedModel): Promise<UnitWeights[]> {
+  const names = new Set(census.meta.hooks.map(({ name }) => name));
+  const layers = await weightStatistics(model);
+  return layers.flatMap((layer) => {
+    const name = `blocks.${layer.layer}.mlp.hook_post`;
+    if (!names.has(name)) return [];
+    const { firstUnit } = census.hook(name);
+    const roles = outputRoles(layer, model.cfg.nLayers);
+    const pairs = (tokens: Int32Array, scores: Float32Array, unit: number) =>
+      Array.from({ length: layer.nTokens }, (_, i) => {
+        const at = unit * layer.nTokens + i;
+        return [tokens[at]!, scores[at]!] as const;
+      });
+    return Array.from(
+      { length: layer.nUnits },
+      (_, unit): UnitWeights => ({
+        unit: firstUnit + unit,
+        inNorm: layer.inNorm[unit]!,
+        outNorm: layer.outNorm[unit]!,
+        cosInOut: layer.cosInOut[unit]!,
+        vocabularyVariance: layer.vocabularyVariance[unit]!,
+        vocabularySkewness: layer.vocabularySkewness[unit]!,
+        vocabularyKurtosis: layer.vocabularyKurtosis[unit]!,
+        role: roles[unit] ?? null,
+        top: pairs(layer.topTokens, layer.topScores, unit),
+        bottom: pairs(layer.bottomTokens, layer.bottomScores, unit),
+      }),
+    );
+  });
+}
+
+/** Neighbours that a unit keeps in the other census. */
+const MOST_NEIGHBOURS = 5;
+
+/** Of two censuses of the same documents: each unit's most alike one in the other, written into both. */
+export async function writeNeighbours(a: Census, b: Census): Promise<{ universal: number }> {
+  const { match, correlation, orthogonalExcess } = await compareUnits(
+    censusBlocks(a),
+    censusBlocks(b),
+  );
+  const [here, there] = [a, b].map(({ folder }) => basename(folder)) as [string, string];
+  const back = new Map<number, UnitNeighbours["neighbours"][number][]>();
+  const own = Array.from(match, (unit, i): UnitNeighbours => {
+    const r = correlation[i]!;
+    back.set(unit, [...(back.get(unit) ?? []), { by: "activation", census: here, unit: i, r }]);
+    return { unit: i, neighbours: [{ by: "activation", census: there, unit, r }] };
+  });
+  await writeUnitNotes(a.folder, "neighbours", own);
+  await writeUnitNotes(
+    b.folder,
+    "neighbours",
+    [...back].map(([unit, list]): UnitNeighbours => {
+      return { unit, neighbours: list.sort((x, y) => y.r - x.r).slice(0, MOST_NEIGHBOURS) };
+    }),
+  );
+  const above = orthogonalExcess.reduce((n, excess) => n + (excess > 0.5 ? 1 : 0), 0);
+  return { universal: above / match.length };
+}
