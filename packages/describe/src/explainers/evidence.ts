@@ -65,6 +65,20 @@ export interface WindowTextOptions {
  * document.
  *
  * @throws {DataError} if the census kept no values.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * import { plantedSource, takeCensus } from "@penfield/localize";
+ * const words = ["The", " dog", " cat", " saw", " heard", " the"];
+ * const units = [{ name: "cat", active: (text, i) => text[i] === " cat" }];
+ * const documents = Array.from({ length: 150 }, (_, d) => ({ tokens: [0, 1 + (d % 3 === 0), 3 + (d % 5 === 0), 5, 1 + ((d >> 1) % 2)] }));
+ * const census = await takeCensus(plantedSource({ words, units }), documents, join(await mkdtemp(join(tmpdir(), "census-")), "planted"));
+ * const { explain, score } = await windowText(census, { groupOf: (id) => id });
+ * const shown = new Set(explain.map(({ document }) => document));
+ * score.some(({ document }) => shown.has(document)) // => false
+ * await census.close();
  */
 export async function windowText(
   census: Census,
@@ -175,6 +189,13 @@ export interface EvidenceOptions {
  *
  * Source: levels as in openai/automated-interpretability (Bills et al. 2023), floor and not rounded; the choice of stretches after Paulo et al.
  * (2024), who found contexts from all heights better than the highest alone.
+ *
+ * @example
+ * const text = { tokens: ["a", " cat", "a", " dog"], explain: [{ document: 0, from: 0, to: 2 }, { document: 1, from: 2, to: 4 }], score: [] };
+ * const unit = { unit: 0, hook: "planted", index: 0, threshold: 0 };
+ * const { active, nearMisses } = gatherEvidence(text, Float32Array.from([0, 2, 0, 0]), unit);
+ * active[0].levels // => [0, 10]
+ * nearMisses[0].tokens // => ["a", " dog"]
  */
 export function gatherEvidence(
   text: WindowText,

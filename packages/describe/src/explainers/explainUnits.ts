@@ -93,6 +93,26 @@ export interface ExplainUnitsOptions extends LongWork {
  * Cost: that of the questions. Memory: the values of one unit, and the text.
  * Source: Bills et al. (2023), Language models can explain neurons in language models; Paulo et al. (2024); Huang et al. (2023). Unlike in Delphi at the
  * commit that was read, no document is both shown and asked about.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * import { plantedSource, takeCensus } from "@penfield/localize";
+ * const words = ["The", " dog", " cat", " saw", " heard", " the"];
+ * const units = [{ name: "cat", active: (text, i) => text[i] === " cat" }];
+ * const documents = Array.from({ length: 150 }, (_, d) => ({ tokens: [0, 1 + (d % 3 === 0), 3 + (d % 5 === 0), 5, 1 + ((d >> 1) % 2)] }));
+ * const census = await takeCensus(plantedSource({ words, units }), documents, join(await mkdtemp(join(tmpdir(), "census-")), "planted"));
+ * const judge = {
+ *   name: "words",
+ *   prompts: {},
+ *   explain: () => Promise.resolve([{ text: "cat", source: "words", promptSha256: undefined }]),
+ *   classify: (text, contexts) =>
+ *     Promise.resolve(contexts.map(({ tokens, marked = tokens.keys() }) => Number([...marked].some((i) => tokens[i].trim() === text)))),
+ * };
+ * const found = await explainUnits(census, { explainer: judge, judge, groupOf: (id) => id, nFloorUnits: 1 });
+ * found.units[0].explanations[0].scores.detectionAuroc > 0.9 // => true
+ * await census.close();
  */
 export async function explainUnits(
   census: Census,

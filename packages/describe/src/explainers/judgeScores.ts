@@ -40,6 +40,12 @@ const MIN_CONTEXTS = 5;
  *
  * @param values - Of the unit, `[nKeptTokens]`.
  * @param threshold - Above which a value counts as active.
+ *
+ * @example
+ * const window = (i) => ({ document: i, from: 2 * i, to: 2 * i + 2 });
+ * const text = { tokens: Array.from({ length: 40 }, (_, i) => (i % 4 === 1 ? " cat" : " a")), explain: [], score: Array.from({ length: 20 }, (_, i) => window(i)) };
+ * const { detection } = judgeQuestions(text, Float32Array.from(text.tokens, (token) => (token === " cat" ? 1 : 0)), 0);
+ * detection.filter(({ label }) => label === 1).length // => 10
  */
 export function judgeQuestions(
   text: WindowText,
@@ -150,6 +156,15 @@ export interface JudgeScores {
  *
  * Source: detection and fuzzing Paulo et al. (2024); simulation Bills et al. (2023), over concatenated tokens; precision and recall Huang et al.
  * (2023), whose strings are stretches here.
+ *
+ * @example
+ * const window = (i) => ({ document: i, from: 2 * i, to: 2 * i + 2 });
+ * const text = { tokens: Array.from({ length: 40 }, (_, i) => (i % 4 === 1 ? " cat" : " a")), explain: [], score: Array.from({ length: 20 }, (_, i) => window(i)) };
+ * const questions = judgeQuestions(text, Float32Array.from(text.tokens, (token) => (token === " cat" ? 1 : 0)), 0);
+ * const judge = { name: "words", prompts: {}, classify: (own, contexts) => Promise.resolve(contexts.map(({ tokens }) => Number(tokens.join("").includes(own)))) };
+ * const { detectionAuroc, f1 } = await scoreText(judge, "cat", questions);
+ * [detectionAuroc, f1] // => [1, 1]
+ * (await scoreText(judge, "dog", questions)).detectionAuroc // => 0.5
  */
 export async function scoreText(
   judge: Judge,

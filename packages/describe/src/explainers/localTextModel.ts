@@ -41,6 +41,12 @@ export interface LocalTextModel extends ChatExplainer {
  * @throws {ArgumentError} unless one of model and folder is given.
  * @throws {ModelError} if the folder holds no model.
  * @throws {TokenizerError} if the model has no tokenizer.
+ *
+ * @example
+ * import { organismFolder } from "@penfield/organisms";
+ * const local = await localTextModel({ folder: organismFolder("organism-a") });
+ * (await local.classify("horses", [{ tokens: ["A", " horse"] }])).length // => 1
+ * await local.dispose();
  */
 export async function localTextModel(options: LocalTextModelOptions): Promise<LocalTextModel> {
   if ((options.model === undefined) === (options.folder === undefined)) {
@@ -135,6 +141,14 @@ const ANY_TEXT = "any text";
  *
  * Cost: two runs of prompt and context for each context.
  * Source: surprisal scoring of Paulo et al. (2024); as a difference it is the pointwise mutual information of MILAN (Hernandez et al. 2022).
+ *
+ * @example
+ * import { HookedModel } from "@penfield/hooks";
+ * import { organismFolder } from "@penfield/organisms";
+ * const model = await HookedModel.fromPretrained(organismFolder("organism-a"), { verify: "none" });
+ * const judge = await surprisalJudge(model);
+ * (await judge.classify("any text", [{ tokens: ["A", " horse"] }]))[0] // => 0
+ * await model.dispose();
  */
 export async function surprisalJudge(
   model: RunnableModel,

@@ -108,6 +108,10 @@ const completion = z.object({
  *   and `maxCost` without prices.
  * @throws {DownloadError} when it is asked, if the server refuses for good (status 400 to 499 but 408 and 429).
  * @throws {InterruptedError} when it is asked, if the budget is used up or the signal fires.
+ *
+ * @example
+ * const judge = await openaiCompatible({ baseURL: "http://127.0.0.1:8080/v1", model: "small", maxTokens: 100_000 });
+ * judge.usage().promptTokens // => 0
  */
 export async function openaiCompatible(
   options: OpenaiCompatibleOptions,

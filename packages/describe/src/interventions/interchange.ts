@@ -66,6 +66,14 @@ export interface InterchangeScores extends InterchangeEffect {
  * Cost: one run of 3 + nRandom + 1 rows for each pair, and one of two rows to match random units.
  * Source: Huang et al. (2023), Rigorously Assessing Natural Language Explanations of Neurons, intervention mode; Geiger et al. (2021). The share of
  * the logit difference beside the success rate, and random units matched in how much they change, are ours.
+ *
+ * @example
+ * import { HookedModel } from "@penfield/hooks";
+ * const model = await HookedModel.fromPretrained("test/fixtures/gpt2");
+ * const pairs = [7, 8, 9].map((last) => ({ base: [5, 6, last], source: [5, 6, last + 20], baseAnswer: 1, sourceAnswer: 2 }));
+ * const { effect, random, nPairs } = await interchangeIntervention(model, pairs, { hook: "blocks.1.mlp.hook_post", units: [3] });
+ * [Number.isFinite(effect), random.length, nPairs] // => [true, 20, 3]
+ * await model.dispose();
  */
 export async function interchangeIntervention(
   model: RunnableModel,

@@ -47,6 +47,13 @@ export interface OutputEffect {
  * @throws {HookPointError} for a hook point that is not there or cannot be written to.
  *
  * Cost: one run of 2 (1 + nRandom) rows for each context.
+ *
+ * @example
+ * import { HookedModel } from "@penfield/hooks";
+ * const model = await HookedModel.fromPretrained("test/fixtures/gpt2");
+ * const { raises } = await outputEffect(model, [[5, 6, 7], [8, 9]], { hook: "blocks.1.mlp.hook_post", unit: 3, named: [40] });
+ * raises.length // => 10
+ * await model.dispose();
  */
 export async function outputEffect(
   model: RunnableModel,
@@ -207,6 +214,11 @@ export interface OutputScore {
  * @throws {DataError} if one of the lists is empty.
  *
  * Source: output-centric evaluation after Gur-Arieh et al. (2025), Enhancing Automated Interpretability with Output-Centric Feature Descriptions.
+ *
+ * @example
+ * const judge = { name: "words", prompts: {}, classify: (text, contexts) => Promise.resolve(contexts.map(({ tokens }) => Number(text.includes(tokens[0])))) };
+ * await outputScore(judge, "promotes cats", { promoted: ["cats"], others: ["iron", "gold"] })
+ * // => { auroc: 1, coverage: 1, otherTextAuroc: undefined }
  */
 export async function outputScore(
   judge: Judge,
