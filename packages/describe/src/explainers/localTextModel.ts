@@ -3,13 +3,13 @@ import { generateStream, HookedModel, type RunnableModel, topK } from "@penfield
 import type { AnswerToken } from "./answers.ts";
 import {
   type ChatAnswer,
-  type ChatExplainer,
+  type ChatCounts,
   type ChatExplainerOptions,
   type ChatRequest,
   chatExplainer,
   type FailureKind,
 } from "./chat.ts";
-import type { AskOptions, Judge, JudgeContext } from "./explainer.ts";
+import type { AskOptions, Explainer, Judge, JudgeContext } from "./explainer.ts";
 import { fillPrompt, readPrompt } from "./prompts.ts";
 import { MAX_EXPLANATION } from "./untrusted.ts";
 
@@ -27,7 +27,10 @@ export interface LocalTextModelOptions extends ChatExplainerOptions {
   readonly batchSize?: number | undefined;
 }
 
-export interface LocalTextModel extends ChatExplainer {
+export interface LocalTextModel extends Explainer, Judge {
+  readonly name: string;
+  /** What was asked of it in words; judgements by surprisal are not among them. */
+  counts(): ChatCounts;
   /** Closes the model if it was opened from a folder. */
   dispose(): Promise<void>;
 }
@@ -80,8 +83,9 @@ export async function localTextModel(options: LocalTextModelOptions): Promise<Lo
   const judge = await surprisalJudge(model, options);
   return {
     ...own,
-    prompts: { ...explainer.prompts, ...judge.prompts },
+    prompts: { explain: explainer.prompts["explain"]!, ...judge.prompts },
     classify: (text, contexts, ask) => inTurn(() => judge.classify(text, contexts, ask)),
+    simulate: undefined, // Surprisal says nothing about levels.
   };
 }
 
