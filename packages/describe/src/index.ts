@@ -91,6 +91,10 @@ export {
   outputEffect,
   outputScore,
 } from "./interventions/outputEffect.ts";
+export {
+  type SecondOrderOptions,
+  secondOrderEffects,
+} from "./interventions/secondOrderEffects.ts";
 export { partOfSpeechLabels } from "./labels.ts";
 export { type OutputSide, outputSides } from "./outputSide.ts";
 export { areaUnderRoc, type ObjectiveName, objectives } from "./rules/objectives.ts";

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
@@ -152,6 +153,31 @@ describe("answers", () => {
     const judge = await judgeOf((_request, response) => void response.end(body));
     expect(await judge.classify("cats", contexts)).toEqual([Number.NaN, Number.NaN]);
     expect(judge.usage()).toMatchObject({ nFailures: 1, failures: { unparsable: 1 } });
+  });
+});
+
+/** Written by hand in the style of recorded answers. */
+const transcript = JSON.parse(
+  readFileSync(new URL("transcript.json", import.meta.url), "utf8"),
+) as { style: string; status: number; body: object; expected: (number | null)[] }[];
+
+describe("a transcript", () => {
+  test.each(transcript)("$style", async ({ status, body, expected }) => {
+    const judge = await judgeOf(
+      (_request, response) => {
+        response.writeHead(status).end(JSON.stringify(body));
+      },
+      { logprobs: true },
+    );
+    const found = await judge.classify("cats", contexts);
+    for (const [i, value] of found.entries()) {
+      const wanted = expected[i];
+      if (typeof wanted === "number") expect(value).toBeCloseTo(wanted, 12);
+      else expect(value).toBeNaN();
+    }
+    expect(judge.usage().nFailures).toBe(expected[0] === null ? 1 : 0);
+    const { usage } = body as { usage?: { prompt_tokens: number } };
+    if (usage) expect(judge.usage().promptTokens).toBe(usage.prompt_tokens);
   });
 });
 

@@ -69,7 +69,7 @@ const completion = z.object({
   choices: z
     .array(
       z.object({
-        message: z.object({ content: z.string() }),
+        message: z.object({ content: z.string().nullable() }),
         logprobs: z
           .object({
             content: z.array(
@@ -301,24 +301,26 @@ class ChatClient implements ChatModel {
     const parsed = completion.safeParse(jsonOrUndefined(text));
     const used = parsed.data?.usage;
     const choice = parsed.data?.choices[0];
-    // A server that does not say what it took, or says nonsense, is taken to have used what was reserved for it.
+    const content = choice?.message.content ?? "";
+    // A server that does not say what it took, or says nonsense, is counted by the bytes.
     const spent = used
       ? { prompt: used.prompt_tokens, completion: used.completion_tokens }
       : {
           prompt: estimate.prompt,
-          completion: choice
-            ? Math.ceil(Buffer.byteLength(choice.message.content) / 4)
-            : estimate.completion,
+          completion: choice ? Math.ceil(Buffer.byteLength(content) / 4) : estimate.completion,
         };
     this.#count(spent);
     if (!choice) return { failure: "unparsable", again: false };
-    const tokens = choice.logprobs?.content.map(({ token, logprob, top_logprobs }) => ({
-      token,
+    const clean = <T extends { token: string; logprob: number }>({ token, logprob }: T) => ({
+      token: this.#withoutKey(token),
       logprob,
-      top: top_logprobs,
+    });
+    const tokens = choice.logprobs?.content.map((own) => ({
+      ...clean(own),
+      top: own.top_logprobs.map(clean),
     }));
     return {
-      text: this.#withoutKey(choice.message.content),
+      text: this.#withoutKey(content),
       ...(tokens ? { tokens } : {}),
       promptTokens: spent.prompt,
       completionTokens: spent.completion,
