@@ -114,6 +114,7 @@ const jobs: Readonly<Record<string, () => string>> = {
   "compare four": () => `${base}/compare?n=${[0, 1, 2, 3].map(afterUnit).join(",")}`,
 };
 
+const before = memory();
 const first = await ask(base);
 console.log(
   `${cpus()[0]?.model}, ${cpus().length} processors, load ${loadavg()[0]!.toFixed(1)}, Node ${process.version}; ${nUnits} units`,
@@ -137,7 +138,7 @@ for (const [name, path] of Object.entries(jobs)) {
 }
 const { now, peak } = memory();
 console.log(
-  `\nmemory of the viewer's process: ${now.toFixed(0)} MB at the end, ${peak.toFixed(0)} MB at its highest`,
+  `\nmemory of the viewer's process: ${before.now.toFixed(0)} MB when it listens, ${now.toFixed(0)} MB at the end, ${peak.toFixed(0)} MB at its highest`,
 );
 agent.destroy();
 child.kill("SIGINT");

@@ -139,32 +139,33 @@ export async function openUnitNotes(
     }
   };
   try {
-    let rest: Buffer = Buffer.alloc(0);
+    // One buffer for all blocks: what is left of a line moves to its front, and the next block follows it.
+    const buffer = Buffer.alloc(MAX_LINE + BLOCK);
+    let nLeft = 0;
     let position = 0;
-    const block = Buffer.alloc(BLOCK);
     for (;;) {
-      const { bytesRead } = await handle.read(block, 0, BLOCK, position);
+      const { bytesRead } = await handle.read(buffer, nLeft, BLOCK, position);
       if (bytesRead === 0) break;
-      const all = rest.length === 0 ? block : Buffer.concat([rest, block.subarray(0, bytesRead)]);
-      const size = rest.length + bytesRead;
-      const first = position - rest.length;
+      const size = nLeft + bytesRead;
+      const first = position - nLeft;
       let from = 0;
       for (;;) {
-        const end = all.indexOf(10, from);
+        const end = buffer.indexOf(10, from);
         if (end < 0 || end >= size) break;
-        add(all.subarray(from, end), first + from);
+        add(buffer.subarray(from, end), first + from);
         from = end + 1;
       }
-      rest = Buffer.from(all.subarray(from, size));
+      buffer.copyWithin(0, from, size);
+      nLeft = size - from;
       position += bytesRead;
-      if (rest.length > MAX_LINE) {
+      if (nLeft > MAX_LINE) {
         // Not lines of notes at all: what follows is not looked at.
         nBroken++;
-        rest = Buffer.alloc(0);
+        nLeft = 0;
         break;
       }
     }
-    add(rest, position - rest.length);
+    add(buffer.subarray(0, nLeft), position - nLeft);
     return new UnitNotes(handle, starts, lengths, nBroken);
   } catch (cause) {
     await handle.close();
