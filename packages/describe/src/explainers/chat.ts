@@ -191,12 +191,7 @@ const questionOf = (contexts: readonly JudgeContext[]): JudgeQuestion =>
 const SHOWN_LEVEL = 3;
 
 /** Evidence as the lines of a prompt. */
-export function evidenceLines({
-  active,
-  nearMisses,
-  raises,
-  lowers,
-}: Evidence): Record<string, string> {
+function evidenceLines({ active, nearMisses, raises, lowers }: Evidence): Record<string, string> {
   const line = ({ tokens, levels, value }: EvidenceContext): string => {
     // Of a weak context the strongest token is shown all the same.
     const least = Math.min(SHOWN_LEVEL, Math.max(1, ...levels));

@@ -63,7 +63,7 @@ export interface ExplainedUnits {
 export interface ExplainUnitsOptions extends LongWork {
   readonly explainer: Explainer;
   readonly judge: Judge;
-  /** Units to explain; default all. Each costs one question to the explainer and about 30 to 60 to the judge. */
+  /** Units to explain; default all. Each costs one question to the explainer and about 50 to the judge, half of them for the floor. */
   readonly units?: ArrayLike<number> | undefined;
   /** A name for documents that belong together: they are never parted. */
   readonly groupOf?: ((documentId: string) => string | undefined) | undefined;
@@ -90,7 +90,7 @@ export interface ExplainUnitsOptions extends LongWork {
  * @throws {ArgumentError} if there is no unit.
  * Errors of explainer and judge pass through: a used-up budget stops the work.
  *
- * Cost: that of the questions. Memory: the values of one unit, and the text.
+ * Cost: that of the questions. Memory: the values of one unit, the text, and what is asked about each unit, some 100 kB.
  * Source: Bills et al. (2023), Language models can explain neurons in language models; Paulo et al. (2024); Huang et al. (2023). Unlike in Delphi at the
  * commit that was read, no document is both shown and asked about.
  *
