@@ -52,7 +52,7 @@ function texts(): { id: string; text: string }[] {
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-async function makeCensus(organism: string): Promise<Census> {
+async function makeCensus(organism: (typeof organisms)[number]): Promise<Census> {
   const model = await HookedModel.fromPretrained(organismFolder(organism), { verify: "none" });
   const tokenizer = model.requireTokenizer();
   const documents = texts().map(({ id, text }) => ({
