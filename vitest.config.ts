@@ -30,6 +30,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
+          // Files of one process share what they import: most of the time of a small test is loading.
+          isolate: false,
           include: ["{packages,apps}/*/src/**/*.test.ts", "probes/**/*.test.ts"],
           benchmark: { include: ["packages/*/src/**/*.bench.ts"] },
         },

@@ -1,0 +1,78 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { censusOptions, describeOptions } from "./census.ts";
+import { runCommandLine } from "./commandLine.ts";
+import { helpText } from "./help.ts";
+
+let root: string;
+const at = (name: string): string => join(root, name);
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "penfield-census-"));
+  const [who, what, where] = [
+    ["The dog", "A cat", "The women", "An old man"],
+    ["saw the bird", "went home", "was in the garden", "sang again"],
+    ["today.", "in the morning.", "by the river.", "and then slept."],
+  ];
+  const lines = Array.from(
+    { length: 60 },
+    (_, i) => `${who[i % 4]} ${what[Math.floor(i / 4) % 4]} ${where[Math.floor(i / 16) % 4]}\n`,
+  );
+  await writeFile(at("texts.txt"), lines.join(""));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+async function penfield(...words: string[]) {
+  let out = "";
+  let err = "";
+  const code = await runCommandLine(words, {
+    out: { write: (text) => (out += text) },
+    err: { write: (text) => (err += text) },
+    signal: new AbortController().signal,
+  });
+  return { code, out, err };
+}
+const HOOK = ["--hooks", "blocks.0.mlp.hook_post", "--threads", "1"];
+
+describe("penfield census and describe", () => {
+  test("help names every option", () => {
+    for (const name of [...Object.keys(censusOptions), ...Object.keys(describeOptions)]) {
+      expect(helpText, name).toContain(`--${name}`);
+    }
+  });
+
+  test("a census, its floor of untrained weights, and some units in words", async () => {
+    const corpus = ["--corpus", at("texts.txt"), ...HOOK];
+    const own = await penfield("census", ...corpus, "--out", at("own"), "--json");
+    expect(own.code, own.err).toBe(0);
+    const { nUnits, nDocuments, types } = JSON.parse(own.out);
+    expect([nUnits, nDocuments]).toEqual([768, 60]);
+    expect(types.dead).toBeLessThan(768);
+    const floor = ["--out", at("floor"), "--untrained", "--beside", at("own"), "--json"];
+    const other = await penfield("census", ...corpus, ...floor);
+    expect(other.code, other.err).toBe(0);
+    expect(JSON.parse(other.out).universal).toBeLessThan(0.2);
+    for (const name of ["classes", "weights", "neighbours"]) {
+      expect((await readFile(join(at("own"), `${name}.jsonl`), "utf8")).length).toBeGreaterThan(9);
+    }
+    const words = ["describe", at("own"), "--units", "3", "--floor-units", "2"];
+    const said = await penfield(...words, "--random-model", at("floor"));
+    expect(said.code, said.err).toBe(0);
+    expect(said.out).toMatch(/^\d of 3 units have a reliable description/);
+    expect(said.out).toMatch(/floor, random weights: .* of 2 units reach it/);
+    expect((await penfield(...words, "--random-model", at("floor"))).out).toBe(said.out);
+  });
+
+  test.each<[readonly string[], RegExp, number]>([
+    [["census", "--out", "x"], /expected --corpus PATH, got none/, 2],
+    [["census", "--corpus", "texts.txt"], /expected --out DIR, got none/, 2],
+    [["describe"], /expected the folder of a census, got none/, 2],
+    [["describe", "nowhere"], /expected a complete census, got no meta.json/, 1],
+  ])("%j: one clear error", async (words, message, exit) => {
+    const { code, out, err } = await penfield(...words);
+    expect(err).toMatch(message);
+    expect([code, out]).toEqual([exit, ""]);
+  });
+});
