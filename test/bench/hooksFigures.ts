@@ -93,7 +93,7 @@ export interface Time {
   readonly cpu: number;
 }
 
-export interface PeerAnswer extends Time {
+interface PeerAnswer extends Time {
   readonly bytes: number;
 }
 

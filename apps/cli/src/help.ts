@@ -117,11 +117,15 @@ describe CENSUS         rules in words for its units, scored on documents they w
   --floor-units N       units that floors are measured on (default 30)
   --random-model DIR    a census of --untrained, as a floor; --model M adds what units write
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
-view [DIR]              serve the reports in a folder (default reports) [--port N]
+view [DIR]              serve the reports and censuses in a folder (default reports) [--port N]
+  --model M, --file NAME
+                        try texts on the pages of units: the model runs in a process of its own
+  --export DIR|F.html   instead: write what the viewer shows as files, or one report as one file;
+                        --units N of a census
 help                    this text
 start                   what npm start runs [--no-serve] [--port N] [--out DIR]
 --version               the version
 
-run, hooks, capture, compare, rsa, corpora and view take --json. Errors go to the error stream as message, hint and code.
+All verbs but start and help take --json. Errors go to the error stream as message, hint and code.
 Exit codes: 0 done, 1 failed, 2 the command could not be understood.
 `;

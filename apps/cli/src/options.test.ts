@@ -3,7 +3,8 @@ import { defaultSettings, probes } from "@penfield/probes";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { helpText } from "./help.ts";
-import { readSettings, readWords, runOptions } from "./options.ts";
+import { readWords } from "./options.ts";
+import { readSettings, runOptions } from "./run/settings.ts";
 
 const probe = probes.find((p) => p.id === "language-network")!;
 const planted = probes.find((p) => p.id === "planted-circuit")!;

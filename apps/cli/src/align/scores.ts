@@ -35,7 +35,7 @@ export interface FeatureSet {
 }
 
 /** What a control reaches. */
-export interface FloorScore {
+interface FloorScore {
   readonly name: string;
   readonly perTarget: Float64Array;
 }

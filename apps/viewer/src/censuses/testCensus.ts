@@ -7,7 +7,7 @@ import {
 } from "@penfield/localize/census-reader";
 
 /** Tokens that a page must not take for markup, or show as something that they are not. */
-export const hostileTokens: readonly string[] = [
+const hostileTokens: readonly string[] = [
   "<script>alert(1)</script>",
   '" onmouseover="alert(1)',
   "\u202eevil",

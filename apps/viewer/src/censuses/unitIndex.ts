@@ -13,7 +13,7 @@ import { matchAll } from "./timedRegex.ts";
 const N_TOKENS = 5;
 
 /** Sentences are searched and listed up to this length. */
-export const MAX_SENTENCE = 400;
+const MAX_SENTENCE = 400;
 
 type Note = Readonly<Record<string, unknown>> & { readonly unit: number };
 
@@ -98,7 +98,7 @@ export class UnitIndexMaker {
 }
 
 /** What units can be sorted by; with "-" before it from the largest. */
-export const sortKeys = [
+const sortKeys = [
   "unit",
   "r",
   "frequency",

@@ -44,7 +44,7 @@ export interface ShownDescription {
   } | null;
 }
 
-export interface ShownNeighbour {
+interface ShownNeighbour {
   readonly by: string;
   readonly census: string;
   readonly model: string;

@@ -58,7 +58,7 @@ export function scaleOf({ statistics, threshold }: UnitRecord): { threshold: num
 }
 
 /** What is said of the unit, and how well it holds: never one without the other. */
-export function descriptionCard(description: ShownDescription | null): Html {
+function descriptionCard(description: ShownDescription | null): Html {
   if (!description) {
     return html`<section class="card" aria-labelledby="description"><h2 id="description">Description</h2><p>Nobody has described this unit.</p></section>`;
   }

@@ -38,7 +38,7 @@ async function numbers({ census }: OpenCensus) {
 }
 
 /** The address of a query in its canonical form: only what differs from the defaults, always in this order. */
-export function unitsAddress(open: OpenCensus, query: UnitQuery, suffix = ""): string {
+function unitsAddress(open: OpenCensus, query: UnitQuery, suffix = ""): string {
   const { hook, type, described, q, how, inside, sort, descending, after } = query;
   const parts: [string, string | undefined][] = [
     ["layer", hook && hookKey(open.meta, hook)],

@@ -166,7 +166,10 @@ test("whatever the grid and the mask: the values of readNifti, and their places"
           const course = Array.from({ length: nTimes }, (_, t) => values[i + n * t]!);
           return inside.data[i] !== 0 && new Set(course).size > 1;
         });
-        const masked = Array.from(inside.data).reduce((sum: number, value: number) => sum + (value === 0 ? 0 : 1), 0);
+        const masked = Array.from(inside.data).reduce(
+          (sum: number, value: number) => sum + (value === 0 ? 0 : 1),
+          0,
+        );
         if (expected.length === 0) {
           await expect(loadVolumeSeries(bytes, { mask: inside })).rejects.toThrow(DataError);
           return;
