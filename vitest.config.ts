@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Tests run from the TypeScript sources: no build step stands between an edit and its test.
@@ -23,6 +24,8 @@ export default defineConfig({
   test: {
     // onnxruntime-node crashes in worker threads that are ended early; a process of its own per file is safe.
     pool: "forks",
+    // One process per core: by itself vitest leaves one core idle, which of two is half of the machine.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
