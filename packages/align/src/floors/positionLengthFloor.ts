@@ -40,8 +40,10 @@ export function positionLengthFloor(
   return tensor(data, ["stimulus", "unit"], [stimuli.length, 3]);
 }
 
-function zScores(values: readonly number[]): readonly number[] {
+/** About their mean, over their deviation; all 0 if they do not vary. */
+export function zScores(values: readonly number[]): readonly number[] {
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
-  return values.map((v) => (variance === 0 ? 0 : (v - mean) / Math.sqrt(variance)));
+  const deviation = Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
+  // What rounding leaves of equal values is not variance.
+  return values.map((v) => (deviation > 1e-12 * Math.abs(mean) ? (v - mean) / deviation : 0));
 }

@@ -1,5 +1,5 @@
 import { type Activations, ArgumentError, DataError, ShapeError, tensor } from "@penfield/core";
-import { positionLengthFloor } from "./positionLengthFloor.ts";
+import { positionLengthFloor, zScores } from "./positionLengthFloor.ts";
 
 /** A text per stimulus; or, for a row that averages several, the list of these. */
 export type FloorStimuli = Parameters<typeof positionLengthFloor>[0];
@@ -83,13 +83,6 @@ function tableOf(counts: NonNullable<FrequencyOptions["counts"]>): ReadonlyMap<s
     }
   }
   return table;
-}
-
-function zScores(values: readonly number[]): readonly number[] {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const deviation = Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
-  // What rounding leaves of equal values is not variance.
-  return values.map((v) => (deviation > 1e-12 * Math.abs(mean) ? (v - mean) / deviation : 0));
 }
 
 /**
