@@ -28,7 +28,6 @@ export {
   segmentIdentification,
   splitHalfIdentification,
 } from "./decoding/matching.ts";
-export { areaUnderRoc } from "./decoding/roc.ts";
 export {
   type EncodingInterval,
   type EncodingOptions,

@@ -97,7 +97,7 @@ export {
 } from "./interventions/secondOrderEffects.ts";
 export { partOfSpeechLabels } from "./labels.ts";
 export { type OutputSide, outputSides } from "./outputSide.ts";
-export { areaUnderRoc, type ObjectiveName, objectives } from "./rules/objectives.ts";
+export { type ObjectiveName, objectives } from "./rules/objectives.ts";
 export { literalCount, parseRule, type Rule, ruleSentence } from "./rules/rule.ts";
 export { createLexicon, type Lexicon, RuleText, runRule } from "./rules/ruleText.ts";
 export type { RuleScores, TokenPlace } from "./scores.ts";

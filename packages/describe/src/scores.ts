@@ -1,5 +1,5 @@
 import { createRng, type Rng } from "@penfield/core";
-import { areaUnderRoc } from "./rules/objectives.ts";
+import { areaUnderRoc } from "@penfield/stats";
 import type { RuleText } from "./rules/ruleText.ts";
 
 /** A place in the kept documents: their number and the token there, both from 0. */

@@ -43,6 +43,7 @@ export {
   wilcoxonSignedRank,
 } from "./permutation.ts";
 export { rankData, type TieMethod } from "./rank.ts";
+export { areaUnderRoc } from "./roc.ts";
 export {
   logGamma,
   normalCdf,

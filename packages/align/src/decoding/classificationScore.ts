@@ -10,11 +10,10 @@ import {
   throwIfAborted,
 } from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix, matrix } from "@penfield/linalg";
-import { type BootstrapInterval, bootstrapInterval, rankP } from "@penfield/stats";
+import { areaUnderRoc, type BootstrapInterval, bootstrapInterval, rankP } from "@penfield/stats";
 import { checkFolds, type Fold, groupedFolds, stratifiedFolds } from "../folds.ts";
 import { type ClassifierOptions, fitClassifier } from "./classifiers.ts";
 import type { Patterns } from "./matching.ts";
-import { areaUnderRoc } from "./roc.ts";
 
 /** How a classifier is tested. */
 export interface ClassificationOptions extends ClassifierOptions, LongWork {

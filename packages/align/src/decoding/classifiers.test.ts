@@ -9,10 +9,10 @@ import {
   tensor,
 } from "@penfield/core";
 import { createLinalg, matrix } from "@penfield/linalg";
+import { areaUnderRoc } from "@penfield/stats";
 import { afterAll, describe, expect, test } from "vitest";
 import { classificationScore } from "./classificationScore.ts";
 import { type ClassifierOptions, classifierNames, fitClassifier } from "./classifiers.ts";
-import { areaUnderRoc } from "./roc.ts";
 
 const linalg = createLinalg();
 afterAll(() => linalg.dispose());

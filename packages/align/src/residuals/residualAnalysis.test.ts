@@ -7,8 +7,8 @@ import {
   tensor,
 } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
+import { areaUnderRoc } from "@penfield/stats";
 import { afterAll, describe, expect, test } from "vitest";
-import { areaUnderRoc } from "../decoding/roc.ts";
 import { residualAnalysis } from "./residualAnalysis.ts";
 
 const linalg = createLinalg();

@@ -8,8 +8,8 @@ import {
   throwIfAborted,
 } from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix, matrix } from "@penfield/linalg";
+import { areaUnderRoc } from "@penfield/stats";
 import { type ClassifierOptions, fitClassifier } from "../decoding/classifiers.ts";
-import { areaUnderRoc } from "../decoding/roc.ts";
 import { checkFolds, type Fold, groupedFolds, stratifiedFolds } from "../folds.ts";
 import type { EpochedResponses } from "./timeResolvedEncoding.ts";
 

@@ -1,6 +1,5 @@
 import { createRng } from "@penfield/core";
-import { bootstrapInterval, pearson } from "@penfield/stats";
-import { areaUnderRoc } from "../rules/objectives.ts";
+import { areaUnderRoc, bootstrapInterval, pearson } from "@penfield/stats";
 import { drawSome, type MeasuredWindow, spread, stratify, type WindowText } from "./evidence.ts";
 import type { AskOptions, Judge, JudgeContext } from "./explainer.ts";
 

@@ -1,8 +1,7 @@
 import { ArgumentError, createRng, DataError, type LongWork, throwIfAborted } from "@penfield/core";
 import type { HookValues, Intervention, RunnableModel } from "@penfield/hooks";
-import { rankP } from "@penfield/stats";
+import { areaUnderRoc, rankP } from "@penfield/stats";
 import type { Judge } from "../explainers/explainer.ts";
-import { areaUnderRoc } from "../rules/objectives.ts";
 import { matchedUnits } from "./matchedUnits.ts";
 
 export interface OutputEffectOptions extends LongWork {

@@ -88,23 +88,3 @@ const auroc: Objective = (values, _active, tokens) => {
 export const objectives: Readonly<Record<ObjectiveName, Objective>> = { correlation, pmi, auroc };
 
 export type ObjectiveName = "correlation" | "pmi" | "auroc";
-
-/**
- * The area under the ROC curve of scores as a detector of labels; ties count half.
- *
- * @returns NaN if all labels are equal.
- *
- * @example
- * areaUnderRoc([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0]) // => 0.875
- */
-export function areaUnderRoc(scores: ArrayLike<number>, labels: ArrayLike<number>): number {
-  const ranks = rankData(Float64Array.from(scores));
-  let count = 0;
-  let sum = 0;
-  for (let i = 0; i < ranks.length; i++) {
-    if (!labels[i]) continue;
-    count++;
-    sum += ranks[i]!;
-  }
-  return (sum - (count * (count + 1)) / 2) / (count * (ranks.length - count));
-}

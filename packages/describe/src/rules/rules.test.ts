@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { FormatError } from "@penfield/core";
+import { areaUnderRoc } from "@penfield/stats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { outputSides } from "../outputSide.ts";
 import { splitDocuments } from "../splits.ts";
-import { areaUnderRoc, objectives } from "./objectives.ts";
+import { objectives } from "./objectives.ts";
 import { literalCount, parseRule, type Rule, ruleSentence } from "./rule.ts";
 import { createLexicon, RuleText, runRule } from "./ruleText.ts";
 

@@ -1,5 +1,5 @@
 import { ShapeError } from "@penfield/core";
-import { rankData } from "@penfield/stats";
+import { rankData } from "./rank.ts";
 
 /**
  * The area under the ROC curve: how often a stimulus of the class scores higher than one that is not; ties count half.
