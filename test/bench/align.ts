@@ -9,11 +9,10 @@
  * time and of time on the wall. `--jobs memory` looks at peak memory, each in a process of its own (Linux).
  * `--scale 0.2` tries everything on small inputs.
  */
-import { fork, spawn } from "node:child_process";
+import { fork } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { readNpy, writeNpy } from "@penfield/core";
@@ -21,6 +20,7 @@ import { createLinalg } from "@penfield/linalg";
 import { type AlignJob, alignJobs, type Found } from "./alignJobs.ts";
 import type { AlignMemory } from "./alignWorker.ts";
 import { summary } from "./hooksFigures.ts";
+import { type Peers, startPeers } from "./peers.ts";
 
 const { values } = parseArgs({
   args: process.argv.slice(3),
@@ -52,48 +52,16 @@ interface Answer {
   readonly over?: number;
 }
 
-interface Peers {
-  readonly about: Readonly<Record<string, string>>;
-  ask(job: Record<string, unknown>): Promise<Answer>;
-  close(): void;
-}
-
 const script = fileURLToPath(new URL("peers_align.py", import.meta.url));
-
-async function startPeers(threads: number): Promise<Peers | undefined> {
-  const child = spawn(values.python, [script, folder, String(threads)]);
-  let errors = "";
-  child.stderr.on("data", (chunk) => {
-    errors = `${errors}${chunk}`.slice(-2000);
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const failed = new Promise<undefined>((resolve) => {
-    child.on("error", () => resolve(undefined));
-    child.on("close", () => resolve(undefined));
-  });
-  const answer = async (): Promise<string | undefined> =>
-    (await Promise.race([lines.next(), failed]))?.value;
-  const first = await answer();
-  if (first === undefined) {
-    console.log(`The peers are left out: ${errors.trim().split("\n").at(-1) || values.python}`);
-    return undefined;
-  }
-  return {
-    about: JSON.parse(first),
-    async ask(job) {
-      child.stdin.write(`${JSON.stringify(job)}\n`);
-      const line = await answer();
-      if (line === undefined) throw new Error(`the peers stopped: ${errors}`);
-      return JSON.parse(line);
-    },
-    close: () => child.stdin.end(),
-  };
-}
 
 /** Of every run, by job and threads, then by side. */
 const everything: Record<string, Record<string, Time[]>> = {};
 
-async function measure(job: AlignJob, threads: number, peers: Peers | undefined): Promise<void> {
+async function measure(
+  job: AlignJob,
+  threads: number,
+  peers: Peers<Answer> | undefined,
+): Promise<void> {
   const linalg = createLinalg({ threads });
   const own = join(folder, job.name);
   mkdirSync(own, { recursive: true });
@@ -152,7 +120,7 @@ async function measure(job: AlignJob, threads: number, peers: Peers | undefined)
 for (const threads of values.threads.split(",").map(Number)) {
   const jobs = alignJobs.filter((job) => wanted.includes(job.name));
   if (jobs.length === 0) break;
-  const peers = await startPeers(threads);
+  const peers = await startPeers<Answer>(values.python, script, folder, threads);
   const versions = Object.entries(peers?.about ?? {}).map(([k, v]) => `${k} ${v}`);
   console.log(
     `\n${cpus()[0]?.model.trim()}, ${threads} thread${threads > 1 ? "s" : ""} each, Node ${process.versions.node}, onnxruntime 1.30.0; ${versions.join(", ")}; load ${loadavg()[0]!.toFixed(1)}`,
@@ -178,7 +146,7 @@ if (wanted.includes("memory")) {
     const job = alignJobs.find(({ name }) => name === what);
     for (const peer of job?.peers ?? []) {
       // A new process for each: what it has once taken it keeps.
-      const peers = await startPeers(1);
+      const peers = await startPeers<Answer>(values.python, script, folder, 1);
       if (!peers) break;
       mkdirSync(join(folder, what), { recursive: true });
       job!.prepare((name, data, shape) => {

@@ -8,15 +8,15 @@
  * anything is timed. Runs of all sides alternate, in another order each time; medians [smallest .. largest], and
  * ratios round by round, of processor time (which a busy machine changes little) and of time on the wall. `--jobs memory` looks at peak memory, each in a process of its own (Linux).
  */
-import { fork, spawn } from "node:child_process";
+import { fork } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createLinalg } from "@penfield/linalg";
 import { summary } from "./hooksFigures.ts";
+import { type Peers, startPeers } from "./peers.ts";
 import {
   prepareJob,
   type SimilarityJob,
@@ -43,47 +43,6 @@ const [runs, slow] = [Number(values.runs), Number(values.slow)];
 const folder = mkdtempSync(join(tmpdir(), "penfield-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-interface Peers {
-  readonly about: Readonly<Record<string, string>>;
-  ask(job: Record<string, unknown>): Promise<{
-    readonly seconds?: number;
-    readonly processor?: number;
-    readonly missing?: boolean;
-  }>;
-  close(): void;
-}
-
-async function startPeers(threads: number): Promise<Peers | undefined> {
-  const script = fileURLToPath(new URL("peers_similarity.py", import.meta.url));
-  const child = spawn(values.python, [script, folder, String(threads)]);
-  let errors = "";
-  child.stderr.on("data", (chunk) => {
-    errors = `${errors}${chunk}`.slice(-2000);
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const failed = new Promise<undefined>((resolve) => {
-    child.on("error", () => resolve(undefined));
-    child.on("close", () => resolve(undefined));
-  });
-  const answer = async (): Promise<string | undefined> =>
-    (await Promise.race([lines.next(), failed]))?.value;
-  const first = await answer();
-  if (first === undefined) {
-    console.log(`The peers are left out: ${errors.trim().split("\n").at(-1) || values.python}`);
-    return undefined;
-  }
-  return {
-    about: JSON.parse(first),
-    async ask(job) {
-      child.stdin.write(`${JSON.stringify(job)}\n`);
-      const line = await answer();
-      if (line === undefined) throw new Error(`the peers stopped: ${errors}`);
-      return JSON.parse(line);
-    },
-    close: () => child.stdin.end(),
-  };
-}
-
 /** Seconds that passed, and that processors worked: the second is what a call takes on a machine that does nothing else. */
 interface Time {
   readonly wall: number;
@@ -93,7 +52,19 @@ interface Time {
 /** Of every run, by side. */
 const everything: Record<string, Record<string, Time[]>> = {};
 
-async function measure(job: SimilarityJob, threads: number, peers: Peers | undefined) {
+interface SimilarityAnswer {
+  readonly seconds?: number;
+  readonly processor?: number;
+  readonly missing?: boolean;
+}
+
+const peersScript = fileURLToPath(new URL("peers_similarity.py", import.meta.url));
+
+async function measure(
+  job: SimilarityJob,
+  threads: number,
+  peers: Peers<SimilarityAnswer> | undefined,
+) {
   const linalg = createLinalg({ threads });
   const { run, agree, found } = prepareJob(job, folder);
   const here = async (): Promise<Time> => {
@@ -174,7 +145,7 @@ async function measure(job: SimilarityJob, threads: number, peers: Peers | undef
 for (const threads of values.threads.split(",").map(Number)) {
   const jobs = similarityJobs.filter((job) => wanted.includes(job.name));
   if (jobs.length === 0) break;
-  const peers = await startPeers(threads);
+  const peers = await startPeers<SimilarityAnswer>(values.python, peersScript, folder, threads);
   const versions = Object.entries(peers?.about ?? {}).map(([k, v]) => `${k} ${v}`);
   console.log(
     `\n${cpus()[0]?.model.trim()}, ${threads} thread${threads > 1 ? "s" : ""} each, Node ${process.versions.node}, onnxruntime 1.30.0; ${versions.join(", ")}; load ${loadavg()[0]!.toFixed(1)}`,

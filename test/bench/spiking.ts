@@ -8,15 +8,14 @@
  * sides alternate; medians [smallest .. largest], and ratios round by round, of processor time (which a busy machine
  * changes little) and of time on the wall. Last, what it costs to capture every spike.
  */
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { SpikingCapture } from "@penfield/spiking";
 import { summary } from "./hooksFigures.ts";
+import { type Peers, startPeers } from "./peers.ts";
 import { type SpikingJob, spikingJobs } from "./spikingJobs.ts";
 
 const { values } = parseArgs({
@@ -37,45 +36,6 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 interface Time {
   readonly wall: number;
   readonly processor: number;
-}
-
-interface Peers {
-  readonly about: Readonly<Record<string, string>>;
-  ask(
-    job: Readonly<Record<string, unknown>>,
-  ): Promise<{ readonly seconds: number; readonly processor: number } | { readonly missing: true }>;
-  close(): void;
-}
-
-async function startPeers(threads: number): Promise<Peers | undefined> {
-  const script = fileURLToPath(new URL("peers_spiking.py", import.meta.url));
-  const child = spawn(values.python, [script, folder, String(threads)]);
-  let errors = "";
-  child.stderr.on("data", (chunk) => {
-    errors = `${errors}${chunk}`.slice(-2000);
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const failed = new Promise<undefined>((resolve) => {
-    child.on("error", () => resolve(undefined));
-    child.on("close", () => resolve(undefined));
-  });
-  const answer = async (): Promise<string | undefined> =>
-    (await Promise.race([lines.next(), failed]))?.value;
-  const first = await answer();
-  if (first === undefined) {
-    console.log(`The peers are left out: ${errors.trim().split("\n").at(-1) || values.python}`);
-    return undefined;
-  }
-  return {
-    about: JSON.parse(first),
-    async ask(job) {
-      child.stdin.write(`${JSON.stringify(job)}\n`);
-      const line = await answer();
-      if (line === undefined) throw new Error(`the peers stopped: ${errors}`);
-      return JSON.parse(line);
-    },
-    close: () => child.stdin.end(),
-  };
 }
 
 async function timed(work: () => Promise<unknown>): Promise<Time> {
@@ -106,7 +66,17 @@ const ratios = (pairs: readonly (readonly [Time, Time])[], digits = 2): string =
     )
     .join(", ");
 
-async function measure(job: SpikingJob, threads: number, peers: Peers | undefined): Promise<void> {
+type SpikingAnswer =
+  | { readonly seconds: number; readonly processor: number }
+  | { readonly missing: true };
+
+const peersScript = fileURLToPath(new URL("peers_spiking.py", import.meta.url));
+
+async function measure(
+  job: SpikingJob,
+  threads: number,
+  peers: Peers<SpikingAnswer> | undefined,
+): Promise<void> {
   const { hooks, open, input, agree } = { ...job.prepare(folder) };
   const model = open(threads);
   const there = async (record: boolean, save = false): Promise<Time | undefined> => {
@@ -158,7 +128,7 @@ async function measure(job: SpikingJob, threads: number, peers: Peers | undefine
 }
 
 for (const threads of values.threads.split(",").map(Number)) {
-  const peers = await startPeers(threads);
+  const peers = await startPeers<SpikingAnswer>(values.python, peersScript, folder, threads);
   const versions = Object.entries(peers?.about ?? {}).map(([k, v]) => `${k} ${v}`);
   console.log(
     `\n${cpus()[0]?.model.trim()}, ${threads} thread${threads > 1 ? "s" : ""} each, Node ${process.versions.node}, onnxruntime 1.30.0; ${versions.join(", ")}`,
