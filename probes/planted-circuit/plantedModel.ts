@@ -1,5 +1,5 @@
 import { createRng, type Rng } from "@penfield/core";
-import { createTokenizer, type TextTokenizer } from "@penfield/hooks";
+import { createTokenizer, type TextTokenizer, wordLevelTokenizer } from "@penfield/hooks";
 import {
   encodeModel,
   makeModel,
@@ -116,7 +116,10 @@ export function plantedModel(seed: number): PlantedModel {
   const weights = makeWeights(vocabulary, idOf, rng);
   return {
     bytes: encodeModel(makeModel(graphParts(weights, vocabulary.length))),
-    tokenizer: wordTokenizer(vocabulary),
+    tokenizer: createTokenizer(wordLevelTokenizer(vocabulary), {
+      bos_token: "<s>",
+      pad_token: "<s>",
+    }),
     config: { model_type: "planted", max_position_embeddings: 64, num_attention_heads: 1 },
     nLayers: N_LAYERS,
     dModel: D_MODEL,
@@ -244,24 +247,4 @@ function graphParts(weights: Weights, nVocabulary: number) {
     inputs: [makeValueInfo("input_ids", "int64", ["batch", "pos"])],
     outputs: [makeValueInfo("logits", "float32", ["batch", "pos", nVocabulary])],
   };
-}
-
-/** One token per word. */
-function wordTokenizer(vocabulary: readonly string[]): TextTokenizer {
-  return createTokenizer(
-    {
-      version: "1.0",
-      added_tokens: [],
-      normalizer: null,
-      pre_tokenizer: { type: "WhitespaceSplit" },
-      post_processor: null,
-      decoder: null,
-      model: {
-        type: "WordLevel",
-        vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])),
-        unk_token: "<s>",
-      },
-    },
-    { bos_token: "<s>", pad_token: "<s>" },
-  );
 }

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommandLine } from "@penfield/cli";
 import { createRng, writeNpy } from "@penfield/core";
+import { wordLevelTokenizer } from "@penfield/hooks";
 import { expect } from "vitest";
 
 const fixture = fileURLToPath(new URL("../fixtures/gpt2/", import.meta.url));
@@ -29,19 +30,7 @@ const vocabulary = ["<s>", "<unk>", ...Array.from({ length: 90 }, (_, i) => `w${
 
 /** A tokenizer with one token per word. */
 export const wordTokenizer = (words: readonly string[] = vocabulary): string =>
-  JSON.stringify({
-    version: "1.0",
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: "WhitespaceSplit" },
-    post_processor: null,
-    decoder: null,
-    model: {
-      type: "WordLevel",
-      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
-      unk_token: "<unk>",
-    },
-  });
+  JSON.stringify(wordLevelTokenizer(words, "<unk>"));
 
 /** What stands beside a table of stimuli. */
 export const stimulusSource: string = JSON.stringify({

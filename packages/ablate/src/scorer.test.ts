@@ -6,6 +6,7 @@ import {
   HookedModel,
   type Intervention,
   type TextTokenizer,
+  wordLevelTokenizer,
 } from "@penfield/hooks";
 import type { ContinuationTask, MinimalPairTask, SuiteTask, TextTask } from "@penfield/recordings";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -22,22 +23,7 @@ const config = JSON.parse(
 );
 const words = ["the", "dog", "dogs", "sees", "see", "a", "cat", "who", ",", "."];
 const vocabulary = ["<s>", "<unk>", ...words];
-const wordLevel = createTokenizer(
-  {
-    version: "1.0",
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: "WhitespaceSplit" },
-    post_processor: null,
-    decoder: null,
-    model: {
-      type: "WordLevel",
-      vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])),
-      unk_token: "<unk>",
-    },
-  },
-  { bos_token: "<s>" },
-);
+const wordLevel = createTokenizer(wordLevelTokenizer(vocabulary, "<unk>"), { bos_token: "<s>" });
 /** One token per letter; a space is the letter Ġ, as in GPT-2's vocabulary. */
 const letters = [..."abcdefghijklmnopqrstuvwxyz,.Ġ"];
 const letterLevel = createTokenizer(

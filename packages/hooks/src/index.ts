@@ -13,7 +13,12 @@ export {
   type RunControl,
 } from "./isolation/isolatedModel.ts";
 export type { RunnableModel } from "./isolation/runnableModel.ts";
-export { createTokenizer, type EncodeOptions, type TextTokenizer } from "./tokenizer.ts";
+export {
+  createTokenizer,
+  type EncodeOptions,
+  type TextTokenizer,
+  wordLevelTokenizer,
+} from "./tokenizer.ts";
 export {
   ActivationCache,
   type ResidualStack,

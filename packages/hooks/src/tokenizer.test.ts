@@ -1,30 +1,16 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { FormatError, TokenizerError } from "@penfield/core";
+import { ArgumentError, FormatError, TokenizerError } from "@penfield/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createTokenizer, HookedModel } from "./index.ts";
+import { createTokenizer, HookedModel, wordLevelTokenizer } from "./index.ts";
 
-/** One token per word. */
-const wordLevel = (words: readonly string[], more = {}): object => ({
-  version: "1.0",
-  added_tokens: [],
-  normalizer: null,
-  pre_tokenizer: { type: "WhitespaceSplit" },
-  post_processor: null,
-  decoder: null,
-  model: {
-    type: "WordLevel",
-    vocab: Object.fromEntries(words.map((word, id) => [word, id])),
-    unk_token: "<unk>",
-  },
-  ...more,
-});
 const words = ["<s>", "<unk>", "<pad>", "the", "dog", "sees", ",", "."];
+const wordLevel = (): object => wordLevelTokenizer(words, "<unk>");
 const ids = [3, 4, 5];
 
 describe("createTokenizer", () => {
-  const tokenizer = createTokenizer(wordLevel(words), {
+  const tokenizer = createTokenizer(wordLevel(), {
     bos_token: "<s>",
     pad_token: { content: "<pad>" },
   });
@@ -69,7 +55,7 @@ describe("createTokenizer", () => {
         special_tokens: { "<s>": { id: "<s>", ids: [0], tokens: ["<s>"] } },
       },
     };
-    const adding = createTokenizer(wordLevel(words, template), { bos_token: "<s>" });
+    const adding = createTokenizer({ ...wordLevel(), ...template }, { bos_token: "<s>" });
     expect(adding.encode("the dog")).toEqual([0, 3, 4]);
     expect(adding.encode("the dog", { prependBos: false })).toEqual([3, 4]);
     expect(adding.encode("the dog", { prependBos: true })).toEqual([0, 3, 4]);
@@ -77,16 +63,16 @@ describe("createTokenizer", () => {
 
   test("a word outside the vocabulary, without a token for such words", () => {
     const model = { type: "WordLevel", vocab: { the: 0, dog: 1 } };
-    const strict = createTokenizer({ ...wordLevel([]), model }, {});
+    const strict = createTokenizer({ ...wordLevel(), model }, {});
     expect(strict.encode("the dog")).toEqual([0, 1]);
     expect(() => strict.encode("the cat")).toThrow(TokenizerError);
     expect(() => strict.encode("the cat")).toThrow(/got a word outside it in "the cat"/);
   });
 
   test("special tokens: cls where there is no bos, eos for padding, else the first", () => {
-    expect(createTokenizer(wordLevel(words), { cls_token: "<s>" }).bosId).toBe(0);
-    expect(createTokenizer(wordLevel(words), { eos_token: "<unk>" }).padId).toBe(1);
-    const bare = createTokenizer(wordLevel(words), {});
+    expect(createTokenizer(wordLevel(), { cls_token: "<s>" }).bosId).toBe(0);
+    expect(createTokenizer(wordLevel(), { eos_token: "<unk>" }).padId).toBe(1);
+    const bare = createTokenizer(wordLevel(), {});
     expect([bare.bosId, bare.padId]).toEqual([undefined, 0]);
     expect(() => bare.encode("the", { prependBos: true })).toThrow(TokenizerError);
     expect(() => bare.encode("the", { prependBos: true })).toThrow(
@@ -96,10 +82,27 @@ describe("createTokenizer", () => {
 
   test.each([
     ["nothing", {}],
-    ["a model that nobody knows", { ...wordLevel(words), model: { type: "Abacus" } }],
+    ["a model that nobody knows", { ...wordLevel(), model: { type: "Abacus" } }],
   ])("what is no tokenizer is refused: %s", (_, json) => {
     expect(() => createTokenizer(json, {})).toThrow(FormatError);
     expect(() => createTokenizer(json, {})).toThrow(/tokenizer\.json is not a tokenizer/);
+  });
+});
+
+describe("wordLevelTokenizer", () => {
+  test("an id is a place in the list; by default the first word stands for unknown ones", () => {
+    const tokenizer = createTokenizer(wordLevelTokenizer(["?", "the", "dog"]), {});
+    expect(tokenizer.encode("the  cat dog")).toEqual([1, 0, 2]);
+    expect(tokenizer.vocabularySize).toBe(3);
+  });
+
+  test.each([
+    ["no words", [], undefined, /got none$/],
+    ["a word twice", ["a", "b", "a"], undefined, /got "a" twice$/],
+    ["an unknown word that is not listed", ["a"], "<unk>", /got no "<unk>" among them$/],
+  ] as const)("refused: %s", (_, list, unknown, message) => {
+    expect(() => wordLevelTokenizer(list, unknown)).toThrow(ArgumentError);
+    expect(() => wordLevelTokenizer(list, unknown)).toThrow(message);
   });
 });
 
@@ -108,7 +111,10 @@ describe("with a model", () => {
     fileURLToPath(new URL("../../../test/fixtures/gpt2/model.onnx", import.meta.url)),
   );
   const many = (n: number) =>
-    createTokenizer(wordLevel(["<unk>", ...Array.from({ length: n - 1 }, (_, i) => `w${i}`)]), {});
+    createTokenizer(
+      wordLevelTokenizer(["<unk>", ...Array.from({ length: n - 1 }, (_, i) => `w${i}`)]),
+      {},
+    );
 
   test("a tokenizer of another vocabulary is refused", async () => {
     const opening = HookedModel.fromBytes(bytes, { tokenizer: many(97), verify: "none" });

@@ -1,5 +1,5 @@
 import { Tokenizer } from "@huggingface/tokenizers";
-import { FormatError, TokenizerError } from "@penfield/core";
+import { ArgumentError, FormatError, TokenizerError } from "@penfield/core";
 
 /** Text to token ids and back, as the model's publisher defines it. */
 export interface TextTokenizer {
@@ -94,5 +94,49 @@ export function createTokenizer(tokenizerJson: object, tokenizerConfig: object):
     },
     decode,
     toStrTokens: (ids) => ids.map((id) => decode([id])),
+  };
+}
+
+/**
+ * The content of a tokenizer.json with one token per word, for models with a small vocabulary of their own. Words stand between
+ * spaces; a word's id is its place in the list.
+ *
+ * @param words - All different.
+ * @param unknown - The word that stands for those outside the list. Default: the first.
+ * @throws {ArgumentError} for no words, a word twice, or an `unknown` that is not one of them.
+ *
+ * @example
+ * const file = wordLevelTokenizer(["<s>", "<unk>", "the", "dog"], "<unk>");
+ * createTokenizer(file, { bos_token: "<s>" }).encode("the dog barks").join() // => "2,3,1"
+ */
+export function wordLevelTokenizer(
+  words: readonly string[],
+  unknown: string | undefined = words[0],
+): object {
+  const seen = new Set<string>();
+  const twice = words.find((word) => seen.size === seen.add(word).size);
+  if (unknown === undefined || twice !== undefined || !seen.has(unknown)) {
+    const got =
+      unknown === undefined
+        ? "none"
+        : twice === undefined
+          ? `no ${JSON.stringify(unknown)} among them`
+          : `${JSON.stringify(twice)} twice`;
+    throw new ArgumentError(
+      `wordLevelTokenizer: expected different words, the one for unknown words among them, got ${got}`,
+    );
+  }
+  return {
+    version: "1.0",
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: "WhitespaceSplit" },
+    post_processor: null,
+    decoder: null,
+    model: {
+      type: "WordLevel",
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
+      unk_token: unknown,
+    },
   };
 }

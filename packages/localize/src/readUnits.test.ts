@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { DataError, InterruptedError, TokenizerError } from "@penfield/core";
-import { createTokenizer, HookedModel } from "@penfield/hooks";
+import { createTokenizer, HookedModel, wordLevelTokenizer } from "@penfield/hooks";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readUnits, type UnitKind, unitHook, unitKinds } from "./index.ts";
@@ -10,22 +10,7 @@ import { batchesByLength } from "./readUnits.ts";
 const fixture = (file: string): Buffer =>
   readFileSync(fileURLToPath(new URL(`../../../test/fixtures/gpt2/${file}`, import.meta.url)));
 const vocabulary = ["<s>", ...Array.from({ length: 90 }, (_, i) => `w${i}`)];
-const tokenizer = createTokenizer(
-  {
-    version: "1.0",
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: "WhitespaceSplit" },
-    post_processor: null,
-    decoder: null,
-    model: {
-      type: "WordLevel",
-      vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])),
-      unk_token: "<s>",
-    },
-  },
-  { bos_token: "<s>" },
-);
+const tokenizer = createTokenizer(wordLevelTokenizer(vocabulary), { bos_token: "<s>" });
 const text = (n: number, from: number): string =>
   Array.from({ length: n }, (_, i) => `w${(from + 7 * i) % 90}`).join(" ");
 const texts = [text(5, 1), text(1, 2), text(9, 3), text(5, 4), text(2, 5), text(14, 6)];
