@@ -28,6 +28,7 @@ export {
   segmentIdentification,
   splitHalfIdentification,
 } from "./decoding/matching.ts";
+export type { TrialOptions } from "./decoding/trials.ts";
 export {
   type EncodingInterval,
   type EncodingOptions,

@@ -4,34 +4,30 @@ import {
   DataError,
   type LongWork,
   permutation,
-  ShapeError,
   type Tensor,
   tensor,
   throwIfAborted,
 } from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix, matrix } from "@penfield/linalg";
 import { areaUnderRoc, type BootstrapInterval, bootstrapInterval, rankP } from "@penfield/stats";
-import { checkFolds, type Fold, groupedFolds, stratifiedFolds } from "../folds.ts";
-import { type ClassifierOptions, fitClassifier } from "./classifiers.ts";
+import type { Fold } from "../folds.ts";
+import { fitClassifier } from "./classifiers.ts";
 import type { Patterns } from "./matching.ts";
+import {
+  checkTrials,
+  columnScale,
+  requireEveryClass,
+  scaled,
+  type TrialOptions,
+  trialFolds,
+} from "./trials.ts";
 
 /** How a classifier is tested. */
-export interface ClassificationOptions extends ClassifierOptions, LongWork {
-  /**
-   * How many stratified folds (contiguous pieces of each class), or the folds themselves. Default 5; with groups, each is
-   * left out in turn.
-   */
-  readonly folds?: number | readonly Fold[] | undefined;
-  /** A label per stimulus (its run); stimuli of one group are never on both sides. */
-  readonly groups?: ArrayLike<string | number> | undefined;
-  /** Divide each unit by its deviation over the training stimuli, about their mean. Default false. */
-  readonly standardize?: boolean | undefined;
+export interface ClassificationOptions extends TrialOptions, LongWork {
   /** How often labels are shuffled (within groups) and everything is fitted anew, for p. Default: no test. */
   readonly nDraws?: number | undefined;
   /** Default 0. */
   readonly seed?: number | undefined;
-  /** Default: one made for this call. */
-  readonly linalg?: Linalg | undefined;
 }
 
 /** How often a classifier names the class of stimuli that it was not fitted to. */
@@ -83,21 +79,7 @@ export async function classificationScore(
 ): Promise<ClassificationScore> {
   const name = "classificationScore";
   const { groups, nDraws, seed = 0, onProgress, signal } = options;
-  const n = x.shape[0];
-  for (const [what, list] of [
-    ["labels", labels],
-    ["group labels", groups],
-  ] as const) {
-    if (list !== undefined && list.length !== n) {
-      throw new ShapeError(`${name}: expected ${n} ${what}, one per stimulus, got ${list.length}`);
-    }
-  }
-  const at = x.data.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0) {
-    throw new DataError(
-      `${name}: expected finite values, got ${x.data[at]} at stimulus ${Math.floor(at / x.shape[1])}`,
-    );
-  }
+  checkTrials(name, x, labels, groups);
   const classes = [...new Set(Array.from(labels))];
   if (classes.length < 2) {
     throw new DataError(`${name}: expected at least 2 classes, got ${classes.length}`);
@@ -106,7 +88,8 @@ export async function classificationScore(
     throw new ArgumentError(`${name}: expected a positive whole number of draws, got ${nDraws}`);
   }
   const indices = Int32Array.from(labels as ArrayLike<never>, (label) => classes.indexOf(label));
-  const folds = foldsOf(name, labels, options);
+  const folds = trialFolds(name, labels, options);
+  if (folds.length < 2) throw new ArgumentError(`${name}: expected at least 2 folds, got 1`);
   const own = options.linalg === undefined;
   const linalg = options.linalg ?? createLinalg();
   try {
@@ -142,22 +125,6 @@ export async function classificationScore(
 const meanOf = (values: Float64Array): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function foldsOf(
-  name: string,
-  labels: ArrayLike<string | number>,
-  { folds, groups }: ClassificationOptions,
-): readonly Fold[] {
-  const made =
-    folds !== undefined && typeof folds !== "number"
-      ? folds
-      : groups === undefined
-        ? stratifiedFolds(labels, folds ?? 5)
-        : groupedFolds(groups, folds);
-  checkFolds(name, made, labels.length);
-  if (made.length < 2) throw new ArgumentError(`${name}: expected at least 2 folds, got 1`);
-  return made;
-}
-
 /** Labels in another order, each within its group, so that every run keeps its conditions. */
 function shuffledWithin(
   labels: Int32Array,
@@ -179,39 +146,13 @@ function shuffledWithin(
   return out;
 }
 
-/** Rows of a matrix, about the means and over the deviations of those fitted to if asked. */
-function rowsOf(
-  x: Patterns,
-  rows: Int32Array,
-  about?: readonly [Float64Array, Float64Array],
-): Matrix<Float64Array> {
+function rowsOf(x: Patterns, rows: Int32Array): Matrix<Float64Array> {
   const p = x.shape[1];
   const data = new Float64Array(rows.length * p);
   rows.forEach((row, i) => {
-    for (let j = 0; j < p; j++) {
-      const value = x.data[row * p + j]!;
-      data[i * p + j] = about ? (value - about[0][j]!) * about[1][j]! : value;
-    }
+    data.set(x.data.subarray(row * p, (row + 1) * p), i * p);
   });
   return matrix(data, rows.length, p);
-}
-
-function momentsOf(x: Patterns, rows: Int32Array): readonly [Float64Array, Float64Array] {
-  const p = x.shape[1];
-  const means = new Float64Array(p);
-  const scales = new Float64Array(p);
-  for (const row of rows)
-    for (let j = 0; j < p; j++) means[j]! += x.data[row * p + j]! / rows.length;
-  for (const row of rows) {
-    for (let j = 0; j < p; j++) scales[j]! += (x.data[row * p + j]! - means[j]!) ** 2;
-  }
-  return [
-    means,
-    scales.map((square, j) => {
-      const deviation = Math.sqrt(square / rows.length);
-      return deviation > rows.length * Number.EPSILON * Math.abs(means[j]!) ? 1 / deviation : 0;
-    }),
-  ];
 }
 
 async function runFolds(
@@ -231,16 +172,11 @@ async function runFolds(
   for (const [f, { train, test }] of folds.entries()) {
     throwIfAborted(options.signal, name);
     const own = train.map((i) => labels[i]!);
-    const missing = classes.find((_, c) => !own.includes(c));
-    if (missing !== undefined) {
-      throw new DataError(
-        `${name}: expected every class among the stimuli fitted to in fold ${f}, got none of ${missing}`,
-        { hint: "Use fewer folds, or groups that hold every condition." },
-      );
-    }
-    const about = options.standardize ? momentsOf(x, train) : undefined;
-    const decide = await fitClassifier(name, rowsOf(x, train, about), own, k, options, linalg);
-    const { data } = await decide(rowsOf(x, test, about));
+    requireEveryClass(name, f, own, classes);
+    const fitted = rowsOf(x, train);
+    const scale = options.standardize ? columnScale(fitted) : undefined;
+    const decide = await fitClassifier(name, scaled(fitted, scale), own, k, options, linalg);
+    const { data } = await decide(scaled(rowsOf(x, test), scale));
     let right = 0;
     test.forEach((i, at) => {
       const row = data.subarray(at * k, (at + 1) * k);

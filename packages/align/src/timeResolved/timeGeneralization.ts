@@ -2,29 +2,27 @@ import {
   ArgumentError,
   DataError,
   type LongWork,
-  ShapeError,
   type Tensor,
   tensor,
   throwIfAborted,
 } from "@penfield/core";
-import { createLinalg, type Linalg, type Matrix, matrix } from "@penfield/linalg";
+import { createLinalg, type Matrix, matrix } from "@penfield/linalg";
 import { areaUnderRoc } from "@penfield/stats";
-import { type ClassifierOptions, fitClassifier } from "../decoding/classifiers.ts";
-import { checkFolds, type Fold, groupedFolds, stratifiedFolds } from "../folds.ts";
+import { fitClassifier } from "../decoding/classifiers.ts";
+import {
+  checkTrials,
+  columnScale,
+  requireEveryClass,
+  scaled,
+  type TrialOptions,
+  trialFolds,
+} from "../decoding/trials.ts";
 import type { EpochedResponses } from "./timeResolvedEncoding.ts";
 
 /** How classifiers are fitted and tested over time. */
-export interface TimeDecodingOptions extends ClassifierOptions, LongWork {
-  /** How many stratified folds, or the folds themselves. Default 5; with groups, each is left out in turn. */
-  readonly folds?: number | readonly Fold[] | undefined;
-  /** A label per stimulus (its run); stimuli of one group are never on both sides. */
-  readonly groups?: ArrayLike<string | number> | undefined;
+export interface TimeDecodingOptions extends TrialOptions, LongWork {
   /** `area`: under the ROC curve, two classes only, its default; `accuracy`: the default for more. */
   readonly score?: "area" | "accuracy" | undefined;
-  /** Divide each target by its deviation over the training stimuli, at each sample. Default false. */
-  readonly standardize?: boolean | undefined;
-  /** Default: one made for this call. */
-  readonly linalg?: Linalg | undefined;
 }
 
 /** What can be read from each sample, by a classifier fitted to each sample. */
@@ -146,23 +144,8 @@ async function decodeOverTime(
   sameSample: boolean,
 ): Promise<{ perFold: Float64Array; nFolds: number; chance: number }> {
   const { groups, onProgress, signal } = options;
-  const [nStimuli, nTargets, nTimes] = x.shape;
-  for (const [what, list] of [
-    ["labels", labels],
-    ["group labels", groups],
-  ] as const) {
-    if (list !== undefined && list.length !== nStimuli) {
-      throw new ShapeError(
-        `${name}: expected ${nStimuli} ${what}, one per stimulus, got ${list.length}`,
-      );
-    }
-  }
-  const at = x.data.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0) {
-    throw new DataError(
-      `${name}: expected finite values, got ${x.data[at]} at stimulus ${Math.floor(at / (nTargets * nTimes))}`,
-    );
-  }
+  const nTimes = x.shape[2];
+  checkTrials(name, x, labels, groups);
   const classes = [...new Set(Array.from(labels))].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const score = options.score ?? (classes.length === 2 ? "area" : "accuracy");
   if (classes.length < 2 || (score === "area" && classes.length !== 2)) {
@@ -174,7 +157,7 @@ async function decodeOverTime(
     throw new ArgumentError(`${name}: expected score area or accuracy, got ${score}`);
   }
   const indices = Int32Array.from(labels as ArrayLike<never>, (label) => classes.indexOf(label));
-  const folds = foldsOf(name, labels, options);
+  const folds = trialFolds(name, labels, options);
   const own = options.linalg === undefined;
   const linalg = options.linalg ?? createLinalg();
   const width = sameSample ? 1 : nTimes;
@@ -182,17 +165,12 @@ async function decodeOverTime(
   try {
     for (const [f, { train, test }] of folds.entries()) {
       const trainLabels = train.map((i) => indices[i]!);
-      const missing = classes.find((_, c) => !trainLabels.includes(c));
-      if (missing !== undefined) {
-        throw new DataError(
-          `${name}: expected every class among the stimuli fitted to in fold ${f}, got none of ${missing}`,
-        );
-      }
+      requireEveryClass(name, f, trainLabels, classes);
       const everywhere = sameSample ? undefined : allSamplesOf(x, test);
       for (let time = 0; time < nTimes; time++) {
         throwIfAborted(signal, name);
         const fitted = sampleOf(x, train, time);
-        const scale = options.standardize ? scaleOf(fitted) : undefined;
+        const scale = options.standardize ? columnScale(fitted) : undefined;
         const decide = await fitClassifier(
           name,
           scaled(fitted, scale),
@@ -232,21 +210,6 @@ async function decodeOverTime(
   };
 }
 
-function foldsOf(
-  name: string,
-  labels: ArrayLike<string | number>,
-  { folds, groups }: TimeDecodingOptions,
-): readonly Fold[] {
-  const made =
-    folds !== undefined && typeof folds !== "number"
-      ? folds
-      : groups === undefined
-        ? stratifiedFolds(labels, folds ?? 5)
-        : groupedFolds(groups, folds);
-  checkFolds(name, made, labels.length);
-  return made;
-}
-
 /** [nRows, nTargets] at one sample. */
 function sampleOf(x: EpochedResponses, rows: Int32Array, time: number): Matrix<Float64Array> {
   const [, nTargets, nTimes] = x.shape;
@@ -271,36 +234,6 @@ function allSamplesOf(x: EpochedResponses, rows: Int32Array): Matrix<Float64Arra
   });
   return matrix(data, rows.length * nTimes, nTargets);
 }
-
-interface Scale {
-  readonly means: Float64Array;
-  readonly factors: Float64Array;
-}
-
-function scaleOf({ data, nRows, nColumns }: Matrix<Float64Array>): Scale {
-  const means = new Float64Array(nColumns);
-  const squares = new Float64Array(nColumns);
-  for (let i = 0; i < data.length; i++) means[i % nColumns]! += data[i]! / nRows;
-  for (let i = 0; i < data.length; i++)
-    squares[i % nColumns]! += (data[i]! - means[i % nColumns]!) ** 2;
-  return {
-    means,
-    factors: squares.map((square, j) => {
-      const deviation = Math.sqrt(square / nRows);
-      return deviation > nRows * Number.EPSILON * Math.abs(means[j]!) ? 1 / deviation : 0;
-    }),
-  };
-}
-
-const scaled = (x: Matrix<Float64Array>, scale: Scale | undefined): Matrix<Float64Array> =>
-  scale === undefined
-    ? x
-    : {
-        ...x,
-        data: x.data.map(
-          (value, i) => (value - scale.means[i % x.nColumns]!) * scale.factors[i % x.nColumns]!,
-        ),
-      };
 
 /** @param rowOf - Where the decision about the i-th held-out stimulus lies. */
 function scoreAt(

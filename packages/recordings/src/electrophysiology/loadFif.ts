@@ -221,18 +221,31 @@ export async function loadFifEpochs(
     const code = events.data[3 * i + 2]!;
     return events.names.get(code) ?? String(code);
   });
+  return {
+    ...(await trialsOf(path, where, content.data, shape, ids, info, options)),
+    times,
+  };
+}
+
+/** What epochs and evoked responses have in common: channels picked, projections applied, repeats of one stimulus together. */
+async function trialsOf(
+  path: string,
+  where: string,
+  data: Float64Array,
+  shape: readonly [number, number, number],
+  ids: readonly string[],
+  info: FifInfo,
+  options: LoadFifOptions,
+): Promise<Omit<TimedRecording, "times">> {
   const picks = pickChannels(info.channels, options, where);
-  const data = options.applyProjections ? projected(content.data, shape, info) : content.data;
-  const { targets, unit } = targetsOf(info.channels, picks);
+  const values = options.applyProjections ? projected(data, shape, info) : data;
   return {
     name: options.name ?? basename(path),
     simulated: false,
-    targets,
-    unit,
+    ...targetsOf(info.channels, picks),
     sha256: await sha256File(path),
-    ...repeatsOf(data, shape, ids, picks, where),
+    ...repeatsOf(values, shape, ids, picks, where),
     samplingRate: info.samplingRate,
-    times,
   };
 }
 
@@ -300,19 +313,9 @@ export async function loadFifEvoked(
   wanted.forEach(({ data }, k) => {
     all.set(data, k * shape[1] * shape[2]);
   });
-  const picks = pickChannels(first.channels, options, where);
-  const data = options.applyProjections
-    ? projected(all, shape, { ...info, channels: first.channels })
-    : all;
-  const { targets, unit } = targetsOf(first.channels, picks);
+  const { channels, times } = first;
   return {
-    name: options.name ?? basename(path),
-    simulated: false,
-    targets,
-    unit,
-    sha256: await sha256File(path),
-    ...repeatsOf(data, shape, ids, picks, where),
-    samplingRate: info.samplingRate,
-    times: first.times,
+    ...(await trialsOf(path, where, all, shape, ids, { ...info, channels }, options)),
+    times,
   };
 }
