@@ -6,7 +6,6 @@ import {
   InterruptedError,
   type Progress,
 } from "@penfield/core";
-import { encodeModel, makeModel, makeNode, makeTensor, makeValueInfo } from "@penfield/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   attributionPatch,
@@ -15,6 +14,7 @@ import {
   HookedModel,
   logitDiff,
 } from "../index.ts";
+import { oneHeadModel } from "./testOneHead.ts";
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
@@ -169,38 +169,7 @@ describe.each(["gpt2", "llama", "neox", "gemma2"])("finite differences: %s", (na
 describe("a model whose end is linear", () => {
   let model: HookedModel;
   beforeAll(async () => {
-    const weight = (name: string, rows: number, columns: number) =>
-      makeTensor(
-        name,
-        "float32",
-        [rows, columns],
-        Float32Array.from({ length: rows * columns }, (_, i) =>
-          Math.sin(i + rows + name.charCodeAt(0)),
-        ),
-      );
-    const bytes = encodeModel(
-      makeModel({
-        nodes: [
-          makeNode("Gather", ["E", "input_ids"], ["x"]),
-          makeNode("MatMul", ["x", "Q"], ["q"]),
-          makeNode("MatMul", ["x", "K"], ["k"]),
-          makeNode("MatMul", ["x", "V"], ["v"]),
-          makeNode("Transpose", ["k"], ["kT"], { perm: [0n, 2n, 1n] }),
-          makeNode("MatMul", ["q", "kT"], ["scores"]),
-          makeNode("Softmax", ["scores"], ["pattern"], { axis: -1n }),
-          makeNode("MatMul", ["pattern", "v"], ["z"]),
-          makeNode("MatMul", ["z", "O"], ["branch"]),
-          makeNode("Add", ["x", "branch"], ["post"]),
-          makeNode("MatMul", ["post", "U"], ["logits"]),
-        ],
-        initializers: [
-          ...[weight("E", 24, 4), weight("Q", 4, 4), weight("K", 4, 4), weight("V", 4, 4)],
-          ...[weight("O", 4, 4), weight("U", 4, 24)],
-        ],
-        inputs: [makeValueInfo("input_ids", "int64", ["batch", "pos"])],
-        outputs: [makeValueInfo("logits", "float32", ["batch", "pos", 24])],
-      }),
-    );
+    const bytes = oneHeadModel(24, (name, nRows, i) => Math.sin(i + nRows + name.charCodeAt(0)));
     model = await HookedModel.fromBytes(bytes, { threads: 1 });
   });
   afterAll(() => model.dispose());

@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { HookPointError } from "@penfield/core";
-import { encodeModel, makeModel, makeNode, makeTensor, makeValueInfo } from "@penfield/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HookedModel, type HookValues } from "../index.ts";
+import { oneHeadModel } from "./testOneHead.ts";
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
@@ -177,41 +177,7 @@ describe("GPT-2: no rotation stands between queries and scores", () => {
 });
 
 test("attention without an axis of heads: patterns are read only, and say why", async () => {
-  const weight = (name: string, rows: number, columns: number) =>
-    makeTensor(
-      name,
-      "float32",
-      [rows, columns],
-      Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i)),
-    );
-  const bytes = encodeModel(
-    makeModel({
-      nodes: [
-        makeNode("Gather", ["E", "input_ids"], ["x"]),
-        makeNode("MatMul", ["x", "Q"], ["q"]),
-        makeNode("MatMul", ["x", "K"], ["k"]),
-        makeNode("MatMul", ["x", "V"], ["v"]),
-        makeNode("Transpose", ["k"], ["kT"], { perm: [0n, 2n, 1n] }),
-        makeNode("MatMul", ["q", "kT"], ["scores"]),
-        makeNode("Softmax", ["scores"], ["pattern"], { axis: -1n }),
-        makeNode("MatMul", ["pattern", "v"], ["z"]),
-        makeNode("MatMul", ["z", "O"], ["branch"]),
-        makeNode("Add", ["x", "branch"], ["post"]),
-        makeNode("MatMul", ["post", "U"], ["logits"]),
-      ],
-      initializers: [
-        weight("E", 12, 4),
-        weight("Q", 4, 4),
-        weight("K", 4, 4),
-        weight("V", 4, 4),
-        weight("O", 4, 4),
-        weight("U", 4, 12),
-      ],
-      inputs: [makeValueInfo("input_ids", "int64", ["batch", "pos"])],
-      outputs: [makeValueInfo("logits", "float32", ["batch", "pos", 12])],
-    }),
-  );
-  const model = await HookedModel.fromBytes(bytes, { threads: 1 });
+  const model = await HookedModel.fromBytes(oneHeadModel(12), { threads: 1 });
   expect(model.listHooks("*.attn.hook_q")).toEqual([]);
   const lesion = model.runWithInterventions(TOKENS, [
     { hook: "blocks.0.attn.hook_pattern", op: { type: "zero" } },

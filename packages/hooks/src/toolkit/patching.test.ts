@@ -6,7 +6,6 @@ import {
   InterruptedError,
   type Progress,
 } from "@penfield/core";
-import { encodeModel, makeModel, makeNode, makeTensor, makeValueInfo } from "@penfield/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   genericActivationPatch,
@@ -32,6 +31,7 @@ import {
   type Intervention,
   logitDiff,
 } from "../index.ts";
+import { oneHeadModel } from "./testOneHead.ts";
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../test/fixtures/${name}`, import.meta.url));
@@ -273,34 +273,7 @@ describe("long work and wrong input", () => {
   });
 
   test("patterns without an axis of heads: why they cannot be patched, before the first run", async () => {
-    const weight = (name: string, rows: number, columns: number) =>
-      makeTensor(
-        name,
-        "float32",
-        [rows, columns],
-        Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i)),
-      );
-    const nodes = [
-      makeNode("Gather", ["E", "input_ids"], ["x"]),
-      ...["q", "k", "v"].map((kind) => makeNode("MatMul", ["x", kind.toUpperCase()], [kind])),
-      makeNode("Transpose", ["k"], ["kT"], { perm: [0n, 2n, 1n] }),
-      makeNode("MatMul", ["q", "kT"], ["scores"]),
-      makeNode("Softmax", ["scores"], ["pattern"], { axis: -1n }),
-      makeNode("MatMul", ["pattern", "v"], ["z"]),
-      makeNode("MatMul", ["z", "O"], ["branch"]),
-      makeNode("Add", ["x", "branch"], ["post"]),
-      makeNode("MatMul", ["post", "U"], ["logits"]),
-    ];
-    const square = ["Q", "K", "V", "O"].map((name) => weight(name, 4, 4));
-    const bytes = encodeModel(
-      makeModel({
-        nodes,
-        initializers: [weight("E", 24, 4), weight("U", 4, 24), ...square],
-        inputs: [makeValueInfo("input_ids", "int64", ["batch", "pos"])],
-        outputs: [makeValueInfo("logits", "float32", ["batch", "pos", 24])],
-      }),
-    );
-    const headless = await HookedModel.fromBytes(bytes, { threads: 1, verify: "none" });
+    const headless = await HookedModel.fromBytes(oneHeadModel(24), { threads: 1, verify: "none" });
     const seen: Progress[] = [];
     const options = { clean, corrupted, metric, onProgress: (p: Progress) => seen.push(p) };
     const pattern = genericActivationPatch(headless, {
