@@ -78,6 +78,49 @@ auroc = {
     "auroc": float(roc_auc_score(labels, scores)),
 }
 
+# Quantiles as order statistics, sparseness and dormancy of the same values.
+levels = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999]
+for own, u in zip(moments, units):
+    own["quantiles"] = np.quantile(u, levels, method="inverted_cdf").tolist()
+    root = np.sqrt(u.size)
+    own["hoyer"] = float((root - np.linalg.norm(u, 1) / np.linalg.norm(u, 2)) / (root - 1))
+layer = rng.gamma(0.3, 1.0, 50) * (rng.random(50) < 0.7)
+dormancy = {
+    "meanAbs": layer.tolist(),
+    "scores": (layer / layer.mean()).tolist(),
+    "ratio": float((layer / layer.mean() <= 0.025).mean()),
+}
+
+# Two models of 12 and 15 units, some of them alike: the best correlation of each unit, and mutual matches (five neighbours on one side).
+x = rng.normal(size=(12, 90))
+y = rng.normal(size=(15, 90))
+for i in range(5):
+    y[2 * i] += (i + 1) * x[i]
+y[14] += 2 * x[0]
+x, y = x.astype(np.float32), y.astype(np.float32)
+r = np.corrcoef(x.astype(np.float64), y.astype(np.float64))[:12, 12:]
+best = r.argmax(axis=1)
+ranks = stats.rankdata(-r, axis=0, method="ordinal")
+universality = {
+    "x": x.astype(np.float64).ravel().tolist(),
+    "y": y.astype(np.float64).ravel().tolist(),
+    "correlation": r.max(axis=1).tolist(),
+    "match": best.tolist(),
+    "rosetta": [[i, int(j)] for i, j in enumerate(best) if r[i, j] > 0 and ranks[i, j] <= 5],
+}
+
+# A binary class and the variance of a unit that it takes away: 1 - (p1 Var1 + p0 Var0) / Var.
+# Whole numbers up to 255, which the bytes of a census hold exactly.
+inside = rng.random(400) < 0.3
+whole = np.minimum(255, rng.integers(0, 120, 400) + 110 * inside * (rng.random(400) < 0.8))
+whole[0] = 255
+within = inside.mean() * whole[inside].var() + (1 - inside.mean()) * whole[~inside].var()
+family = {
+    "inside": inside.astype(int).tolist(),
+    "values": whole.tolist(),
+    "varianceReduction": float(1 - within / whole.var()),
+}
+
 versions = {m.__name__: m.__version__ for m in (np, scipy, sklearn, networkx)}
 out = pathlib.Path(__file__).with_name("census.json")
 out.write_text(
@@ -88,6 +131,10 @@ out.write_text(
             "positional": positional,
             "partition": partition,
             "auroc": auroc,
+            "quantileLevels": levels,
+            "dormancy": dormancy,
+            "universality": universality,
+            "family": family,
         }
     )
     + "\n"

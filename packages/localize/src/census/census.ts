@@ -64,17 +64,13 @@ export async function openCensus(folder: string): Promise<Census> {
       cause,
     });
   });
-  let meta: CensusMeta;
+  let meta: unknown;
   try {
-    meta = JSON.parse(text) as CensusMeta;
+    meta = JSON.parse(text);
   } catch (cause) {
     throw new FormatError(`openCensus: ${path}: expected JSON, got something else`, { cause });
   }
-  if (meta.format !== "penfield-census" || meta.version !== CENSUS_VERSION) {
-    throw new FormatError(
-      `openCensus: ${path}: expected penfield-census version ${CENSUS_VERSION}, got ${meta.format} ${meta.version}`,
-    );
-  }
+  checkMeta(meta, path);
   await checkSizes(folder, meta);
   return new Census(folder, meta);
 }
@@ -391,6 +387,45 @@ export class Census {
   }
 }
 
+function checkMeta(json: unknown, path: string): asserts json is CensusMeta {
+  const meta = (typeof json === "object" && json !== null ? json : {}) as Partial<CensusMeta>;
+  if (meta.format !== "penfield-census" || meta.version !== CENSUS_VERSION) {
+    throw new FormatError(
+      `openCensus: ${path}: expected penfield-census version ${CENSUS_VERSION}, got ${meta.format} ${meta.version}`,
+    );
+  }
+  const isSize = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  const sizes = [
+    ...(["nUnits", "nDocuments", "nTokens", "nKeptTokens", "vocabularySize"] as const),
+    ...(["histogramBars", "nPositionBins", "positionsPerBin", "contextBytes", "nBins"] as const),
+    "ngramsPerKind",
+  ] as const;
+  const wrong =
+    sizes.find((name) => !isSize(meta[name])) ??
+    (["hooks", "columns", "ngramKinds"] as const).find((name) => !Array.isArray(meta[name])) ??
+    (contextKinds.every((kind) => isSize(meta.contexts?.[kind])) ? undefined : "contexts") ??
+    (typeof meta.model?.sha256 === "string" ? undefined : "model");
+  if (wrong !== undefined) {
+    throw new FormatError(
+      `openCensus: ${path}: expected ${wrong} as a census has it, got ${JSON.stringify(meta[wrong])}`,
+    );
+  }
+  let firstUnit = 0;
+  for (const hook of meta.hooks!) {
+    if (typeof hook?.name !== "string" || hook.firstUnit !== firstUnit || !isSize(hook.nUnits)) {
+      throw new FormatError(
+        `openCensus: ${path}: expected hooks whose units follow one another, got ${JSON.stringify(hook)}`,
+      );
+    }
+    firstUnit += hook.nUnits;
+  }
+  if (firstUnit !== meta.nUnits) {
+    throw new FormatError(
+      `openCensus: ${path}: expected hooks of ${meta.nUnits} units, got ${firstUnit}`,
+    );
+  }
+}
+
 async function checkSizes(folder: string, meta: CensusMeta): Promise<void> {
   const { nUnits, nTokens, nDocuments, nKeptTokens, vocabularySize, ngramsPerKind } = meta;
   const nKinds = meta.ngramKinds.length;
@@ -424,4 +459,23 @@ async function checkSizes(folder: string, meta: CensusMeta): Promise<void> {
       });
     }
   }
+  if (nKeptTokens > 0) await checkSegments(folder, nUnits, nKeptTokens);
+}
+
+/** The parts in which values were kept must make up all of them. */
+async function checkSegments(folder: string, nUnits: number, nKeptTokens: number): Promise<void> {
+  const path = join(folder, files.segments);
+  const bytes = await readFile(path).catch((cause) => {
+    throw fileError("openCensus", path, cause);
+  });
+  const segments = new Uint32Array(new Uint8Array(bytes).buffer.slice(0, bytes.length & ~3));
+  const total = segments.reduce((sum, size) => sum + size, 0);
+  const scales = await stat(join(folder, files.scales)).catch((cause) => {
+    throw fileError("openCensus", join(folder, files.scales), cause);
+  });
+  if (total === nKeptTokens && scales.size === 8 * nUnits * segments.length) return;
+  throw new FormatError(
+    `openCensus: ${path}: expected parts of ${nKeptTokens} kept tokens with their scales, got ${total} in ${segments.length} parts and ${scales.size} bytes of scales`,
+    { hint: "The file was cut or exchanged; take the census again." },
+  );
 }

@@ -1,4 +1,5 @@
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError, FormatError, fileError } from "@penfield/core";
 import { files, growing } from "./format.ts";
@@ -18,6 +19,8 @@ interface Header extends Checkpoint {
   /** Bytes of each growing file. */
   readonly sizes: Readonly<Record<Growing, number>>;
   readonly arrays: readonly number[];
+  /** Of all of this, and of the arrays: a state that was changed on the disk must not be gone on with. */
+  readonly sha256: string;
 }
 
 /** Room for the header, so that the arrays begin at a fixed place. */
@@ -47,15 +50,17 @@ export class CensusFiles {
       (Object.fromEntries(growing.map((name) => [name, 0])) as Record<Growing, number>);
   }
 
-  /** Opens the growing files and cuts off what a checkpoint does not speak of. */
-  static async open(folder: string, identity: string): Promise<CensusFiles> {
-    const header = await readHeader(folder);
-    if (header && header.identity !== identity) {
-      throw new FileError(
-        `takeCensus: ${folder}: expected a census of this model and these options, got one of others`,
-        { hint: "Repeat the options that it was begun with, or choose another folder." },
-      );
-    }
+  /**
+   * Fills the arrays from a checkpoint, if there is one; then opens the growing files and cuts off what it does not speak of. Nothing
+   * in the folder is changed before all of the checkpoint is found to be good.
+   */
+  static async open(
+    folder: string,
+    identity: string,
+    arrays: readonly ArrayBufferView[],
+  ): Promise<CensusFiles> {
+    const header = await readCheckpoint(folder, identity, arrays);
+    if (header) await checkGrown(folder, header);
     const handles = new Map<Growing, FileHandle>();
     try {
       for (const name of growing) {
@@ -90,12 +95,15 @@ export class CensusFiles {
   /** Writes the state down: to a temporary name, then renamed. What was appended is on the disk before. */
   async save(checkpoint: Checkpoint, arrays: readonly ArrayBufferView[]): Promise<void> {
     const path = join(this.folder, "checkpoint.bin");
-    const header: Header = {
+    const rest = {
       ...checkpoint,
       identity: this.#identity,
       sizes: this.#sizes,
       arrays: arrays.map((array) => array.byteLength),
     };
+    const hash = createHash("sha256").update(JSON.stringify(rest));
+    for (const array of arrays) hash.update(bytesOf(array));
+    const header: Header = { ...rest, sha256: hash.digest("hex") };
     try {
       for (const handle of this.#handles.values()) await handle.sync();
       const file = await open(`${path}.partial`, "w");
@@ -116,31 +124,6 @@ export class CensusFiles {
     }
   }
 
-  /** Fills the arrays from the checkpoint. @throws {FormatError} if it holds others. */
-  async restore(arrays: readonly ArrayBufferView[]): Promise<void> {
-    const path = join(this.folder, "checkpoint.bin");
-    const file = await open(path, "r");
-    try {
-      let at = HEADER_BYTES;
-      for (const array of arrays) {
-        const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-        for (let done = 0; done < bytes.length; ) {
-          const { bytesRead } = await file.read(bytes, done, bytes.length - done, at + done);
-          if (bytesRead === 0) {
-            throw new FormatError(
-              `takeCensus: ${path}: expected ${at + bytes.length} bytes, got ${at + done}`,
-              { hint: "Delete the folder and begin again." },
-            );
-          }
-          done += bytesRead;
-        }
-        at += bytes.length;
-      }
-    } finally {
-      await file.close();
-    }
-  }
-
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -148,29 +131,109 @@ export class CensusFiles {
   }
 }
 
-async function readHeader(folder: string): Promise<Header | undefined> {
+/** Reads a checkpoint into the arrays. @throws {FormatError} if it is not whole. */
+async function readCheckpoint(
+  folder: string,
+  identity: string,
+  arrays: readonly ArrayBufferView[],
+): Promise<Header | undefined> {
   const path = join(folder, "checkpoint.bin");
   const file = await open(path, "r").catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") return undefined;
     throw fileError("takeCensus", path, cause);
   });
   if (!file) return undefined;
-  try {
-    const bytes = new Uint8Array(HEADER_BYTES);
-    await file.read(bytes, 0, HEADER_BYTES, 0);
-    return JSON.parse(Buffer.from(bytes).toString("utf8").trim()) as Header;
-  } catch (cause) {
-    throw new FormatError(`takeCensus: ${path}: expected a checkpoint, got something else`, {
-      hint: "Delete the folder and begin again.",
+  const refuse = (got: string, cause?: unknown): never => {
+    throw new FormatError(`takeCensus: ${path}: expected a whole checkpoint, got ${got}`, {
+      hint: "Nothing was changed. Put back a good copy of the folder, or take the census in another folder.",
       cause,
     });
+  };
+  try {
+    const bytes = new Uint8Array(HEADER_BYTES);
+    if (!(await readAll(file, bytes, 0))) refuse("the end of the file in its header");
+    const header = headerOf(bytes) ?? refuse("something else");
+    if (header.identity !== identity) {
+      throw new FileError(
+        `takeCensus: ${folder}: expected a census of this model and these options, got one of others`,
+        { hint: "Repeat the options that it was begun with, or choose another folder." },
+      );
+    }
+    const sizes = arrays.map(({ byteLength }) => byteLength);
+    if (JSON.stringify(header.arrays) !== JSON.stringify(sizes)) refuse("arrays of other sizes");
+    const expected = sizes.reduce((sum, size) => sum + size, HEADER_BYTES);
+    const { size } = await file.stat();
+    if (size !== expected) refuse(`${size} bytes in place of ${expected}`);
+    const { sha256, ...rest } = header;
+    const hash = createHash("sha256").update(JSON.stringify(rest));
+    let at = HEADER_BYTES;
+    for (const array of arrays) {
+      const part = bytesOf(array);
+      if (!(await readAll(file, part, at))) refuse(`the end of the file after ${at} bytes`);
+      hash.update(part);
+      at += part.length;
+    }
+    if (hash.digest("hex") !== sha256) refuse("one whose SHA-256 does not fit");
+    return header;
+  } catch (cause) {
+    if (cause instanceof FormatError || cause instanceof FileError) throw cause;
+    throw fileError("takeCensus", path, cause);
   } finally {
     await file.close();
   }
 }
 
+/** The header in its own bytes; undefined for anything else. */
+function headerOf(bytes: Uint8Array): Header | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString("utf8").trim());
+  } catch {
+    return undefined;
+  }
+  if (typeof json !== "object" || json === null) return undefined;
+  const { nDocuments, hash, identity, sizes, arrays, sha256 } = json as Partial<Header>;
+  const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+  const whole =
+    isSize(nDocuments) &&
+    [hash, identity, sha256].every((text) => typeof text === "string") &&
+    growing.every((name) => isSize(sizes?.[name])) &&
+    Array.isArray(arrays);
+  return whole ? (json as Header) : undefined;
+}
+
+/** What a checkpoint counts on must be there: a file that was cut would be filled up with zeros. */
+async function checkGrown(folder: string, { sizes }: Header): Promise<void> {
+  for (const name of growing) {
+    const path = join(folder, files[name]);
+    const { size } = await stat(path).catch((cause) => {
+      throw fileError("takeCensus", path, cause);
+    });
+    if (size >= sizes[name]) continue;
+    throw new FormatError(
+      `takeCensus: ${path}: expected at least ${sizes[name]} bytes, got ${size}`,
+      {
+        hint: "The file was cut after the checkpoint. Put back a good copy of the folder, or take the census in another folder.",
+      },
+    );
+  }
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Whether the file had as many bytes. */
+async function readAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<boolean> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, at + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
+}
+
 async function writeAll(file: FileHandle, array: ArrayBufferView, at: number): Promise<void> {
-  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const bytes = bytesOf(array);
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
     done += bytesWritten;

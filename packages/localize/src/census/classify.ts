@@ -66,7 +66,7 @@ export interface UnitClass {
   readonly hoyer: number;
   readonly coverage: Readonly<Partial<Record<NgramKind, Coverage>>>;
   readonly positional: PositionalInformation & {
-    /** By circular shifts; undefined where the information is below the threshold. */
+    /** By circular shifts; undefined where the information is below the threshold, or no values were kept to shift. */
     readonly p: number | undefined;
   };
   /** Up to five, the strongest first. */
@@ -323,7 +323,7 @@ async function classifyUnit(
   const information = positionalInformation(activeAt, nTokens);
   const values = nActive === 0 ? undefined : await census.values(unit);
   let p: number | undefined;
-  if (values && information.corrected > positionalAbove) {
+  if (values && values.length > 0 && information.corrected > positionalAbove) {
     const { threshold } = census.place(unit).hook;
     const active = Uint8Array.from(values, (value) => (value > threshold ? 1 : 0));
     const { nShifts = 99, seed = 0 } = options;

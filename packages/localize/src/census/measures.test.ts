@@ -9,7 +9,6 @@ import { pearson } from "@penfield/stats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mix } from "./batch.ts";
-import { classifyUnits } from "./classify.ts";
 import { facetsOf } from "./facets.ts";
 import { spellingOf, tokenFamilies } from "./families.ts";
 import { BatchKeys, createHeavyHitters, HITTERS } from "./heavyHitters.ts";
@@ -24,7 +23,6 @@ import { plantedSource } from "./planted.ts";
 import { circularShiftP, positionalInformation } from "./positional.ts";
 import { addToSketch, SKETCH_BUCKETS, SKETCH_ERROR, sketchQuantile } from "./quantileSketch.ts";
 import { byteScale, toByte } from "./quantize.ts";
-import { dormancy, hoyerSparseness } from "./sparseness.ts";
 import { takeCensus } from "./takeCensus.ts";
 import { compareUnits, type UnitBlock } from "./universality.ts";
 import { outputRoles, weightStatistics } from "./weightStatistics.ts";
@@ -80,24 +78,6 @@ describe("positional information", () => {
     }
     expect(circularShiftP(place, starts)).toBe(0.01);
     expect(circularShiftP(document, starts)).toBe(1);
-  });
-});
-
-describe("sparseness and dormancy", () => {
-  test("ten of fifty equally active: Hoyer .663 as far as it can be counted by hand; four of five silent: 0.8", () => {
-    // (sqrt 50 - 10 / sqrt 10) / (sqrt 50 - 1)
-    const values = Array.from({ length: 50 }, (_, i) => (i < 10 ? 1 : 0));
-    expect(hoyerSparseness(values)).toBeCloseTo(
-      (Math.sqrt(50) - Math.sqrt(10)) / (Math.sqrt(50) - 1),
-      12,
-    );
-    expect(hoyerSparseness([0, 0, 1])).toBe(1);
-    expect(hoyerSparseness([0, 0, 0])).toBe(0);
-    expect(() => hoyerSparseness([1])).toThrow(DataError);
-    const silent = Array.from({ length: 50 }, (_, i) => (i < 40 ? 0 : 1 + i / 50));
-    expect(dormancy(silent).ratio).toBe(0.8);
-    expect(dormancy([0, 0]).ratio).toBe(1);
-    expect(() => dormancy([])).toThrow(DataError);
   });
 });
 
@@ -187,33 +167,6 @@ describe("sketches", () => {
     expect(Math.abs(mean - 0.5)).toBeLessThan(0.01);
     expect(new Set(values).size).toBe(values.length);
   });
-});
-
-test("a detector reaches its threshold at exactly 95 of 100", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "penfield-measures-"));
-  // Unit 0 is active on 95 of 100 "a"s and 5 "b"s; unit 1 on 94 and 6.
-  const documents = Array.from({ length: 200 }, (_, d) => ({ tokens: [d < 100 ? 0 : 1, 2] }));
-  const source = {
-    ...plantedSource({ words: ["a", "b", "c"], units: [] }),
-    hooks: [{ name: "h", layer: 0, nUnits: 2 }],
-    read: async (rows: readonly (readonly number[])[]) => {
-      let nA = 0;
-      let nB = 0;
-      const rowsOf = rows.flatMap(([first]) => {
-        const place = first === 0 ? nA++ : nB++;
-        return [0, 1].map((unit) => Number(place < (first === 0 ? 95 - unit : 5 + unit)));
-      });
-      return [
-        Float32Array.from(rowsOf.flatMap((v, i) => (i % 2 === 1 ? [rowsOf[i - 1]!, v, 0, 0] : []))),
-      ];
-    },
-  };
-  const census = await takeCensus(source, documents, join(folder, "c"));
-  const found = await classifyUnits(census);
-  expect(found.map(({ primary }) => primary === "token-detector")).toEqual([true, false]);
-  expect(found[0]!.coverage.token).toMatchObject({ n: 1, share: 0.95 });
-  await census.close();
-  await rm(folder, { recursive: true });
 });
 
 describe("comparing models", () => {

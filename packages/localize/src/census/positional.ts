@@ -109,6 +109,7 @@ function meanDivergence(n: number, f: number): number {
  * @param starts - Where each document begins, and after the last where it ends.
  * @param options.nShifts - Default 99, so that p is 0.01 at least.
  * @returns p = (1 + shifts that reach it) / (1 + nShifts).
+ * @throws {DataError} if there are no tokens.
  *
  * @example
  * // Active on the first of four tokens, in ten documents.
@@ -124,6 +125,7 @@ export function circularShiftP(
     positionsPerBin = 1,
   }: { nShifts?: number; seed?: number; positionsPerBin?: number } = {},
 ): number {
+  if (active.length === 0) throw new DataError("circularShiftP: expected tokens, got none");
   let longest = 1;
   for (let d = 0; d + 1 < starts.length; d++) {
     longest = Math.max(longest, starts[d + 1]! - starts[d]!);

@@ -5,6 +5,7 @@ import {
   DataError,
   FileError,
   fileError,
+  InterruptedError,
   type LongWork,
   sha256,
   throwIfAborted,
@@ -19,6 +20,7 @@ import {
   type CensusHookMeta,
   type CensusMeta,
   files,
+  growing,
   quantileLevels,
   unitColumns,
 } from "./format.ts";
@@ -137,6 +139,10 @@ export async function takeCensus(
     await work.fold();
     await work.finish();
     onProgress?.({ stage: "taking a census", done: nRead, total: nRead, unit: "documents" });
+  } catch (error) {
+    // Who stops the work on purpose loses nothing that was folded in.
+    if (error instanceof InterruptedError) await work.checkpoint();
+    throw error;
   } finally {
     await work.close();
   }
@@ -203,6 +209,8 @@ function readSettings(source: UnitSource, options: CensusOptions): Settings {
   };
 }
 
+const unitsOf = ({ hooks }: Settings): number => hooks.reduce((sum, { nUnits }) => sum + nUnits, 0);
+
 /** What must be equal for one census to go on with another's checkpoint. */
 const identityOf = (source: UnitSource, settings: Settings): string =>
   sha256(JSON.stringify({ source: [source.name, source.sha256], settings, CENSUS_VERSION }));
@@ -210,7 +218,12 @@ const identityOf = (source: UnitSource, settings: Settings): string =>
 /** Whether a folder holds a finished census of this source and these options. */
 async function isComplete(folder: string, identity: string): Promise<boolean> {
   const text = await readFile(join(folder, "meta.json"), "utf8").catch(() => undefined);
-  return text !== undefined && (JSON.parse(text) as Partial<CensusMeta>).identity === identity;
+  if (text === undefined) return false;
+  try {
+    return (JSON.parse(text) as Partial<CensusMeta> | null)?.identity === identity;
+  } catch {
+    return false;
+  }
 }
 
 /** A document ready for a batch, with its name. */
@@ -269,24 +282,18 @@ class CensusWork {
   private constructor(
     source: UnitSource,
     settings: Settings,
+    state: CensusState,
+    randomRecords: Uint8Array,
     files_: CensusFiles,
-    checkpoint: Checkpoint | undefined,
   ) {
-    const nUnits = settings.hooks.reduce((sum, hook) => sum + hook.nUnits, 0);
     this.#source = source;
     this.#settings = settings;
     this.#files = files_;
-    this.#nUnits = nUnits;
-    this.#state = createState({
-      nUnits,
-      nPositionBins: settings.nPositionBins,
-      vocabularySize: source.vocabularySize,
-      nNgramKinds: ngramKindsOf(source.vocabularySize).length,
-      contexts: settings.contexts,
-    });
-    this.#randomRecords = new Uint8Array(nUnits * settings.contexts.random * CONTEXT_BYTES);
-    this.#arrays = arraysOf(this.#state, this.#randomRecords);
-    this.#target = checkpoint;
+    this.#nUnits = unitsOf(settings);
+    this.#state = state;
+    this.#randomRecords = randomRecords;
+    this.#arrays = arraysOf(state, randomRecords);
+    this.#target = files_.checkpoint;
     this.#nDone = 0;
     this.#hash = "";
   }
@@ -302,20 +309,30 @@ class CensusWork {
       if (cause.code === "ENOENT") return [];
       throw fileError("takeCensus", folder, cause);
     });
-    if (inside.length > 0 && (!resume || inside.includes("meta.json"))) {
-      const complete = inside.includes("meta.json") ? ", and the census there is complete" : "";
+    const complete = inside.includes("meta.json");
+    // A folder of something else may hold a file of the same name as one of a census.
+    const begun = growing.every((name) => inside.includes(files[name]));
+    if (inside.length > 0 && (!resume || complete || !begun)) {
+      const what = complete ? ", and the census there is complete" : begun ? "" : ", no census";
       throw new FileError(
-        `takeCensus: ${folder}: expected no such folder or an empty one, got ${inside.length} files${complete}`,
+        `takeCensus: ${folder}: expected no such folder or an empty one, got ${inside.length} files${what}`,
         { hint: "Choose another folder, or set resume to go on with an unfinished census." },
       );
     }
     await mkdir(folder, { recursive: true }).catch((cause) => {
       throw fileError("takeCensus", folder, cause);
     });
-    const opened = await CensusFiles.open(folder, identity);
-    const work = new CensusWork(source, settings, opened, opened.checkpoint);
-    if (opened.checkpoint) await opened.restore(work.#arrays);
-    return work;
+    const nUnits = unitsOf(settings);
+    const state = createState({
+      nUnits,
+      nPositionBins: settings.nPositionBins,
+      vocabularySize: source.vocabularySize,
+      nNgramKinds: ngramKindsOf(source.vocabularySize).length,
+      contexts: settings.contexts,
+    });
+    const randomRecords = new Uint8Array(nUnits * settings.contexts.random * CONTEXT_BYTES);
+    const opened = await CensusFiles.open(folder, identity, arraysOf(state, randomRecords));
+    return new CensusWork(source, settings, state, randomRecords, opened);
   }
 
   get full(): boolean {
@@ -401,7 +418,9 @@ class CensusWork {
     return pieces.length;
   }
 
+  /** Writes down how far the work has come, if that is further than it was begun from. */
   async checkpoint(): Promise<void> {
+    if (this.#nDone <= (this.#target?.nDocuments ?? 0)) return;
     await this.#files.save({ nDocuments: this.#nDone, hash: this.#hash }, this.#arrays);
   }
 
@@ -475,7 +494,9 @@ class CensusWork {
       activeMeans: ACTIVE_MEANS,
     };
     await writeFileAtomic(join(folder, "meta.json"), `${JSON.stringify(meta, undefined, 2)}\n`);
-    await rm(join(folder, "checkpoint.bin"), { force: true });
+    for (const name of ["checkpoint.bin", "checkpoint.bin.partial"]) {
+      await rm(join(folder, name), { force: true });
+    }
   }
 
   #columns(): Float32Array {
