@@ -1,8 +1,7 @@
-import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { ArgumentError, type FloatArray, FormatError, fileError } from "@penfield/core";
+import { basename } from "node:path";
+import { ArgumentError, type FloatArray, FormatError } from "@penfield/core";
 import { isSpikingOrganism, spikingOrganismFolder } from "@penfield/organisms";
-import { type PresetName, type SpikingIntervention, SpikingModel } from "@penfield/spiking";
+import { openSpiking, type SpikingIntervention, type SpikingModel } from "@penfield/spiking";
 import { CHANNELS, TRIAL, type Trials } from "./task.ts";
 
 /** A spiking network that does the trials of task.ts. */
@@ -17,13 +16,6 @@ export interface SpikingNetwork {
   readonly withoutRecurrence: readonly SpikingIntervention[];
 }
 
-interface Config {
-  readonly file: string;
-  readonly dt: number;
-  readonly preset?: PresetName;
-  readonly population: string;
-}
-
 /**
  * Opens a network: a name of those that ship with Penfield, or a folder with `config.json` (file, dt, preset,
  * population) and the `.nir` file that it names.
@@ -35,13 +27,13 @@ export async function openNetwork(nameOrFolder: string): Promise<SpikingNetwork>
   const folder = isSpikingOrganism(nameOrFolder)
     ? spikingOrganismFolder(nameOrFolder)
     : nameOrFolder;
-  const path = join(folder, "config.json");
-  const text = await readFile(path, "utf8").catch((cause) => {
-    throw fileError("spiking-lesions", path, cause);
-  });
-  const config = parseConfig(text, path);
-  const { dt, preset } = config;
-  const model = await SpikingModel.fromNir(join(folder, config.file), { dt, preset });
+  const {
+    model,
+    config: { population },
+  } = await openSpiking(folder);
+  if (population === undefined) {
+    throw new FormatError("spiking-lesions: expected a text population in config.json, got none");
+  }
   const { nodes, inputs, outputs } = model.network;
   const [nIn, nOut] = [nodes[inputs[0]!]!.nUnits, nodes[outputs[0]!]!.nUnits];
   if (inputs.length !== 1 || nIn !== CHANNELS.length || nOut !== 2) {
@@ -50,7 +42,7 @@ export async function openNetwork(nameOrFolder: string): Promise<SpikingNetwork>
       { hint: "The trials are those of probes/spiking-lesions/task.ts." },
     );
   }
-  const spikes = model.hookPoint(`${config.population}.spikes`);
+  const spikes = model.hookPoint(`${population}.spikes`);
   const nParameters = model
     .listHooks("*.weight")
     .reduce((sum, { name }) => sum + model.weights(name).data.length, 0);
@@ -68,24 +60,6 @@ export async function openNetwork(nameOrFolder: string): Promise<SpikingNetwork>
       ),
     ),
   };
-}
-
-function parseConfig(text: string, path: string): Config {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new FormatError(`spiking-lesions: expected JSON, got ${basename(path)}`, { cause });
-  }
-  const config = value as Partial<Config> | null;
-  for (const key of ["file", "population"] as const) {
-    if (typeof config?.[key] !== "string") {
-      throw new FormatError(
-        `spiking-lesions: expected a text ${key} in ${basename(path)}, got ${JSON.stringify(config?.[key])}`,
-      );
-    }
-  }
-  return config as Config;
 }
 
 /** The trials' pulses as an input, `[nTrials, 120, 6]`. */

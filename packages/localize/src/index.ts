@@ -20,6 +20,12 @@ export type { CensusContext, ContextKind } from "./census/contexts.ts";
 export { type Facet, type FacetOptions, type Facets, facetsOf } from "./census/facets.ts";
 export { spellingOf, type TokenFamily, tokenFamilies } from "./census/families.ts";
 export type { CensusHookMeta, CensusMeta, UnitColumn } from "./census/format.ts";
+export {
+  type HeavierSideOptions,
+  type HeavierSideSource,
+  heavierSide,
+  type TurnedHook,
+} from "./census/heavierSide.ts";
 export { topicLabels } from "./census/labels.ts";
 export {
   adjustedRandIndex,
@@ -43,6 +49,15 @@ export {
   type UnitSource,
 } from "./census/source.ts";
 export { type Dormancy, dormancy, dormancyOf, hoyerSparseness } from "./census/sparseness.ts";
+export {
+  type InputRecording,
+  type RecordingHook,
+  type RecordingModel,
+  type SpikingSource,
+  type SpikingSourceOptions,
+  type SymbolWindow,
+  spikingSource,
+} from "./census/spikingSource.ts";
 export type { ContextCounts } from "./census/state.ts";
 export { type CensusDocument, type CensusOptions, takeCensus } from "./census/takeCensus.ts";
 export {

@@ -20,6 +20,7 @@ export {
   type StepResult,
   type StepState,
 } from "./onnx/stepModel.ts";
+export { openSpiking, type SpikingConfig } from "./openSpiking.ts";
 export { meanOverTime } from "./rates.ts";
 export type { CapturePlace, SpikeEvents, SpikingValues } from "./simulate/capture.ts";
 export {

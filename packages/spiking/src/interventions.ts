@@ -39,6 +39,45 @@ export interface SpikingIntervention {
   readonly resetFollows?: boolean;
 }
 
+const FIELDS = [
+  ...["hook", "op", "units", "sources", "rows", "positions", "window", "resetFollows", "heads"],
+];
+
+/** What a caller without types, or a file, may have got wrong: a misspelt field would lesion everything or nothing. */
+export function checkIntervention(intervention: SpikingIntervention): void {
+  const fail = (expected: string, got: unknown): never => {
+    throw new ArgumentError(`run: expected ${expected}, got ${JSON.stringify(got)}`);
+  };
+  if (intervention === null || typeof intervention !== "object") {
+    fail("interventions as { hook, op, ... }", intervention);
+  }
+  const { hook, op, window } = intervention;
+  if (typeof hook !== "string") fail("the name of a hook point as hook", hook);
+  if (op === null || typeof op !== "object" || typeof op.type !== "string") {
+    fail(`{ type, ... } as op at ${hook}`, op);
+  }
+  for (const [field, value] of Object.entries(intervention)) {
+    if (value !== undefined && !FIELDS.includes(field)) {
+      fail(`fields of an intervention (${FIELDS.slice(0, -1).join(", ")}) at ${hook}`, field);
+    }
+  }
+  for (const field of ["units", "sources", "rows", "positions"] as const) {
+    const list = intervention[field];
+    if (list !== undefined) requireList(`run: ${hook}: expected ${field}`, list);
+  }
+  if (window !== undefined && (window === null || typeof window !== "object")) {
+    fail(`a window { from, to } at ${hook}`, window);
+  }
+}
+
+/** One number in place of a list would stand for none. */
+export function requireList(expected: string, list: unknown): void {
+  const { length } = (list ?? {}) as { readonly length?: unknown };
+  if (typeof list !== "object" || !Number.isSafeInteger(length)) {
+    throw new ArgumentError(`${expected} as a list, got ${JSON.stringify(list)}`);
+  }
+}
+
 /** Does nothing in steps outside its window. */
 export type CompiledOp = (values: FloatArray, step: number) => void;
 
@@ -95,28 +134,31 @@ export function activeIn({
   return (step) => step >= from && step < to && chosen.has(step);
 }
 
-/** One value per unit, from one value or a list. */
+/**
+ * One value per unit, from one value or a list: of all units, or of the chosen ones in the order in which they
+ * were chosen.
+ */
 function perUnit(
   hook: string,
   values: number | ArrayLike<number>,
-  units: Int32Array,
+  chosen: ArrayLike<number> | undefined,
   nUnits: number,
 ): Float64Array {
   if (typeof values === "number") {
     requireFinite(hook, "value", [values]);
     return new Float64Array(nUnits).fill(values);
   }
+  requireList(`run: ${hook}: expected values`, values);
   requireFinite(hook, "value", values);
   if (values.length === nUnits) return Float64Array.from(values);
-  if (values.length !== units.length) {
+  if (values.length !== chosen?.length) {
+    const or = chosen ? `, or ${chosen.length}, one per chosen unit` : "";
     throw new ArgumentError(
-      `run: ${hook}: expected ${nUnits} values, one per unit, got ${values.length}`,
+      `run: ${hook}: expected ${nUnits} values, one per unit${or}, got ${values.length}`,
     );
   }
   const all = new Float64Array(nUnits);
-  units.forEach((unit, k) => {
-    all[unit] = values[k]!;
-  });
+  for (let k = 0; k < chosen.length; k++) all[chosen[k]!] = values[k]!;
   return all;
 }
 
@@ -152,7 +194,7 @@ export function compileOp(
       return each(() => op.value);
     }
     case "mean": {
-      const values = perUnit(hook, op.values, units, nUnits);
+      const values = perUnit(hook, op.values, intervention.units, nUnits);
       return each((_, unit) => values[unit]!);
     }
     case "scale": {
@@ -160,14 +202,11 @@ export function compileOp(
       return each((value) => value * op.factor);
     }
     case "add": {
-      const values = perUnit(hook, op.value, units, nUnits);
+      const values = perUnit(hook, op.value, intervention.units, nUnits);
       return each((value, unit) => value + values[unit]!);
     }
     case "clamp": {
-      const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = op;
-      if (!(min <= max)) {
-        throw new ArgumentError(`run: ${hook}: expected min <= max, got ${min} and ${max}`);
-      }
+      const [min, max] = boundsOf(hook, op);
       return each((value) => Math.min(max, Math.max(min, value)));
     }
     case "noise": {
@@ -198,6 +237,19 @@ export function compileOp(
   }
 }
 
+function boundsOf(
+  hook: string,
+  {
+    min = Number.NEGATIVE_INFINITY,
+    max = Number.POSITIVE_INFINITY,
+  }: InterventionOp & {
+    type: "clamp";
+  },
+): [number, number] {
+  if (min <= max) return [min, max];
+  throw new ArgumentError(`run: ${hook}: expected min <= max, got ${min} and ${max}`);
+}
+
 function seedOf(hook: string, seed: number): number {
   if (Number.isSafeInteger(seed)) return seed;
   throw new ArgumentError(`run: ${hook}: expected a whole number as seed, got ${seed}`);
@@ -212,6 +264,7 @@ function patchOp(
   nUnits: number,
   active: (step: number) => boolean,
 ): CompiledOp {
+  requireList(`run: ${hook}: expected source`, source);
   if (source.length !== nRows) {
     throw new ArgumentError(
       `run: ${hook}: expected a source row for each of ${nRows} rows, got ${source.length}`,
@@ -324,10 +377,11 @@ export function changeWeights(
       return each((w) => w + value);
     }
     case "clamp": {
-      const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = op;
+      const [min, max] = boundsOf(hook, op);
       return each((w) => Math.min(max, Math.max(min, w)));
     }
     case "noise": {
+      requireFinite(hook, "standardDeviation", [op.standardDeviation]);
       const random = placedRandom(seedOf(hook, op.seed));
       return each((w, place) => w + op.standardDeviation * random.normal(0, place));
     }

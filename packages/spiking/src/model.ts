@@ -2,10 +2,11 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { ArgumentError, type FloatArray, fileError, HookPointError, sha256 } from "@penfield/core";
 import { type HookPoint, matchesHook } from "@penfield/hooks";
-import type { SpikingIntervention } from "./interventions.ts";
+import { checkIntervention, requireList, type SpikingIntervention } from "./interventions.ts";
 import { type Network, type NetworkNode, planNetwork, sizeOf } from "./network.ts";
 import { isNeuron, isSpiking, type NirArray, type NirGraph, type NirNode } from "./nir/nodes.ts";
 import { readNir } from "./nir/readNir.ts";
+import { shuffleWeights } from "./nir/shuffleWeights.ts";
 import type { CapturePlace, CaptureRequest } from "./simulate/capture.ts";
 import { type PresetName, resolveOptions, type SimulationOptions } from "./simulate/options.ts";
 import {
@@ -49,9 +50,17 @@ export interface OpenSpikingOptions {
   readonly products?: "auto" | "event" | "matmul" | undefined;
   /** Threads of the matrix products. */
   readonly threads?: number | undefined;
+  /**
+   * Opens the network with nothing learned: the entries of every weight matrix in another order, drawn from this seed. Its
+   * `sha256` is another one. Default: as it is.
+   */
+  readonly untrained?: number | undefined;
 }
 
-/** What to capture at one hook point, if not all of it. */
+/**
+ * What to capture at one hook point, if not all of it. It counts beside patterns that mean the same hook point; two
+ * different ones of one hook point are refused.
+ */
 export interface SpikingCapture {
   readonly hook: string;
   readonly units?: ArrayLike<number> | undefined;
@@ -142,8 +151,9 @@ export class SpikingModel {
     options: OpenSpikingOptions & { readonly name?: string },
   ): Promise<SpikingModel> {
     checkStep(options?.dt);
-    const { name = "graph.nir" } = options;
+    const { name = "graph.nir", untrained } = options;
     const graph = await readNir(bytes, name);
+    if (untrained !== undefined) return SpikingModel.fromGraph(graph, { ...options, name });
     return SpikingModel.#open(graph, sha256(bytes), { ...options, name });
   }
 
@@ -172,11 +182,13 @@ export class SpikingModel {
     options: OpenSpikingOptions & { readonly name?: string },
   ): SpikingModel {
     checkParameters(graph.root, options.name ?? "graph.nir");
-    const content = JSON.stringify(graph, (_, value) => {
+    const { untrained } = options;
+    const opened = untrained === undefined ? graph : shuffleWeights(graph, untrained);
+    const content = JSON.stringify(opened, (_, value) => {
       if (value instanceof Map) return [...value];
       return value instanceof Float64Array ? Array.from(value) : value;
     });
-    return SpikingModel.#open(graph, sha256(new TextEncoder().encode(content)), options);
+    return SpikingModel.#open(opened, sha256(new TextEncoder().encode(content)), options);
   }
 
   static #open(
@@ -331,43 +343,67 @@ export class SpikingModel {
   }
 
   #captures(wanted: readonly (string | SpikingCapture)[]): CaptureRequest[] {
-    return wanted.flatMap((one) => {
+    const requests = new Map<
+      string,
+      { readonly request: CaptureRequest; readonly named: boolean }
+    >();
+    for (const one of wanted) {
       const request: SpikingCapture = typeof one === "string" ? { hook: one } : one;
       const names = request.hook.includes("*")
         ? this.listHooks(request.hook).filter((h) => h.readable && h.kind !== "weight")
         : [];
-      const hooks = names.length > 0 ? names : [this.hookPoint(request.hook)];
-      return hooks.map((hook): CaptureRequest => {
-        if (hook.kind === "weight" || hook.kind === "edge") {
-          throw new HookPointError(`run: expected values in time to capture, got ${hook.name}`, {
-            hint: hook.kind === "weight" ? "Read weights by model.weights(hook)." : undefined,
-          });
-        }
-        const { units, from, to, every, as = "dense" } = request;
-        const wrong = Array.from(units ?? []).find(
-          (u) => !(Number.isInteger(u) && u >= 0 && u < hook.nUnits!),
-        );
-        if (wrong !== undefined) {
+      const named = names.length === 0;
+      for (const hook of named ? [this.hookPoint(request.hook)] : names) {
+        const before = requests.get(hook.name);
+        const now = this.#capture(hook, request);
+        // What is said of a hook point by name counts, whatever patterns say beside it.
+        if (before?.named && !named) continue;
+        if (before && before.named === named && !sameCapture(before.request, now)) {
           throw new ArgumentError(
-            `run: ${hook.name}: expected units within 0..${hook.nUnits! - 1}, got ${wrong}`,
+            `run: ${hook.name}: expected one capture of a hook point, got several that differ`,
+            { hint: "Capture the whole and take the parts, or run once for each." },
           );
         }
-        return {
-          hook: hook.name,
-          node: this.network.nodes.findIndex((n) => n.name === hook.node),
-          place: hook.kind,
-          units: units && Int32Array.from(units),
-          from,
-          to,
-          every,
-          events: as === "events",
-        };
+        requests.set(hook.name, { request: now, named });
+      }
+    }
+    return Array.from(requests.values(), ({ request }) => request);
+  }
+
+  #capture(
+    hook: SpikingHookPoint,
+    { units, from, to, every, as = "dense" }: SpikingCapture,
+  ): CaptureRequest {
+    if (hook.kind === "weight" || hook.kind === "edge") {
+      throw new HookPointError(`run: expected values in time to capture, got ${hook.name}`, {
+        hint: hook.kind === "weight" ? "Read weights by model.weights(hook)." : undefined,
       });
-    });
+    }
+    requireOneOf("as", as, ["dense", "events"], `run: ${hook.name}`);
+    if (units !== undefined) requireList(`run: ${hook.name}: expected units`, units);
+    const wrong = Array.from(units ?? []).find(
+      (u) => !(Number.isInteger(u) && u >= 0 && u < hook.nUnits!),
+    );
+    if (wrong !== undefined) {
+      throw new ArgumentError(
+        `run: ${hook.name}: expected units within 0..${hook.nUnits! - 1}, got ${wrong}`,
+      );
+    }
+    return {
+      hook: hook.name,
+      node: this.network.nodes.findIndex((n) => n.name === hook.node),
+      place: hook.kind,
+      units: units && Int32Array.from(units),
+      from,
+      to,
+      every,
+      events: as === "events",
+    };
   }
 
   #interventions(wanted: readonly SpikingIntervention[]): SpikingIntervention[] {
     return wanted.map((intervention) => {
+      checkIntervention(intervention);
       const hook = this.hookPoint(intervention.hook);
       if ("heads" in intervention && intervention.heads !== undefined) {
         throw new HookPointError(`run: expected units, got heads at ${hook.name}`);
@@ -420,10 +456,18 @@ function checkStep(dt: unknown): void {
   }
 }
 
-function requireOneOf(name: string, value: string, allowed: readonly string[]): void {
+const sameCapture = (a: CaptureRequest, b: CaptureRequest): boolean =>
+  JSON.stringify(a) === JSON.stringify(b);
+
+function requireOneOf(
+  name: string,
+  value: string,
+  allowed: readonly string[],
+  where = "SpikingModel",
+): void {
   if (allowed.includes(value)) return;
   throw new ArgumentError(
-    `SpikingModel: expected ${name} of ${allowed.join(", ")}, got ${JSON.stringify(value)}`,
+    `${where}: expected ${name} of ${allowed.join(", ")}, got ${JSON.stringify(value)}`,
   );
 }
 

@@ -819,10 +819,28 @@ interface Feed {
 }
 
 export function rowsOf(input: SpikingInput): number {
+  checkInput(input);
   if ("events" in input) {
     return input.nRows ?? input.events.reduce((most, [row]) => Math.max(most, row + 1), 1);
   }
   return input.shape[0] ?? 0;
+}
+
+/** Before anything is looked up in it. */
+function checkInput(input: unknown): void {
+  const { data, shape, events } = (input ?? {}) as Record<string, unknown>;
+  const length = (data as { readonly length?: unknown } | null | undefined)?.length;
+  const dense = typeof data === "object" && Number.isSafeInteger(length) && Array.isArray(shape);
+  if (!dense && !Array.isArray(events)) {
+    throw new ArgumentError(
+      "run: expected an input { data, shape } with numbers as data, or { events, nSteps }, got something else",
+    );
+  }
+  if (dense && typeof (data as ArrayLike<unknown>)[0] === "bigint") {
+    throw new DataError("run: expected numbers as data, got 64-bit integers", {
+      hint: "Convert them: Float32Array.from(data, Number).",
+    });
+  }
 }
 
 function makeFeed({ name, shape, nUnits }: NetworkNode, input: SpikingInput, nRows: number): Feed {
