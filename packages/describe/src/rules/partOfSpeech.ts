@@ -8,14 +8,25 @@ export interface TaggedWord {
   readonly lemma: string;
 }
 
-/** Tags the words of documents. Opening the model takes a tenth of a second; keep the tagger. */
+/** Tags the words of documents. */
 export interface Tagger {
   /** For each token of a document the word that holds most of it; undefined for white space. */
   tag(tokens: readonly string[]): (TaggedWord | undefined)[];
 }
 
-/** Source: wink-nlp and its English model (MIT). */
-export function createTagger(): Tagger {
+let opened: Tagger | undefined;
+
+/**
+ * The tagger, one for the process: each opening makes a text inside the package's model twice as long, until at the 21st it is too long for a string.
+ *
+ * Source: wink-nlp and its English model (MIT).
+ */
+export function sharedTagger(): Tagger {
+  opened ??= openTagger();
+  return opened;
+}
+
+function openTagger(): Tagger {
   const nlp = winkNLP(model, ["sbd", "pos"]);
   const { its } = nlp;
   return {

@@ -1,6 +1,6 @@
 import { ArgumentError } from "@penfield/core";
 import { spellingOf, tokenFamilies } from "@penfield/localize";
-import { createTagger, type TaggedWord, type Tagger } from "./partOfSpeech.ts";
+import { sharedTagger, type TaggedWord, type Tagger } from "./partOfSpeech.ts";
 import type { Rule } from "./rule.ts";
 import { WordNet } from "./wordNet.ts";
 
@@ -18,7 +18,7 @@ export interface Lexicon {
 }
 
 export function createLexicon(): Lexicon {
-  return { tagger: createTagger(), wordNet: new WordNet() };
+  return { tagger: sharedTagger(), wordNet: new WordNet() };
 }
 
 /** Kinds of conditions of which there are few, so that their tokens are kept. */

@@ -213,3 +213,8 @@ test("output side: roles with their tokens", () => {
 test("a rule runs on new text", () => {
   expect(runRule({ type: "repeat" }, ["a", "b", "a"]).join("")).toBe("001");
 });
+
+test("rules on parts of speech run any number of times, each with a lexicon of its own", () => {
+  const rule: Rule = { type: "partOfSpeech", offset: 0, tag: "NOUN" };
+  for (let i = 0; i < 25; i++) expect(runRule(rule, ["The", " dog"]).join("")).toBe("01");
+});
