@@ -12,6 +12,7 @@ export {
   type OperatorAlignmentOptions,
   operatorDistance,
 } from "./dynamics/dsa.ts";
+export { compareRdmPair, compareTrajectories, compareTrials } from "./flagged.ts";
 export { measures } from "./measures.ts";
 export {
   cknna,

@@ -61,6 +61,11 @@ export interface MeasureInfo {
   readonly minSample: (nUnits: number) => number;
   /** `minSample` in words, and what goes wrong below it. */
   readonly minSampleRule: string;
+  /**
+   * What it gives if nothing varies: stimuli that all have the same values, an RDM of equal dissimilarities, trials that
+   * are all alike, a state that stays. Either a number that means it, or NaN.
+   */
+  readonly withoutVariation: "defined" | "undefined";
   /** Where it was published. */
   readonly source: string;
 }
@@ -90,6 +95,7 @@ export interface RdmComparisonMeasure extends MeasureInfo {
 /**
  * Says when a measure is given fewer stimuli than it needs to mean something.
  *
+ * @param samples - What they are called: stimuli (default), conditions, repeats, times.
  * @returns A sentence, or undefined if there are enough.
  *
  * @example
@@ -98,10 +104,11 @@ export interface RdmComparisonMeasure extends MeasureInfo {
  */
 export function sampleWarning(
   { name, minSample, minSampleRule }: Pick<MeasureInfo, "name" | "minSample" | "minSampleRule">,
-  nStimuli: number,
+  nSamples: number,
   nUnits: number,
+  samples = "stimuli",
 ): string | undefined {
   const least = minSample(nUnits);
-  if (nStimuli >= least) return undefined;
-  return `${name}: ${nStimuli} stimuli are fewer than the ${least} it needs with ${nUnits} units (${minSampleRule})`;
+  if (nSamples >= least) return undefined;
+  return `${name}: ${nSamples} ${samples} are fewer than the ${least} it needs with ${nUnits} units (${minSampleRule})`;
 }

@@ -177,7 +177,7 @@ describe("two files", () => {
     for (const { value } of flat.values) expect(value).toBeNull();
     expect(flat.warnings.join("\n")).toMatch(/linear-cka: not defined for these data/);
     expect(flat.warnings.join("\n")).toMatch(
-      /rdm-pearson: 435 of 435 .* of flat\.npy are undefined/,
+      /rdm-pearson: flat\.npy has 435 of 435 .* that are undefined/,
     );
   });
 

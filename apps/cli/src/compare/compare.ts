@@ -173,7 +173,7 @@ function list(values: Values, positionals: readonly string[], io: Surroundings):
       io.out.write(
         `\n  ${info.name}\n      ${info.title}: ${traits.join(", ")} (${info.source})\n` +
           `      no difference to it: ${info.invariances.join(", ") || "nothing"}\n` +
-          `      needs ${info.minSampleRule}\n      cost: ${info.cost}; memory: ${info.memory}\n`,
+          `      of what does not vary: ${info.withoutVariation}; needs ${info.minSampleRule}\n      cost: ${info.cost}; memory: ${info.memory}\n`,
       );
     }
     io.out.write("\n");

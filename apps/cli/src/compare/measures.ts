@@ -1,17 +1,17 @@
 import {
   calcRdm,
   compareActivations,
-  compareRdms,
+  compareRdmPair,
+  compareTrajectories,
+  compareTrials,
   createShapeMemory,
   dynamicsMeasures,
   type MeasureInfo,
   measures,
-  type RdmComparison,
   type RdmMethod,
   type Rdms,
   rdmComparisonMeasures,
   representationMeasures,
-  sampleWarning,
   stochasticMeasures,
   type Trials,
 } from "@penfield/compare";
@@ -61,19 +61,8 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
         info,
         shuffles: true,
         compute: async (linalg, x, y) => {
-          const { value, warnings } = await compareActivations(
-            linalg,
-            info.name,
-            x.matrix,
-            y.matrix,
-            memory,
-          );
-          const named = warnings.map((text) =>
-            text
-              .replace(/^([\w-]+): x has /, `$1: ${x.title} has `)
-              .replace(/^([\w-]+): y has /, `$1: ${y.title} has `),
-          );
-          return { value, warnings: named };
+          const found = await compareActivations(linalg, info.name, x.matrix, y.matrix, memory);
+          return named(found, x, y);
         },
       }),
     ),
@@ -82,19 +71,8 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
         info,
         shuffles: true,
         compute: async (linalg, x, y) => {
-          const method = info.name.replace(/^rdm-/, "") as RdmComparison;
           const [a, b] = [await rdmOf(linalg, x), await rdmOf(linalg, y)];
-          const undefinedPairs = [
-            ...undefinedOf(info.name, x.title, a),
-            ...undefinedOf(info.name, y.title, b),
-          ];
-          const common = a.data.some((v, i) => !Number.isNaN(v) && !Number.isNaN(b.data[i]!));
-          const [value = Number.NaN] = common
-            ? (await compareRdms(a, b, { method, linalg })).data
-            : [];
-          const nUnits = Math.max(x.matrix.shape[1], y.matrix.shape[1]);
-          const notes = noted(info, value, x.matrix.shape[0], nUnits);
-          return { value, warnings: [...notes, ...undefinedPairs] };
+          return named(await compareRdmPair(linalg, info.name, a, b), x, y);
         },
       }),
     ),
@@ -104,10 +82,7 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
         shuffles: true,
         compute: async (linalg, x, y) => {
           const [a, b] = [trialsOf(info.name, x), trialsOf(info.name, y)];
-          const value = await info.compute(linalg, a, b);
-          const nRepeats = Math.min(a.nRepeats, b.nRepeats);
-          const few = noted(info, value, nRepeats, Math.max(a.nUnits, b.nUnits));
-          return { value, warnings: few.map((text) => text.replace(/ stimuli /, " repeats ")) };
+          return compareTrials(linalg, info.name, a, b);
         },
       }),
     ),
@@ -116,39 +91,22 @@ export function pairMeasures(rdmMethod: PlainRdmMethod = "correlation"): readonl
         info,
         shuffles: false,
         compute: async (linalg, x, y) => {
-          const [a, b] = [trajectoriesOf(x), trajectoriesOf(y)];
-          const value = await info.compute(linalg, a, b);
-          const few = noted(
-            info,
-            value,
-            Math.min(a.nTimes, b.nTimes),
-            Math.max(a.nUnits, b.nUnits),
-          );
-          return { value, warnings: few.map((text) => text.replace(/ stimuli /, " times ")) };
+          return compareTrajectories(linalg, info.name, trajectoriesOf(x), trajectoriesOf(y));
         },
       }),
     ),
   ];
 }
 
-function undefinedOf(name: string, title: string, { data }: Rdms): string[] {
-  const absent = data.filter(Number.isNaN).length;
-  return absent === 0
-    ? []
-    : [
-        `${name}: ${absent} of ${data.length} dissimilarities of ${title} are undefined (constant or all-zero patterns) and left out`,
-      ];
-}
-
-function noted(info: MeasureInfo, value: number, nSamples: number, nUnits: number): string[] {
-  const few = sampleWarning(info, nSamples, nUnits);
-  const undefinedValue = Number.isNaN(value)
-    ? [
-        `${info.name}: not defined for these data: constant or all-zero patterns, or too few (needs ${info.minSampleRule})`,
-      ]
-    : [];
-  return [...(few ? [few] : []), ...undefinedValue];
-}
+/** The same, with files' names for x and y. */
+const named = ({ value, warnings }: Measured, x: Item, y: Item): Measured => ({
+  value,
+  warnings: warnings.map((text) =>
+    text
+      .replace(/^([\w-]+): x has /, `$1: ${x.title} has `)
+      .replace(/^([\w-]+): y has /, `$1: ${y.title} has `),
+  ),
+});
 
 function trialsOf(name: string, { title, trials, matrix }: Item): Trials {
   if (trials && trials.nRepeats >= 2) return trials;

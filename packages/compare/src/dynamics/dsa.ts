@@ -49,7 +49,7 @@ export interface OperatorAlignment {
 export interface OperatorAlignmentOptions {
   /** Default "angular": operators of any size; "euclidean": operators as they are. */
   readonly score?: "angular" | "euclidean" | undefined;
-  /** At most so many per start. Default 2000. */
+  /** At most so many per start, and to the top from the best. Default 2000. */
   readonly iterations?: number | undefined;
   /** Stop when no entry of the transformation changes by more than this in a step. Default 1e-9. */
   readonly tolerance?: number | undefined;
@@ -60,14 +60,15 @@ export interface OperatorAlignmentOptions {
  *
  *   min over C in O(n) of |A - C B C^T|_F,  or of the angle between A and C B C^T
  *
- * Ascends <A, C B C^T> by C <- polar(A C B^T + A^T C B + shift C), with a shift that makes every step one up, from
- * several fixed starts in both components of O(n): the same numbers every time. It can be a local optimum.
+ * Ascends <A, C B C^T> by C <- polar(A C B^T + A^T C B + shift C), with a shift that makes every step one up and momentum, from
+ * nine fixed starts in both components of O(n), the best of them to its top: the same numbers every time. It can be a local
+ * optimum.
  *
  * @param a - `[n, n]`, finite.
  * @param b - `[n, n]`, finite.
  * @throws {ArgumentError} if sizes differ, or an option is out of range.
  *
- * Cost per iteration: six products and a polar factor of `[n, n]`.
+ * Cost per iteration: eight products and a polar factor of `[n, n]`; some 1000 iterations for n = 10, 6000 for n = 30.
  * Source: Ostrow, Eisen, Kozachkov & Fiete (2023), NeurIPS, who use Adam on a network through Cayley's map, not reproducible to 1e-6.
  *
  * @example
@@ -102,11 +103,14 @@ export async function operatorDistance(
   let best: { transform: Dense; value: number } | undefined;
   let steps = 0;
   for (const start of starts(n)) {
-    const found = await ascend(linalg, x, y, start, iterations, tolerance);
+    const found = await ascend(linalg, x, y, start, { iterations, tolerance, enough: ROUGH });
     steps += found.steps;
-    if (!best || found.value > best.value + 1e-12) best = found;
+    if (!best || found.value > best.value + ROUGH) best = found;
   }
-  const { transform } = best!;
+  // Only the best is climbed to its top.
+  const top = await ascend(linalg, x, y, best!.transform, { iterations, tolerance, enough: 1e-15 });
+  steps += top.steps;
+  const { transform } = top;
   const turned = await conjugated(linalg, b, transform);
   const distance =
     score === "angular"
@@ -119,39 +123,75 @@ async function conjugated(linalg: Linalg, b: Dense, c: Dense): Promise<Dense> {
   return linalg.matmul(await linalg.matmul(c, b), c, { transposeB: true });
 }
 
+/** So many steps without a gain worth having end an ascent. */
+const PATIENCE = 10;
+/** What is gain enough while it is open which start is the best; values are cosines. */
+const ROUGH = 1e-8;
+
+/**
+ * Steps C <- polar(gradient at Z + 2 shift Z) from Z, which is C carried on in the direction of the last step (Nesterov), unless
+ * that was a step down: then it is repeated from C itself, which never loses once the shift is large enough.
+ */
 async function ascend(
   linalg: Linalg,
   a: Dense,
   b: Dense,
   start: Dense,
-  iterations: number,
-  tolerance: number,
+  { iterations, tolerance, enough }: { iterations: number; tolerance: number; enough: number },
 ): Promise<{ transform: Dense; value: number; steps: number }> {
   let c = start;
-  let value = Number.NEGATIVE_INFINITY;
+  let here = await stepsOf(linalg, a, b, c);
+  let before = c;
+  let momentum = 0;
   // <A, C B C^T> + shift |C|^2 is convex in C from |A| |B| on, which is at most 1 here; less is tried first.
   let shift = 0.25;
+  let idle = 0;
   for (let step = 0; step < iterations; step++) {
-    const left = await linalg.matmul(await linalg.matmul(a, c), b, { transposeB: true });
-    const right = await linalg.matmul(await linalg.matmul(a, c, { transposeA: true }), b);
-    const here = inner(left.data, c.data);
-    if (step > 0 && here < value - 1e-15 && shift < 1) {
-      shift = Math.min(1, 2 * shift);
+    const weight = momentum / (momentum + 3);
+    const z = { ...c, data: c.data.map((v, i) => v + weight * (v - before.data[i]!)) };
+    const { gradient } = momentum === 0 ? here : await stepsOf(linalg, a, b, z);
+    const uphill = gradient.map((v, i) => v + 2 * shift * z.data[i]!);
+    const next = await polarFactor({ ...c, data: uphill }, linalg);
+    const there = await stepsOf(linalg, a, b, next);
+    const gain = there.value - here.value;
+    if (gain < 0 && momentum > 0) {
+      momentum = 0;
+      continue;
     }
-    value = here;
-    const gradient = left.data.map((v, i) => v + right.data[i]! + 2 * shift * c.data[i]!);
-    const next = await polarFactor({ ...c, data: gradient }, linalg);
+    if (gain < -1e-15 && shift < 1) {
+      shift = Math.min(1, 2 * shift);
+      continue;
+    }
     let change = 0;
     for (let i = 0; i < next.data.length; i++) {
       change = Math.max(change, Math.abs(next.data[i]! - c.data[i]!));
     }
+    before = c;
     c = next;
-    if (change < tolerance) {
-      const turned = await conjugated(linalg, b, c);
-      return { transform: c, value: inner(a.data, turned.data), steps: step + 1 };
+    here = there;
+    momentum++;
+    // Where operators commute with turns, C may drift for ever at one value.
+    idle = gain > enough ? 0 : idle + 1;
+    if (change < tolerance || idle >= PATIENCE) {
+      return { transform: c, value: here.value, steps: step + 1 };
     }
   }
-  return { transform: c, value, steps: iterations };
+  return { transform: c, value: here.value, steps: iterations };
+}
+
+/** <A, C B C^T>, and its gradient. */
+async function stepsOf(
+  linalg: Linalg,
+  a: Dense,
+  b: Dense,
+  c: Dense,
+): Promise<{ value: number; gradient: Float64Array }> {
+  const left = await linalg.matmul(await linalg.matmul(a, c), b, { transposeB: true });
+  const right = await linalg.matmul(await linalg.matmul(a, c, { transposeA: true }), b);
+  return {
+    value: inner(left.data, c.data),
+    gradient: left.data.map((v, i) => v + right.data[i]!),
+  };
 }
 
 /** The identity, a swap of the first two directions, and turns of neighbouring directions, with one sign changed or not. */

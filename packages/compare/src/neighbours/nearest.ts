@@ -1,4 +1,4 @@
-import { type Activations, ArgumentError } from "@penfield/core";
+import { type Activations, ShapeError } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
 import { checkOneOf, checkWhole, type Dense, inner, norm, pairOf } from "../similarity/pair.ts";
 
@@ -22,6 +22,9 @@ interface Neighbourhoods {
   /** `[n, n]`: cosines or inner products. */
   readonly xGram: Float64Array;
   readonly yGram: Float64Array;
+  /** Whether all are equally near to all: there are no neighbours then. */
+  readonly xAlike: boolean;
+  readonly yAlike: boolean;
 }
 
 async function neighbourhoods(
@@ -36,7 +39,23 @@ async function neighbourhoods(
   checkWhole(name, "k", k, 1, pair.n - 1);
   const [xGram, yGram] = [await gram(linalg, pair.x, by), await gram(linalg, pair.y, by)];
   const { n } = pair;
-  return { n, k, x: nearest(xGram, n, k), y: nearest(yGram, n, k), xGram, yGram };
+  return {
+    n,
+    k,
+    x: nearest(xGram, n, k),
+    y: nearest(yGram, n, k),
+    xGram,
+    yGram,
+    xAlike: allAlike(xGram, n),
+    yAlike: allAlike(yGram, n),
+  };
+}
+
+function allAlike(gram: Float64Array, n: number): boolean {
+  const first = gram[1]!;
+  const rounding = ROUNDING * gram.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  // The only other stimulus is the nearest.
+  return n > 2 && gram.every((v, at) => at % (n + 1) === 0 || Math.abs(v - first) <= 4 * rounding);
 }
 
 async function gram(linalg: Linalg, x: Dense, by: Nearness): Promise<Float64Array> {
@@ -54,8 +73,15 @@ function unitRows({ data, nRows, nColumns }: Dense): Dense {
   return { data: out, nRows, nColumns };
 }
 
+/** Values that differ by less than this share of the greatest are equal: the order of sums must not decide. */
+const ROUNDING = 1e-13;
+
 /** For each row the k others with the greatest values; of equal ones the first. */
-function nearest(values: Float64Array, n: number, k: number): Int32Array {
+function nearest(gram: Float64Array, n: number, k: number): Int32Array {
+  let largest = 0;
+  for (const value of gram) largest = Math.max(largest, Math.abs(value));
+  const step = ROUNDING * (largest || 1);
+  const values = gram.map((value) => Math.round(value / step));
   const out = new Int32Array(n * k);
   const order = new Int32Array(n - 1);
   for (let i = 0; i < n; i++) {
@@ -69,9 +95,10 @@ function nearest(values: Float64Array, n: number, k: number): Int32Array {
 
 /** The mean over stimuli of a function of their two lists of neighbours. */
 function meanOver(
-  { n, k, x, y }: Neighbourhoods,
+  { n, k, x, y, xAlike, yAlike }: Neighbourhoods,
   of: (xs: Int32Array, ys: Int32Array, i: number) => number,
 ): number {
+  if (xAlike || yAlike) return Number.NaN;
   let sum = 0;
   for (let i = 0; i < n; i++) {
     sum += of(x.subarray(i * k, (i + 1) * k), y.subarray(i * k, (i + 1) * k), i);
@@ -92,7 +119,8 @@ function shared(xs: Int32Array, ys: Int32Array): Int32Array {
  * @param y - `[n, q]`, the same stimuli.
  * @param options.k - Default 10, less than n.
  * @param options.by - Default "cosine"; "dot" for inner products of patterns as they are.
- * @returns 0 to 1; k / (n - 1) for unrelated representations. Ties go to the stimulus that comes first.
+ * @returns 0 to 1; k / (n - 1) for unrelated representations. Ties (up to rounding) go to the stimulus that comes first. NaN if in a
+ *   representation all stimuli are equally near to each other (all alike, or all zeros).
  * @throws {ShapeError} if the stimuli differ or are fewer than 2.
  * @throws {DataError} if a value is not finite.
  * @throws {ArgumentError} if an option is out of range.
@@ -119,7 +147,7 @@ export async function mutualKnn(
  * Cycle consistency: the share of stimuli that one comes back to by going to a neighbour in y and from
  * there to a neighbour in x.
  *
- * @returns 0 to 1. Not symmetric.
+ * @returns 0 to 1; NaN as {@link mutualKnn}. Not symmetric.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}. Source: Huh et al. (2024), ICML, app. A.
@@ -146,7 +174,7 @@ export async function cycleKnn(
 /**
  * The mean length of the longest common subsequence of the two lists of neighbours, nearest first.
  *
- * @returns 0 to k.
+ * @returns 0 to k; NaN as {@link mutualKnn}.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}, and n k^2. Source: Huh et al. (2024), ICML, app. A.
@@ -202,7 +230,8 @@ export async function cknna(
 ): Promise<number> {
   const found = await neighbourhoods(linalg, "cknna", x, y, options);
   const { n, k, xGram, yGram } = found;
-  if (n < 4) throw new ArgumentError(`cknna: expected at least 4 stimuli, got ${n}`);
+  if (found.xAlike || found.yAlike) return Number.NaN;
+  if (n < 4) throw new ShapeError(`cknna: expected at least 4 stimuli, got ${n}`);
   const mask = (neighbours: Int32Array): Uint8Array => {
     const out = new Uint8Array(n * n);
     for (let i = 0; i < n; i++) {
@@ -246,7 +275,7 @@ function maskedHsic(k: Float64Array, l: Float64Array, n: number): number {
  *
  *   mean_i |A_i & B_i| / |A_i or B_i|
  *
- * @returns 0 to 1.
+ * @returns 0 to 1; NaN as {@link mutualKnn}.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}. Source: Schumacher et al. (2021); Wang et al. (2022). Matches ReSi's JaccardSimilarity.
@@ -276,7 +305,7 @@ function jaccard(xs: Int32Array, ys: Int32Array): number {
  *
  *   mean_i sum over common j of 2 / ((1 + |r_x(j) - r_y(j)|) (r_x(j) + r_y(j))) / sum_{m=1}^{|common|} 1/m
  *
- * @returns 0 to 1; 0 for a stimulus without common neighbours.
+ * @returns 0 to 1; 0 for a stimulus without common neighbours; NaN as {@link mutualKnn}.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}. Source: Wang et al. (2022). Matches ReSi's RankSimilarity.
@@ -313,7 +342,7 @@ function rankAgreement(xs: Int32Array, ys: Int32Array): number {
 /**
  * The product of {@link knnJaccard} and {@link rankSimilarity} per stimulus, averaged.
  *
- * @returns 0 to 1.
+ * @returns 0 to 1; NaN as {@link mutualKnn}.
  * @throws As {@link mutualKnn}.
  *
  * Cost: as {@link mutualKnn}. Source: Wang et al. (2022). Matches ReSi's joint rank and Jaccard similarity.
@@ -362,8 +391,11 @@ export async function secondOrderCosine(
   return meanOver(found, (xs, ys, i) => {
     const union = new Set([...xs, ...ys]);
     const [p, q] = [xGram, yGram].map((gram) =>
-      Float64Array.from(union, (j) => 1 - gram[i * n + j]!),
+      Float64Array.from(union, (j) => distanceOf(gram[i * n + j]!)),
     ) as [Float64Array, Float64Array];
     return inner(p, q) / (norm(p) * norm(q));
   });
 }
+
+/** 1 - cosine; what only rounding leaves of it is 0. */
+const distanceOf = (cosine: number): number => (1 - cosine > 1e-14 ? 1 - cosine : 0);

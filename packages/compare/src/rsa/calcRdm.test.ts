@@ -443,7 +443,7 @@ describe("noise", () => {
     );
     await expect(noiseCovariance(flat, { linalg })).rejects.toThrow("to vary, got none in 2");
     await expect(noisePrecision(random(3, 5, 1), { method: "full", linalg })).rejects.toThrow(
-      "positive definite",
+      "of 5 channels that can be inverted, got a singular one from 3 observations",
     );
     expect(() => noiseCovariance(x, { method: "ledoit" as never })).toThrow("expected method");
   });

@@ -2,6 +2,7 @@ import { ArgumentError, DataError } from "@penfield/core";
 import { type Linalg, type Matrix, matrix } from "@penfield/linalg";
 import { averageRanks, kendallTau, presort } from "@penfield/stats";
 import {
+  type BuresFactor,
   buresFactor,
   buresRoot,
   fidelity,
@@ -74,7 +75,8 @@ export interface CompareOptions extends UsesLinalg {
  * @param options - What to compute.
  * @returns `[a.nRdms, b.nRdms]`. Pairs of conditions that any RDM lacks (NaN) are left out of all. NaN where a comparison
  *   is not defined: an RDM that is all zero, or constant where a correlation is taken; tau-a and rho-a of a constant RDM
- *   are 0. Of `neg-riemannian`: a G2 that is not positive definite (fewer channels than conditions, or a cross-validated RDM).
+ *   are 0. Of `bures` and `bures-metric`: RDMs of no Gram matrix, where a cosine above 1 or a negative square would come out.
+ *   Of `neg-riemannian`: a G2 that is not positive definite (fewer channels than conditions, or a cross-validated RDM).
  * @throws {ShapeError} if the conditions or sigmaK do not fit.
  * @throws {DataError} if there are fewer than 3 conditions, no pair is left, a method that needs all pairs lacks one, the
  *   conditions are named differently, or sigmaK is not positive definite.
@@ -291,6 +293,9 @@ async function pairwise(
       hint: "It compares Gram matrices, which need every pair. Leave conditions out with takeConditions.",
     });
   }
+  if (![a, b].every(({ data }) => data.every(Number.isFinite))) {
+    throw new DataError(`compareRdms: ${method}: expected finite dissimilarities, got infinite`);
+  }
   for (let j = 0; j < b.nRdms; j++) {
     const right = rdmRow(b, j);
     if (method === "neg-riemannian") {
@@ -309,15 +314,25 @@ async function pairwise(
     const root = await buresRoot(linalg, x);
     for (const [j, y] of second.entries()) {
       const shared = await fidelity(linalg, root, y);
-      // A trace that rounding alone makes other than 0 has no direction either.
-      const scale = x.trace * y.trace;
       out.data[i * b.nRdms + j] =
-        method === "bures-metric"
-          ? x.trace + y.trace - 2 * shared
-          : scale > 0
-            ? shared / Math.sqrt(scale)
-            : Number.NaN;
+        method === "bures-metric" ? squaredBures(x, y, shared) : buresCosine(x, y, shared);
     }
   }
   return out;
+}
+
+/*
+ * Of RDMs of no Gram matrix (with negative dissimilarities, say) the squared distance can come out negative, the cosine above 1:
+ * then they are none.
+ */
+
+function squaredBures(x: BuresFactor, y: BuresFactor, shared: number): number {
+  const squared = x.trace + y.trace - 2 * shared;
+  const rounding = 1e-6 * (Math.abs(x.trace) + Math.abs(y.trace));
+  return squared < -rounding ? Number.NaN : squared;
+}
+
+function buresCosine(x: BuresFactor, y: BuresFactor, shared: number): number {
+  const cosine = shared / Math.sqrt(x.trace * y.trace);
+  return x.trace > 0 && y.trace > 0 && cosine < 1 + 1e-6 ? cosine : Number.NaN;
 }

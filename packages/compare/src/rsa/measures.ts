@@ -2,7 +2,10 @@ import type { Invariance, RdmComparisonMeasure, RdmMeasure } from "../registry.t
 import { RDM_COMPARISONS, type RdmComparison } from "./compareRdms.ts";
 
 const rdm = (
-  entry: Omit<RdmMeasure, "kind" | "family" | "larger" | "symmetric" | "memory"> &
+  entry: Omit<
+    RdmMeasure,
+    "kind" | "family" | "larger" | "symmetric" | "memory" | "withoutVariation"
+  > &
     Partial<Pick<RdmMeasure, "memory">>,
 ): RdmMeasure => ({
   kind: "rdm",
@@ -10,6 +13,8 @@ const rdm = (
   larger: "less alike",
   symmetric: true,
   memory: "a float64 copy of the mean patterns and one n x n matrix",
+  // Equal patterns have distance 0; a single pattern of zeros (or of one value, for correlations) has none.
+  withoutVariation: "defined",
   ...entry,
 });
 
@@ -102,12 +107,18 @@ const RANKED: readonly Invariance[] = ["translation", "scaling", "monotone", "st
 const details: Record<
   RdmComparison,
   Pick<RdmComparisonMeasure, "title" | "invariances" | "cost" | "source"> &
-    Partial<Pick<RdmComparisonMeasure, "larger" | "symmetric" | "memory" | "minSampleRule">>
+    Partial<
+      Pick<
+        RdmComparisonMeasure,
+        "larger" | "symmetric" | "memory" | "minSampleRule" | "withoutVariation"
+      >
+    >
 > = {
   cosine: {
     title: "Cosine of dissimilarities",
     invariances: LINEAR,
     cost: "2 k1 k2 m operations for m pairs of conditions",
+    withoutVariation: "defined",
     source: "Diedrichsen & Kriegeskorte (2017), PLoS Comput Biol 13:e1005508",
   },
   pearson: {
@@ -126,6 +137,7 @@ const details: Record<
     title: "Kendall's tau-a of dissimilarities",
     invariances: RANKED,
     cost: "k1 k2 m log m operations",
+    withoutVariation: "defined",
     source: "Nili et al. (2014), PLoS Comput Biol 10:e1003553",
   },
   "tau-b": {
@@ -138,12 +150,14 @@ const details: Record<
     title: "Spearman correlation under random tie-breaking",
     invariances: RANKED,
     cost: "(k1 + k2) m log m + 2 k1 k2 m operations",
+    withoutVariation: "defined",
     source: "Schütt et al. (2023), eLife 12:e82566",
   },
   "whitened-cosine": {
     title: "Cosine of dissimilarities, whitened by their covariance (linear CKA)",
     invariances: LINEAR,
     cost: "(k1 + k2) n^2 + 2 k1 k2 m operations; with a full sigmaK 4 n^3 per RDM",
+    withoutVariation: "defined",
     source: "Diedrichsen et al. (2021), Neurons Behav Data Anal Theory 5(3)",
   },
   "whitened-pearson": {
@@ -157,6 +171,7 @@ const details: Record<
     invariances: LINEAR,
     cost: "one eigenvalue problem and two products of size n per pair of RDMs",
     memory: "one n x n matrix per RDM of the second set",
+    withoutVariation: "defined",
     source: "Harvey, Larsen & Williams (2024), UniReps (PMLR 243)",
   },
   "bures-metric": {
@@ -165,6 +180,7 @@ const details: Record<
     invariances: ["stimulus-order"],
     cost: "as bures",
     memory: "one n x n matrix per RDM of the second set",
+    withoutVariation: "defined",
     source: "Harvey, Larsen & Williams (2024), UniReps (PMLR 243)",
   },
   "neg-riemannian": {
@@ -176,6 +192,7 @@ const details: Record<
     memory: "two n x n matrices",
     minSampleRule:
       "three conditions, and more channels than conditions: the second Gram matrix must be positive definite",
+    withoutVariation: "defined",
     source: "Shahbazi et al. (2021), NeuroImage 239:118271",
   },
 };
@@ -194,6 +211,8 @@ export const rdmComparisonMeasures: readonly RdmComparisonMeasure[] = RDM_COMPAR
     minSample: () => 3,
     minSampleRule:
       "three conditions to be defined; with fewer than about 10 (45 pairs) chance is too close to everything",
+    // A correlation with what does not vary; order alone is 0 there, by definition.
+    withoutVariation: "undefined",
     ...details[name],
   }),
 );

@@ -175,7 +175,7 @@ function towardsDiagonal(
 /**
  * The noise precision: the inverse of {@link noiseCovariance}.
  *
- * @throws {DataError} if the covariance is not positive definite (fewer observations than channels with `full`).
+ * @throws {DataError} if the covariance is singular (no more observations than channels with `full`).
  *
  * Cost: as noiseCovariance, and 7/3 P^3 operations for the inverse.
  *
@@ -200,7 +200,15 @@ export async function noisePrecision(
     }
     return matrix(out, p, p);
   }
-  return choleskySolve(covariances, identityMatrix(p));
+  try {
+    return choleskySolve(covariances, identityMatrix(p));
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw new DataError(
+      `noisePrecision: expected a covariance of ${p} channels that can be inverted, got a singular one from ${x.shape[0]} observations`,
+      { hint: "With no more observations than channels use shrinkage_diag.", cause },
+    );
+  }
 }
 
 /**

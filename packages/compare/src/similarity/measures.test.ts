@@ -11,7 +11,6 @@ import {
   tensor,
 } from "@penfield/core";
 import { createLinalg, qr } from "@penfield/linalg";
-import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { compareActivations, representationMeasures } from "./measures.ts";
 
@@ -121,20 +120,6 @@ describe.each(representationMeasures.map((m) => [m.name, m] as const))("%s", (_,
     } else expect(other).toBeLessThanOrEqual(self + 1e-9);
   });
 
-  test.runIf(measure.metric)("keeps the triangle inequality", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.nat(1e6), async (seed) => {
-        const a = random(8, 3, seed);
-        const b = related(a, 3, seed + 1);
-        const c = random(8, 2, seed + 2);
-        const [ab, bc, ac] = [await value(a, b), await value(b, c), await value(a, c)];
-        expect(ac).toBeLessThanOrEqual(ab + bc + 1e-9);
-        expect(ab).toBeLessThanOrEqual(ac + bc + 1e-9);
-      }),
-      { numRuns: 10 },
-    );
-  });
-
   test("refuses other stimuli and values that are not finite", async () => {
     await expect(value(x, random(N - 1, 3, 1))).rejects.toThrow(ShapeError);
     const bad = takeRows(x, [0, 1, 2, 3, 4, 5]);
@@ -187,16 +172,5 @@ describe("compareActivations", () => {
     expect(new Set(representationMeasures.map((m) => m.name)).size).toBe(
       representationMeasures.length,
     );
-  });
-
-  test.each(
-    representationMeasures
-      .filter((m) => !["neighbours", "rsa"].includes(m.family))
-      .map((m) => m.name),
-  )("%s of a constant representation is NaN or a number that means it", async (name) => {
-    const constant = activations(Array.from({ length: 12 }, () => [2, 5]));
-    const { value, warnings } = await compareActivations(linalg, name, constant, random(12, 2, 1));
-    if (Number.isNaN(value)) expect(warnings.at(-1)).toMatch(/not defined/);
-    expect(warnings.some((w) => /2 of 2 units that do not vary/.test(w))).toBe(true);
   });
 });

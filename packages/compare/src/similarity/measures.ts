@@ -1,4 +1,4 @@
-import { type Activations, ArgumentError } from "@penfield/core";
+import { type Activations, ArgumentError, createRng, ShapeError } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
 import {
   cknna,
@@ -35,11 +35,15 @@ import {
 } from "./distances.ts";
 import { imd } from "./imd.ts";
 import { hardCorrelationMatch, pairwiseMatch, softMatching } from "./matching.ts";
+import { checkSameStimuli } from "./pair.ts";
 import { eigenspaceOverlap, gulp, linearPredictivity } from "./regression.ts";
 import { rtd } from "./rtd.ts";
 import { ssm } from "./ssm.ts";
 
-type Details = Omit<MeasureInfo, "name" | "title" | "kind" | "family" | "larger">;
+type Details = Omit<
+  MeasureInfo,
+  "name" | "title" | "kind" | "family" | "larger" | "withoutVariation"
+>;
 
 /** Stimuli in the same order in both, in any order: true of all measures of two matrices. */
 const ROTATIONS: readonly Invariance[] = [
@@ -118,17 +122,79 @@ const table = (
   shared: Omit<Details, "source">,
   rows: readonly Row[],
 ): readonly RepresentationMeasure[] =>
-  rows.map(([name, title, source, compute, differs]) => ({
-    name,
-    title,
-    kind: "representation",
-    family,
-    larger,
-    ...shared,
-    source,
-    ...differs,
-    compute,
-  }));
+  rows.map(([name, title, source, compute, differs]) => {
+    const info = {
+      name,
+      title,
+      kind: "representation" as const,
+      family,
+      larger,
+      withoutVariation: SIZES.includes(name) ? ("defined" as const) : ("undefined" as const),
+      ...shared,
+      source,
+      ...differs,
+    };
+    return { ...info, compute: guarded(info, compute) };
+  });
+
+/** Of a representation in which all stimuli are alike these still say what they say: it has a size, or a direction. */
+const SIZES: readonly string[] = [
+  "procrustes",
+  "procrustes-permutation",
+  "eigenspace-overlap",
+  "aligned-cosine",
+  "rsm-norm-difference",
+  "magnitude-difference",
+  "uniformity-difference",
+  "concentricity-difference",
+];
+
+/** Below this many stimuli nothing is like or unlike anything. */
+const LEAST_STIMULI = 3;
+
+/**
+ * The measure, with what is true of all of them: fewer than three stimuli are refused; stimuli that are all alike are
+ * NaN unless the measure has a meaning there; numbers whose squares no float64 holds are brought to size first, where
+ * size makes no difference.
+ */
+function guarded(
+  { name, invariances, withoutVariation }: MeasureInfo,
+  compute: RepresentationMeasure["compute"],
+): RepresentationMeasure["compute"] {
+  const toSize = invariances.includes("scaling") ? ofUsualSize : (m: Activations) => m;
+  return async (linalg, x, y, memory) => {
+    checkSameStimuli(name, x, y);
+    if (x.shape[0] < LEAST_STIMULI) {
+      throw new ShapeError(
+        `${name}: expected at least ${LEAST_STIMULI} stimuli, got ${x.shape[0]}`,
+      );
+    }
+    // Of the measure itself: what is not finite, or has no units, is refused there.
+    const allAlike = [x, y].some((m) => m.shape[1] > 0 && !varies(m));
+    if (allAlike && withoutVariation === "undefined" && [x, y].every(hasFiniteValues))
+      return Number.NaN;
+    const value = await compute(linalg, toSize(x), toSize(y), memory);
+    return Number.isFinite(value) ? value : Number.NaN;
+  };
+}
+
+const hasFiniteValues = ({ data }: Activations): boolean => data.every(Number.isFinite);
+
+/** Whether any stimulus has other values than the first. */
+function varies({ data, shape: [n, p] }: Activations): boolean {
+  for (let at = p; at < n * p; at++) if (data[at] !== data[at % p]) return true;
+  return false;
+}
+
+/** Values times a power of two if they are so large or small that sums of their squares or fourth powers are not held. */
+function ofUsualSize(x: Activations): Activations {
+  let largest = 0;
+  for (const value of x.data) largest = Math.max(largest, Math.abs(value));
+  const isUsual = largest > 1e-60 && largest < 1e60;
+  if (isUsual || largest === 0 || !Number.isFinite(largest)) return x;
+  const scale = 2 ** Math.min(1000, -Math.round(Math.log2(largest)));
+  return { ...x, data: Float64Array.from(x.data, (value) => value * scale) };
+}
 
 /** k for neighbours where a command line gives none: 10, or as many as there are. */
 const k = (x: Activations): number => Math.max(1, Math.min(10, x.shape[0] - 1));
@@ -494,6 +560,12 @@ export async function compareActivations(
   ] as const) {
     const found = degeneracies(m);
     if (found) warnings.push(`${name}: ${which} has ${found}`);
+    const repeated = measure.family === "neighbours" ? repeatedPatterns(m) : 0;
+    if (repeated > 0) {
+      warnings.push(
+        `${name}: ${which} has ${repeated} of ${m.shape[0]} patterns in the direction of another: of equal neighbours the first in order counts`,
+      );
+    }
   }
   if (Number.isNaN(value)) {
     warnings.push(
@@ -501,6 +573,32 @@ export async function compareActivations(
     );
   }
   return { value, warnings };
+}
+
+/** How many patterns are another one, up to their length. */
+function repeatedPatterns({ data, shape: [n, p] }: Activations): number {
+  const lengths = Float64Array.from({ length: n }, (_, i) => {
+    let square = 0;
+    for (let j = 0; j < p; j++) square += data[i * p + j]! ** 2;
+    return Math.sqrt(square);
+  });
+  const at = (i: number, j: number): number => data[i * p + j]! / (lengths[i]! || 1);
+  // Equal directions have equal projections on a random one: only neighbours in that order are compared.
+  const rng = createRng(0);
+  const direction = Float64Array.from({ length: p }, () => rng.normal());
+  const projections = Float64Array.from({ length: n }, (_, i) => {
+    let sum = 0;
+    for (let j = 0; j < p; j++) sum += at(i, j) * direction[j]!;
+    return sum;
+  });
+  const order = Array.from(projections.keys()).sort((a, b) => projections[a]! - projections[b]!);
+  const isSame = (a: number | undefined, b: number): boolean => {
+    if (a === undefined) return false;
+    for (let j = 0; j < p; j++) if (Math.abs(at(a, j) - at(b, j)) > 1e-12) return false;
+    return true;
+  };
+  return order.filter((i, place) => isSame(order[place - 1], i) || isSame(order[place + 1], i))
+    .length;
 }
 
 /** Constant units and patterns of zeros, counted. */

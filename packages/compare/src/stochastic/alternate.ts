@@ -74,12 +74,22 @@ export async function alternate(
 }
 
 /** Steps that the curvature is learned from. */
-const DEPTH = 10;
+const DEPTH = 20;
+
+/** So many steps are taken with one metric. */
+const STEPS_PER_METRIC = 10;
+
+/** The sums of a problem in less precision, which is quicker and far from the end precise enough. */
+export interface RoughSpread {
+  readonly spread: AlternationProblem["spread"];
+  /** What gains are off by, as a share of the constant: less of a gain is none, and less of a loss is none. */
+  readonly noise: number;
+}
 
 /**
  * The same problem for rotations by a quasi-Newton method (L-BFGS in the rotations' tangent space, preconditioned with what one
- * step of alternation takes for the curvature). A step that gains nothing is replaced by one of alternation, which never loses,
- * and what was learned is given up. For permutations and the identity: alternation.
+ * step of alternation takes for the curvature, scaled to what the last step found). A step that gains nothing is replaced by one of
+ * alternation, which never loses, and what was learned is given up. For permutations and the identity: alternation.
  *
  * What is maximized, g(T) = <weighted cross(T), T>, is homogeneous in T, so weighted cross(T) is its gradient.
  *
@@ -92,58 +102,62 @@ export async function alternateAccelerated(
   constant: number,
   iterations: number,
   tolerance: number,
-  /** What gains are off by, as a share of the constant: less of a loss is none. */
-  noise = 0,
+  rough?: RoughSpread,
 ): Promise<Alternation> {
   const turns = problem.group === "orthogonal";
-  const gradientAt = async (t: Dense) => weighted(problem, (await problem.spread(t)).cross);
-  let here = start;
-  let gradient = await gradientAt(here);
-  let value = inner(gradient.data, here.data);
+  let { spread, noise } = rough ?? { spread: problem.spread, noise: 0 };
+  const placeAt = async (t: Dense): Promise<Place> => {
+    const gradient = weighted(problem, (await spread(t)).cross);
+    const skew = turns ? await skewOf(linalg, t, gradient) : undefined;
+    return { t, gradient, value: inner(gradient.data, t.data), skew };
+  };
+  let here = await placeAt(start);
+  let metric: Metric | undefined;
   let steps: Step[] = [];
   let quiet = 0;
   const losses: number[] = [];
-  const reach = async (t: Dense): Promise<Arrival> => {
-    const there = await gradientAt(t);
-    return { t, gradient: there, gain: inner(there.data, t.data) - value };
-  };
   for (let i = 0; i < iterations; i++) {
-    const tangent = turns ? await tangentAt(linalg, here, gradient) : undefined;
-    let arrival: Arrival | undefined;
-    if (tangent && steps.length > 0) {
-      arrival = await reach(await turned(linalg, here, await ascent(linalg, tangent, steps)));
+    if (here.skew && i % STEPS_PER_METRIC === 0) metric = await metricAt(linalg, here);
+    let there: Place | undefined;
+    if (metric && here.skew && steps.length > 0) {
+      const move = await ascent(linalg, metric, here.skew, steps);
+      there = await placeAt(await turned(linalg, here.t, move));
     }
-    if (!arrival || !(arrival.gain >= -noise * constant)) {
+    if (!there || !(there.value - here.value >= -noise * constant)) {
       steps = [];
-      arrival = await reach(await alignTo(linalg, gradient, problem.group));
+      there = await placeAt(await alignTo(linalg, here.gradient, problem.group));
     }
-    if (tangent) {
-      const step = await skewOf(linalg, here, arrival.t);
-      const after = await skewOf(linalg, arrival.t, arrival.gradient);
-      const change = tangent.skew.map((v, at) => v - after[at]!);
+    if (here.skew && there.skew) {
+      const step = await skewOf(linalg, here.t, there.t);
+      const change = here.skew.map((v, at) => v - there.skew![at]!);
       const curvature = inner(step, change);
       if (curvature > 1e-12 * norm(step) * norm(change)) {
         steps = [...steps.slice(1 - DEPTH), { step, change, curvature }];
       }
     }
-    const { gain } = arrival;
-    here = arrival.t;
-    gradient = arrival.gradient;
-    value += gain;
-    losses.push(lossOf(constant, value));
-    quiet = gain <= tolerance * constant ? quiet + 1 : 0;
-    if (quiet >= (turns ? 3 : 1)) {
-      return { transform: here, losses, iterations: i + 1, converged: true };
+    const gain = there.value - here.value;
+    here = there;
+    losses.push(lossOf(constant, here.value));
+    quiet = gain <= Math.max(tolerance, noise) * constant ? quiet + 1 : 0;
+    if (quiet < (turns ? 3 : 1)) continue;
+    if (spread === problem.spread) {
+      return { transform: here.t, losses, iterations: i + 1, converged: true };
     }
+    ({ spread } = problem);
+    noise = 0;
+    quiet = 0;
+    here = await placeAt(here.t);
   }
-  return { transform: here, losses, iterations, converged: false };
+  return { transform: here.t, losses, iterations, converged: false };
 }
 
-/** Where a step leads, and how much g gains by it. */
-interface Arrival {
+/** A transformation, and what is maximized there. */
+interface Place {
   readonly t: Dense;
   readonly gradient: Dense;
-  readonly gain: number;
+  readonly value: number;
+  /** Of rotations: the skew part of T^T G, which is the gradient along turns T exp(D). */
+  readonly skew: Float64Array | undefined;
 }
 
 /** A step and how much it changed the gradient, both skew-symmetric `[p, p]`. */
@@ -153,23 +167,48 @@ interface Step {
   readonly curvature: number;
 }
 
-/** At T: the skew part of T^T G, which is the gradient along turns T exp(D), and the eigenvectors of the symmetric part. */
-interface Tangent {
-  readonly skew: Float64Array;
-  readonly values: Float64Array;
-  /** As rows. */
+/** What alternation takes for the curvature along turns: D to (P D + D P) / 2, P the symmetric part of T^T G. */
+interface Metric {
+  /** Of P, as rows. */
   readonly vectors: Dense;
+  /** `[p, p]`: 2 over the sums of two eigenvalues. */
+  readonly inverse: Float64Array;
 }
 
-async function tangentAt(linalg: Linalg, t: Dense, gradient: Dense): Promise<Tangent> {
+async function metricAt(linalg: Linalg, { t, gradient }: Place): Promise<Metric> {
   const p = t.nRows;
   const { data } = await linalg.matmul(t, gradient, { transposeA: true });
-  const symmetric = new Float64Array(p * p);
-  for (let i = 0; i < p; i++) {
-    for (let j = 0; j < p; j++) symmetric[i * p + j] = (data[i * p + j]! + data[j * p + i]!) / 2;
-  }
+  const symmetric = data.map((v, at) => (v + data[(at % p) * p + Math.floor(at / p)]!) / 2);
   const { values, vectors } = symmetricEigen({ data: symmetric, nRows: p, nColumns: p });
-  return { skew: data.map((v, at) => v - symmetric[at]!), values, vectors };
+  const least = 1e-10 * Math.abs(values[0]!);
+  const inverse = data.map(
+    (_, at) => 2 / Math.max(least, values[Math.floor(at / p)]! + values[at % p]!),
+  );
+  return { vectors, inverse };
+}
+
+/** The metric's inverse of skew-symmetric matrices: in the basis of its eigenvectors a product entry by entry. */
+async function solved(
+  linalg: Linalg,
+  { vectors, inverse }: Metric,
+  list: readonly Float64Array[],
+): Promise<readonly Float64Array[]> {
+  const p = vectors.nRows;
+  // One product for all: below each other. V A V^T = -(A V^T)^T V^T for a skew A.
+  const times = async (parts: readonly Float64Array[], transposeB: boolean) => {
+    const data = new Float64Array(parts.length * p * p);
+    parts.forEach((part, k) => {
+      data.set(part, k * p * p);
+    });
+    const stack = { data, nRows: parts.length * p, nColumns: p };
+    const product = (await linalg.matmul(stack, vectors, { transposeB })).data;
+    return parts.map((_, k) => product.subarray(k * p * p, (k + 1) * p * p));
+  };
+  const minusTransposed = (a: Float64Array) =>
+    a.map((_, at) => -a[(at % p) * p + Math.floor(at / p)]!);
+  const inside = await times((await times(list, true)).map(minusTransposed), true);
+  const scaled = inside.map((a) => a.map((v, at) => v * inverse[at]!));
+  return times((await times(scaled, false)).map(minusTransposed), false);
 }
 
 /** The skew part of T^T G; of two rotations: of the turn from one to the other. */
@@ -179,10 +218,11 @@ async function skewOf(linalg: Linalg, t: Dense, gradient: Dense): Promise<Float6
   return data.map((v, at) => (v - data[(at % p) * p + Math.floor(at / p)]!) / 2);
 }
 
-/** The two loops of L-BFGS, between them the solution of P D + D P = 2 A, P the symmetric part. */
+/** The two loops of L-BFGS, between them the metric's inverse, by as much as it was off for the last step. */
 async function ascent(
   linalg: Linalg,
-  { skew, values, vectors }: Tangent,
+  metric: Metric,
+  skew: Float64Array,
   steps: readonly Step[],
 ): Promise<Float64Array> {
   const q = Float64Array.from(skew);
@@ -192,16 +232,10 @@ async function ascent(
     shares[k] = inner(step, q) / curvature;
     for (let at = 0; at < q.length; at++) q[at]! -= shares[k]! * change[at]!;
   }
-  const p = vectors.nRows;
-  const asMatrix = (data: Float64Array): Dense => ({ data, nRows: p, nColumns: p });
-  const left = await linalg.matmul(vectors, asMatrix(q));
-  const inside = await linalg.matmul(left, vectors, { transposeB: true });
-  const least = 1e-10 * Math.abs(values[0]!);
-  const scaled = inside.data.map(
-    (v, at) => (2 * v) / Math.max(least, values[Math.floor(at / p)]! + values[at % p]!),
-  );
-  const back = await linalg.matmul(vectors, asMatrix(scaled), { transposeA: true });
-  const d = (await linalg.matmul(back, vectors)).data;
+  const last = steps.at(-1)!;
+  const [solution, ofLast] = await solved(linalg, metric, [q, last.change]);
+  const scale = last.curvature / inner(last.change, ofLast!);
+  const d = solution!.map((v) => v * scale);
   steps.forEach(({ step, change, curvature }, k) => {
     const by = shares[k]! - inner(change, d) / curvature;
     for (let at = 0; at < d.length; at++) d[at]! += by * step[at]!;
@@ -209,10 +243,14 @@ async function ascent(
   return d;
 }
 
+/** Singular values of I + D lie together: over |I|_F^(1/2) they are about this for 100 units. */
+const TURN_REACH = 0.3;
+
 /** The rotation nearest to T (I + D). */
 async function turned(linalg: Linalg, t: Dense, d: Float64Array): Promise<Dense> {
   const moved = await linalg.matmul(t, { ...t, data: d });
-  return polarFactor({ ...t, data: moved.data.map((v, at) => v + t.data[at]!) }, linalg);
+  const sum = moved.data.map((v, at) => v + t.data[at]!);
+  return polarFactor({ ...t, data: sum }, linalg, { reach: TURN_REACH });
 }
 
 const lossOf = (constant: number, value: number): number =>

@@ -273,36 +273,25 @@ async function fitPrepared(
     meanWeight * (squares(x.means.data) + squares(y.means.data)) +
     spreadWeight * (squares(x.roots.data) + squares(y.roots.data));
   if (constant === 0) return { transform: first, losses: [0], iterations: 0, converged: true };
-  // Half the precision is twice the speed, and far enough from the end it is precision enough.
-  const rough = await alternateAccelerated(
+  return alternateAccelerated(
     linalg,
-    { ...problem, spread: quickSpread(linalg, x.roots, y.roots, true) },
+    { ...problem, spread: quickSpread(linalg, x.roots, y.roots, false) },
     first,
     constant,
     iterations,
-    Math.max(tolerance, ROUGH),
-    ROUGH,
-  );
-  const fine = await alternateAccelerated(
-    linalg,
-    { ...problem, spread: quickSpread(linalg, x.roots, y.roots, false) },
-    rough.transform,
-    constant,
-    Math.max(1, iterations - rough.iterations),
     tolerance,
+    { spread: quickSpread(linalg, x.roots, y.roots, true), noise: ROUGH },
   );
-  return {
-    ...fine,
-    losses: [...rough.losses, ...fine.losses],
-    iterations: rough.iterations + fine.iterations,
-  };
 }
 
 /** What sums in float32 are off by, as a share of the sizes. */
 const ROUGH = 1e-8;
 
-/** How far the first passes of polar factors reach, each tried when the one before did not do. */
-const REACHES = [1e-3, 1e-5, 1e-7];
+/** How far polar factors reach, each tried when the one before did not do. */
+const REACHES = [0.03, 7e-3, 1.6e-3, 1e-5, 1e-7];
+
+/** What is left of the departure after the last step is about its cube. */
+const MOST_DEPARTURE = 1e-3;
 
 /** The sums for T in one graph; with covariances too singular for it, through polar factors one by one. */
 function quickSpread(
@@ -313,12 +302,13 @@ function quickSpread(
 ): AlternationProblem["spread"] {
   const as = (m: MatrixBatch) => ({ ...m, data: single ? Float32Array.from(m.data) : m.data });
   const [a, b] = [as(x), as(y)];
+  const most = MOST_DEPARTURE * norm(x.data);
   const exactly = spreadOf(linalg, x, y);
   let level = 0;
   return async (t) => {
     for (; level < REACHES.length; level++) {
       const { cross, departure } = await alignedCross(linalg, b, t, a, REACHES[level]!);
-      if (departure < (single ? 0.5 : 1e-3)) {
+      if (departure < most) {
         return { cross, residual: async (other) => (await exactly(t)).residual(other) };
       }
     }

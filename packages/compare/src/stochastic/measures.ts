@@ -28,6 +28,7 @@ const gaussian = {
   minSample: (nUnits: number): number => nUnits + 2,
   minSampleRule:
     "more repeats than units, plus 1: with fewer, covariances are singular and mostly noise",
+  withoutVariation: "defined",
   source: "Duong et al. 2023",
 } as const;
 
@@ -35,12 +36,14 @@ const energy = {
   kind: "stochastic",
   family: "stochastic",
   larger: "less alike",
-  metric: true,
+  // Between distributions it is one; its unbiased estimate is 0 between networks that differ by less than their noise.
+  metric: false,
   symmetric: true,
   cost: "per iteration n r^2 p (r repeats); 5 to 100 iterations",
   memory: "two n x r x r arrays",
   minSample: (): number => 5,
   minSampleRule: "5 repeats: defined from 2 on, but the distance between few trials is noise",
+  withoutVariation: "defined",
   source: "Duong et al. 2023",
 } as const;
 
@@ -91,6 +94,8 @@ const dynamics = {
   minSample: (nUnits: number): number => 2 * nUnits + 2,
   minSampleRule:
     "twice as many times as units and delays together: a linear map fits fewer exactly",
+  // A state that stays has the eigenvalue 1; one of zeros has none and is refused.
+  withoutVariation: "defined",
 } as const;
 
 /** Every measure of trajectories. `minSample` counts times. */
