@@ -302,6 +302,27 @@ describe("planted units", () => {
     expect(missing).toEqual([]);
   });
 
+  test("floors are of the described units' hooks alone", async () => {
+    const source = plantedSource({ words: plantedWords, units: planted.slice(0, 2) });
+    const two = {
+      ...source,
+      hooks: [...source.hooks, { name: "silent", layer: 1, nUnits: 40 }],
+      read: async (rows: readonly (readonly number[])[]) => [
+        ...(await source.read(rows)),
+        new Float32Array(40 * rows.flat().length),
+      ],
+    };
+    const documents = plantedDocuments(60, 2);
+    const taken = await takeCensus(two, documents, join(root, "two-hooks"));
+    const { floors } = await describeUnits(taken, { units: [0], randomModel: taken });
+    expect([floors.shuffled.nUnits, floors.randomModel!.nUnits]).toEqual([2, 2]);
+    const plain = await takeCensus(source, documents, join(root, "one-hook"));
+    await expect(describeUnits(taken, { units: [5], randomModel: plain })).rejects.toThrow(
+      "describeUnits: expected a random model's census with silent, got planted",
+    );
+    await Promise.all([taken.close(), plain.close()]);
+  });
+
   test("errors", async () => {
     await expect(describeUnits(census, { objective: "x" as never })).rejects.toThrow(ArgumentError);
     const stop = new AbortController();

@@ -21,10 +21,14 @@ import { type ObjectiveName, objectives } from "./rules/objectives.ts";
 import { parseRule, type Rule, ruleSentence } from "./rules/rule.ts";
 import { RuleText } from "./rules/ruleText.ts";
 import {
+  fitOf,
   makePanel,
-  maskCorrelation,
+  medianFit,
+  type RuleFit,
   type RuleScores,
+  type RuleTrial,
   resampleDocuments,
+  ruleTrial,
   type ScoreSetting,
   scoreRule,
   scoreWindows,
@@ -54,9 +58,11 @@ export interface UnitDescription {
   /** A unit without a rule has r = 0 and no scores. */
   readonly r: number;
   readonly scores: RuleScores | undefined;
-  /** The same correlation for the rules of other units of the hook: the median of up to nine drawn at random. */
+  /** Floor: what the rules of other units of the hook get on this one, of each score the median of up to nine drawn at random. */
+  readonly otherRule: RuleFit | undefined;
+  /** Its `r`. */
   readonly otherRuleR: number | undefined;
-  /** What it writes, if the model's weights were given. */
+  /** What it writes, if the model's weights were given; with a score, if the model was given too. */
   readonly output: OutputSide | undefined;
 }
 
@@ -67,6 +73,8 @@ export interface Floor {
   readonly r: readonly number[];
   /** Share of units whose r reaches `minR`: a little more than would be described, as intervals are not asked. */
   readonly shareDescribed: number;
+  /** Of the units for which a rule was found, of each score the median; undefined if there is none. */
+  readonly fit: RuleFit | undefined;
 }
 
 export interface Descriptions {
@@ -100,7 +108,7 @@ export interface DescribeOptions extends LongWork {
   readonly randomModel?: Census | undefined;
   /** What the weights of the model's MLPs say, of some layers or all: adds the output side to their units. */
   readonly weights?: readonly WeightStatistics[] | undefined;
-  /** Units on which each floor is measured; default 30. */
+  /** Units of the same hooks on which each floor is measured; default 30. */
   readonly nFloorUnits?: number | undefined;
   /** Units of the hook that a rule must tell its own from; default 99. */
   readonly nCompared?: number | undefined;
@@ -118,7 +126,7 @@ export interface DescribeOptions extends LongWork {
  * other units, and the 95th percentile of r for shuffled values. The floor of a model with random weights is reported beside, as such
  * a model has units with reliable descriptions too.
  *
- * @throws {DataError} if the census kept no values, or the random model's is of other documents.
+ * @throws {DataError} if the census kept no values, or the random model's is of other documents or other hooks.
  * @throws {ArgumentError} for an unknown objective.
  * @throws {FileError} if the folder holds rules of another census or other options.
  *
@@ -145,7 +153,7 @@ export async function describeUnits(
   census: Census,
   options: DescribeOptions = {},
 ): Promise<Descriptions> {
-  const { objective = "correlation", seed = 0, nFloorUnits = 30, randomModel } = options;
+  const { objective = "correlation", seed = 0, randomModel } = options;
   if (!Object.hasOwn(objectives, objective)) {
     throw new ArgumentError(
       `describeUnits: expected objective ${Object.keys(objectives).join(", ")}, got ${objective}`,
@@ -172,12 +180,14 @@ export async function describeUnits(
     report(options, "finding rules", rules.size, units.length);
   }
 
-  const shuffled = await floorOf(census, nFloorUnits, setting, options, (values) => {
+  const hooks = new Set(units.map((unit) => census.place(unit).hook.name));
+  const shuffled = await floorOf(unitsOf(census, hooks), setting, options, (values) => {
     const order = permutation(values.length, createRng(seed, 79));
     return values.map((_, i) => values[order[i]!]!);
   });
   const random =
-    randomModel && (await floorOf(randomModel, nFloorUnits, setting, options, (values) => values));
+    randomModel &&
+    (await floorOf(unitsOf(randomModel, hooks), setting, options, (values) => values));
   const shuffledR = shuffled.r[Math.ceil(0.95 * shuffled.nUnits) - 1] ?? 0;
 
   const out: UnitDescription[] = [];
@@ -312,35 +322,50 @@ async function describeUnit(
     rule: undefined,
     r: 0,
     scores: undefined,
+    otherRule: undefined,
     otherRuleR: undefined,
     output: undefined,
     ...rest,
   });
   if (typeof found === "string") return refused(found);
   const values = await census.values(unit);
-  const { text, splits, resampling, windows } = setting;
+  const { text } = setting;
   const { seed = 0, minR = 0.3 } = options;
-  const scores = scoreRule(unit, text.mask(found), values, activeOf(values, hook.threshold), {
-    text,
-    select: splits.select,
-    score: splits.score,
-    resampling,
-    windows,
+  const trial = trialOf(unit, values, hook.threshold, setting, seed);
+  const scores = scoreRule(unit, text.mask(found), trial, {
+    ...scoreSetting(setting, seed),
     panel,
-    seed,
   });
   // One other rule may be the same as the unit's own, where two units do the same: the middle one of several is taken.
-  const otherR = others
-    .map((rule) => maskCorrelation(values, text.mask(rule), splits.score))
-    .sort((a, b) => a - b);
-  const otherRuleR = otherR[Math.floor(otherR.length / 2)];
-  const all = { rule: found, r: scores.r, scores, otherRuleR };
+  const otherRule = medianFit(others.map((rule) => fitOf(text.mask(rule), trial)));
+  const otherRuleR = otherRule?.r;
+  const all = { rule: found, r: scores.r, scores, otherRule, otherRuleR };
   if (scores.r < minR) return refused("held-out correlation below the limit", all);
   if (scores.rLow <= Math.max(otherRuleR ?? 0, shuffledR)) {
     return refused("interval reaches below a floor", all);
   }
   return { ...place, sentence: ruleSentence(found), refusal: undefined, ...all, output: undefined };
 }
+
+const scoreSetting = (
+  { text, splits, resampling, windows }: Setting,
+  seed: number,
+): Omit<ScoreSetting, "panel"> => ({
+  text,
+  select: splits.select,
+  score: splits.score,
+  resampling,
+  windows,
+  seed,
+});
+
+const trialOf = (
+  unit: number,
+  values: Float32Array,
+  threshold: number,
+  setting: Setting,
+  seed: number,
+): RuleTrial => ruleTrial(unit, values, activeOf(values, threshold), scoreSetting(setting, seed));
 
 /** Rules of other units of the hook. */
 function otherRules(
@@ -378,26 +403,41 @@ async function readPanel(
   return makePanel(units, columns, score);
 }
 
-/** Fits and scores rules for some units whose values were changed. */
+/** All units of some hooks. */
+function unitsOf(census: Census, hooks: ReadonlySet<string>): { census: Census; units: number[] } {
+  const units = census.meta.hooks
+    .filter(({ name }) => hooks.has(name))
+    .flatMap(({ firstUnit, nUnits }) => Array.from({ length: nUnits }, (_, i) => firstUnit + i));
+  if (units.length > 0 || hooks.size === 0) return { census, units };
+  throw new DataError(
+    `describeUnits: expected a random model's census with ${[...hooks].join(", ")}, got ${census.meta.hooks.map(({ name }) => name).join(", ")}`,
+  );
+}
+
+/** Fits and scores rules for some of these units, whose values were changed. */
 async function floorOf(
-  census: Census,
-  nWanted: number,
+  { census, units }: { readonly census: Census; readonly units: readonly number[] },
   setting: Setting,
   options: DescribeOptions,
   change: (values: Float32Array) => Float32Array,
 ): Promise<Floor> {
-  const { seed = 0, minR = 0.3 } = options;
-  const nUnits = Math.min(nWanted, census.nUnits);
+  const { seed = 0, minR = 0.3, nFloorUnits = 30 } = options;
+  const nUnits = Math.min(nFloorUnits, units.length);
   const r: number[] = [];
-  for (const unit of sampleWithoutReplacement(census.nUnits, nUnits, createRng(seed, 82))) {
+  const fits: RuleFit[] = [];
+  for (const i of sampleWithoutReplacement(units.length, nUnits, createRng(seed, 82))) {
     throwIfAborted(options.signal, "describeUnits");
+    const unit = units[i]!;
     const values = change(await census.values(unit));
-    const found = fit(values, thresholdOf(census, unit), setting, options);
-    r.push(
-      typeof found === "string"
-        ? 0
-        : maskCorrelation(values, setting.text.mask(found), setting.splits.score),
-    );
+    const threshold = thresholdOf(census, unit);
+    const found = fit(values, threshold, setting, options);
+    if (typeof found === "string") r.push(0);
+    else {
+      const trial = trialOf(unit, values, threshold, setting, seed);
+      const own = fitOf(setting.text.mask(found), trial);
+      fits.push(own);
+      r.push(own.r);
+    }
     report(options, "measuring floors", r.length, nUnits);
   }
   r.sort((a, b) => a - b);
@@ -405,6 +445,7 @@ async function floorOf(
     nUnits,
     r,
     shareDescribed: nUnits === 0 ? 0 : r.filter((own) => own >= minR).length / nUnits,
+    fit: medianFit(fits),
   };
 }
 
