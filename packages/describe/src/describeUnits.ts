@@ -13,8 +13,9 @@ import {
   throwIfAborted,
   writeFileAtomic,
 } from "@penfield/core";
+import type { RunnableModel } from "@penfield/hooks";
 import type { Census, WeightStatistics } from "@penfield/localize";
-import { type OutputSide, outputSides } from "./outputSide.ts";
+import { type OutputSide, outputSides, scoreOutputSide } from "./outputSide.ts";
 import { findRule } from "./rules/findRule.ts";
 import { LiteralFinder } from "./rules/literals.ts";
 import { type ObjectiveName, objectives } from "./rules/objectives.ts";
@@ -108,6 +109,10 @@ export interface DescribeOptions extends LongWork {
   readonly randomModel?: Census | undefined;
   /** What the weights of the model's MLPs say, of some layers or all: adds the output side to their units. */
   readonly weights?: readonly WeightStatistics[] | undefined;
+  /** The model of the census: the output side is scored by setting units in it. Asks for `weights`. */
+  readonly outputModel?: RunnableModel | undefined;
+  /** Contexts that a unit is set in, from the score documents, half of them with the unit active at their end; default 8. */
+  readonly nOutputContexts?: number | undefined;
   /** Units of the same hooks on which each floor is measured; default 30. */
   readonly nFloorUnits?: number | undefined;
   /** Units of the hook that a rule must tell its own from; default 99. */
@@ -127,11 +132,12 @@ export interface DescribeOptions extends LongWork {
  * a model has units with reliable descriptions too.
  *
  * @throws {DataError} if the census kept no values, or the random model's is of other documents or other hooks.
- * @throws {ArgumentError} for an unknown objective.
+ * @throws {DataError} if `outputModel` is not the model of the census.
+ * @throws {ArgumentError} for an unknown objective, or an `outputModel` without `weights`.
  * @throws {FileError} if the folder holds rules of another census or other options.
  *
  * Cost: of the order of 50 ms for each unit and 20 000 kept tokens on one core. Memory: about 100 bytes for each kept token, and the values
- * of `nCompared` units.
+ * of `nCompared` units. An output side that has a sentence costs 42 rows of the model for each context to be scored.
  * Source: families of conditions and their composition after INVERT (Bykov et al. 2023); objective `pmi` after MILAN (Hernandez et al. 2022);
  * simulation r after Bills et al. (2023), Language models can explain neurons in language models; detection and fuzzing after Paulo et al. (2024),
  * Automatically Interpreting Millions of Features in Large Language Models, with whole documents held out.
@@ -161,6 +167,16 @@ export async function describeUnits(
   }
   if (randomModel && randomModel.meta.corpusSha256 !== census.meta.corpusSha256) {
     throw new DataError("describeUnits: expected a random model's census of the same documents");
+  }
+  if (options.outputModel && !options.weights) {
+    throw new ArgumentError(
+      "describeUnits: expected weights to score the output side of, got none",
+    );
+  }
+  if (options.outputModel && options.outputModel.sha256 !== census.meta.model.sha256) {
+    throw new DataError(
+      `describeUnits: expected the model of the census, ${census.meta.model.name}, got ${options.outputModel.cfg.modelName} with other weights`,
+    );
   }
   const units = Array.from(options.units ?? { length: census.nUnits }, (unit, i) =>
     options.units ? (unit as number) : i,
@@ -216,7 +232,8 @@ export async function describeUnits(
       layer !== null && hook.name.endsWith("mlp.hook_post")
         ? written.get(layer)?.[described.index]
         : undefined;
-    out.push({ ...described, output });
+    const score = output && (await scoreOutput(census, unit, output, setting, options));
+    out.push({ ...described, output: score ? { ...output, score } : output });
     report(options, "scoring rules", out.length, units.length);
   }
   const descriptions = { units: out, floors: { shuffled, randomModel: random } };
@@ -366,6 +383,49 @@ const trialOf = (
   setting: Setting,
   seed: number,
 ): RuleTrial => ruleTrial(unit, values, activeOf(values, threshold), scoreSetting(setting, seed));
+
+/** Tokens of a context in which a unit is set; the model's own beginning-of-text token not counted. */
+const CONTEXT_TOKENS = 32;
+
+/** Scores what a unit writes, in contexts from the score documents. */
+async function scoreOutput(
+  census: Census,
+  unit: number,
+  { role }: OutputSide,
+  { text, splits }: Setting,
+  { outputModel: model, weights, nOutputContexts = 8, seed = 0, signal }: DescribeOptions,
+): Promise<OutputSide["score"]> {
+  if (!model || role === undefined) return undefined;
+  const { hook, index } = census.place(unit);
+  const [values, { tokens }] = await Promise.all([census.values(unit), census.keptTokens()]);
+  const ends = Array.from(splits.score).filter((i) => text.positions[i]! > 0);
+  const on = ends
+    .filter((i) => values[i]! > hook.threshold)
+    .sort((a, b) => values[b]! - values[a]! || a - b);
+  const off = ends.filter((i) => values[i]! <= hook.threshold);
+  const nOn = Math.min(on.length, Math.ceil(nOutputContexts / 2));
+  const rng = createRng(seed + unit, 97);
+  const chosen = [
+    // From all heights, the highest among them.
+    ...Array.from({ length: nOn }, (_, i) => on[Math.floor((i * on.length) / nOn)]!),
+    ...Array.from(
+      sampleWithoutReplacement(off.length, Math.min(off.length, nOutputContexts - nOn), rng),
+      (i) => off[i]!,
+    ),
+  ];
+  if (nOn === 0) return undefined;
+  const { tokenizer, cfg } = model;
+  const bos = tokenizer?.bosId;
+  const before = bos !== undefined && tokenizer?.encode("a")[0] === bos ? [bos] : [];
+  const longest = Math.min(CONTEXT_TOKENS, cfg.nCtx ?? CONTEXT_TOKENS) - before.length;
+  const contexts = chosen.map((end) => {
+    const first = Math.max(text.starts[text.documentOf[end]!]!, end + 1 - longest);
+    return [...before, ...tokens.subarray(first, end + 1)];
+  });
+  const statistics = weights!.find(({ layer }) => layer === hook.layer)!;
+  const setting = { unit: index, hook: hook.name, statistics, role, contexts, seed, signal };
+  return scoreOutputSide(model, setting);
+}
 
 /** Rules of other units of the hook. */
 function otherRules(

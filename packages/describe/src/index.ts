@@ -96,9 +96,15 @@ export {
   secondOrderEffects,
 } from "./interventions/secondOrderEffects.ts";
 export { partOfSpeechLabels } from "./labels.ts";
-export { type OutputSide, outputSides } from "./outputSide.ts";
+export {
+  type OutputSide,
+  type OutputSideScore,
+  type OutputSideScoreOptions,
+  outputSides,
+  scoreOutputSide,
+} from "./outputSide.ts";
 export { type ObjectiveName, objectives } from "./rules/objectives.ts";
 export { literalCount, parseRule, type Rule, ruleSentence } from "./rules/rule.ts";
 export { createLexicon, type Lexicon, RuleText, runRule } from "./rules/ruleText.ts";
-export type { RuleScores, TokenPlace } from "./scores.ts";
+export type { RuleFit, RuleScores, TokenPlace } from "./scores.ts";
 export { type DocumentSplits, keptDocuments, splitDocuments } from "./splits.ts";

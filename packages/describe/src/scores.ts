@@ -8,15 +8,10 @@ export interface TokenPlace {
   readonly position: number;
 }
 
-/** How well a rule holds on documents that it has not seen. */
-export interface RuleScores {
+/** How well a rule goes with a unit on documents that it has not seen: what its own rule, another unit's and one made from noise are asked alike. */
+export interface RuleFit {
   /** Pearson's correlation of what the rule predicts with the values; 0 where either does not vary. */
   readonly r: number;
-  /** 95 % interval, documents resampled. */
-  readonly rLow: number;
-  readonly rHigh: number;
-  /** 1 - error / variance of the two-level prediction that was calibrated on the select documents; can be negative. */
-  readonly r2: number;
   /** Of the rule as a claim about when the unit is active. */
   readonly precision: number;
   readonly recall: number;
@@ -25,6 +20,15 @@ export interface RuleScores {
   readonly detectionAuroc: number | undefined;
   /** Inside stretches where it is active: does the rule tell active tokens from as many others? */
   readonly fuzzingAuroc: number | undefined;
+}
+
+/** How well a rule holds on documents that it has not seen. */
+export interface RuleScores extends RuleFit {
+  /** 95 % interval of `r`, documents resampled. */
+  readonly rLow: number;
+  readonly rHigh: number;
+  /** 1 - error / variance of the two-level prediction that was calibrated on the select documents; can be negative. */
+  readonly r2: number;
   /** Where the unit stands when other units' values are compared with its rule: 1 the best of `nCompared` + 1. */
   readonly specificityRank: number | undefined;
   readonly nCompared: number;
@@ -254,17 +258,34 @@ export interface ScoreSetting {
   readonly seed: number;
 }
 
-/** All scores of a rule for one unit. */
-export function scoreRule(
+/** What a unit asks of rules: drawn once, so that every rule is asked the same. */
+export interface RuleTrial {
+  readonly values: Float32Array;
+  readonly active: Uint8Array;
+  readonly score: Int32Array;
+  readonly on: readonly Window[];
+  readonly off: readonly Window[];
+  /** Tokens of active stretches, and 1 for those where the unit is active. */
+  readonly places: readonly number[];
+  readonly labels: readonly number[];
+}
+
+export function ruleTrial(
   unit: number,
-  mask: Uint8Array,
   values: Float32Array,
   active: Uint8Array,
-  setting: ScoreSetting,
-): RuleScores {
-  const { text, select, score, resampling, windows, panel, seed } = setting;
-  const r = maskCorrelation(values, mask, score);
-  const [rLow, rHigh] = interval(values, mask, text, resampling);
+  { text, score, windows, seed }: Pick<ScoreSetting, "text" | "score" | "windows" | "seed">,
+): RuleTrial {
+  const rng = createRng(seed + unit, 78);
+  const { on, off } = chooseWindows(text, windows, values, active, rng);
+  return { values, active, score, on, off, ...fuzzingPlaces(active, on, rng) };
+}
+
+/** How well a rule goes with a unit, whichever unit it was made for. */
+export function fitOf(
+  mask: Uint8Array,
+  { values, active, score, on, off, places, labels }: RuleTrial,
+): RuleFit {
   let both = 0;
   let nActive = 0;
   let nRule = 0;
@@ -275,9 +296,50 @@ export function scoreRule(
   }
   const precision = nRule === 0 ? 0 : both / nRule;
   const recall = nActive === 0 ? 0 : both / nActive;
-  const rng = createRng(seed + unit, 78);
-  const { on, off } = chooseWindows(text, windows, values, active, rng);
-  const { rank, nCompared } = specificity(unit, r, mask, score, panel);
+  return {
+    r: maskCorrelation(values, mask, score),
+    precision,
+    recall,
+    f1: precision + recall === 0 ? 0 : (2 * precision * recall) / (precision + recall),
+    detectionAuroc: detection(mask, on, off),
+    fuzzingAuroc:
+      labels.length < 2 * MIN_WINDOWS
+        ? undefined
+        : areaUnderRoc(
+            places.map((i) => mask[i]!),
+            labels,
+          ),
+  };
+}
+
+/** The middle of several fits, score by score; undefined without any. */
+export function medianFit(fits: readonly RuleFit[]): RuleFit | undefined {
+  if (fits.length === 0) return undefined;
+  const middle = (name: keyof RuleFit): number | undefined => {
+    const sorted = fits.flatMap((fit) => fit[name] ?? []).sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)];
+  };
+  return {
+    r: middle("r")!,
+    precision: middle("precision")!,
+    recall: middle("recall")!,
+    f1: middle("f1")!,
+    detectionAuroc: middle("detectionAuroc"),
+    fuzzingAuroc: middle("fuzzingAuroc"),
+  };
+}
+
+/** All scores of a rule for its own unit. */
+export function scoreRule(
+  unit: number,
+  mask: Uint8Array,
+  trial: RuleTrial,
+  { text, select, score, resampling, panel }: ScoreSetting,
+): RuleScores {
+  const { values, active } = trial;
+  const fit = fitOf(mask, trial);
+  const [rLow, rHigh] = interval(values, mask, text, resampling);
+  const { rank, nCompared } = specificity(unit, fit.r, mask, score, panel);
   const place = (i: number): TokenPlace => ({
     document: text.documentOf[i]!,
     position: text.positions[i]!,
@@ -288,22 +350,17 @@ export function scoreRule(
     .sort((a, b) => values[b]! - values[a]! || a - b)
     .slice(0, 5);
   return {
-    r,
+    ...fit,
     rLow,
     rHigh,
     r2: calibratedR2(values, mask, select, score),
-    precision,
-    recall,
-    f1: precision + recall === 0 ? 0 : (2 * precision * recall) / (precision + recall),
-    detectionAuroc: detection(mask, on, off),
-    fuzzingAuroc: fuzzing(mask, active, on, rng),
     specificityRank: rank,
     nCompared,
     falsePositives: Array.from(wrong, place),
     falseNegatives: Array.from(missed, place),
     nTokens: score.length,
-    nActive,
-    nRule,
+    nActive: score.reduce((sum, i) => sum + active[i]!, 0),
+    nRule: score.reduce((sum, i) => sum + mask[i]!, 0),
   };
 }
 
@@ -345,31 +402,25 @@ function detection(
   );
 }
 
-function fuzzing(
-  mask: Uint8Array,
+/** In each active stretch its active tokens and as many others. */
+function fuzzingPlaces(
   active: Uint8Array,
   on: readonly Window[],
   rng: Rng,
-): number | undefined {
-  const scores: number[] = [];
+): { places: number[]; labels: number[] } {
+  const places: number[] = [];
   const labels: number[] = [];
   for (const { from, to } of on) {
-    const places = Array.from({ length: to - from }, (_, i) => from + i);
-    const firing = places.filter((i) => active[i] === 1);
+    const all = Array.from({ length: to - from }, (_, i) => from + i);
+    const firing = all.filter((i) => active[i] === 1);
     const others = draw(
-      places.filter((i) => active[i] === 0),
+      all.filter((i) => active[i] === 0),
       firing.length,
       rng,
     );
     // As many of each: a stretch that is active all over has nothing to be told apart.
-    for (const i of firing.slice(0, others.length)) {
-      scores.push(mask[i]!);
-      labels.push(1);
-    }
-    for (const i of others) {
-      scores.push(mask[i]!);
-      labels.push(0);
-    }
+    places.push(...firing.slice(0, others.length), ...others);
+    labels.push(...others.map(() => 1), ...others.map(() => 0));
   }
-  return labels.length < 2 * MIN_WINDOWS ? undefined : areaUnderRoc(scores, labels);
+  return { places, labels };
 }

@@ -8,8 +8,12 @@ export interface OutputEffectOptions extends LongWork {
   /** A hook point with axes batch, pos, units. */
   readonly hook: string;
   readonly unit: number;
-  /** Tokens that a description says the unit makes more likely. */
+  /** Tokens that a description says the unit makes more likely, or less. */
   readonly named: readonly number[];
+  /** What it is said to do to them; default `raises`. Turns the direction of `p`. */
+  readonly says?: "raises" | "lowers" | undefined;
+  /** Other sets of tokens, as those that other units name: what the unit does to them is a floor. */
+  readonly otherNamed?: readonly (readonly number[])[] | undefined;
   /** Random units to compare with; default 20. */
   readonly nRandom?: number | undefined;
   /** Contexts in one run; default 4. */
@@ -25,10 +29,20 @@ export interface OutputEffect {
   readonly effect: number;
   /** The same less the mean over all other tokens: what it does to the named ones in particular. */
   readonly selectivity: number;
-  /** Selectivity of random units whose highest values are alike, each set to its own. */
-  readonly random: readonly { readonly unit: number; readonly selectivity: number }[];
-  /** Of the selectivity among random units, one-sided. */
+  /** What it does to the entropy of the next token, in the mean over contexts, in nats. */
+  readonly entropyChange: number;
+  /** The same of random units whose highest values are alike, each set to its own. */
+  readonly random: readonly {
+    readonly unit: number;
+    readonly selectivity: number;
+    readonly entropyChange: number;
+  }[];
+  /** Of the selectivity among random units, one-sided in the direction that was said. */
   readonly p: number;
+  /** Of the size of the entropy's change among random units. */
+  readonly entropyP: number;
+  /** The unit's selectivity for each of the other sets. */
+  readonly otherNamed: readonly number[];
   /** The unit's highest value in the contexts, to which it is set. */
   readonly highest: number;
   /** Tokens whose log p it raises and lowers most, in the mean over contexts. */
@@ -59,7 +73,8 @@ export async function outputEffect(
   contexts: readonly (readonly number[])[],
   options: OutputEffectOptions,
 ): Promise<OutputEffect> {
-  const { unit, named, nRandom = 20, contextsPerRun = 4, nListed = 10, seed = 0 } = options;
+  const { unit, named, says = "raises", otherNamed = [], nRandom = 20 } = options;
+  const { contextsPerRun = 4, nListed = 10, seed = 0 } = options;
   if (contexts.length === 0) throw new DataError("outputEffect: expected a context, got none");
   if (named.length === 0) throw new ArgumentError("outputEffect: expected a named token, got none");
   const hook = model.hookPoint(options.hook).name;
@@ -71,7 +86,7 @@ export async function outputEffect(
   }
   const others = matchedUnits([unit], highest, nRandom, createRng(seed, 96));
   const units = [unit, ...others.flat()];
-  const totals: Float64Array[] = [];
+  const totals: Change[] = [];
   for (let from = 0; from < contexts.length; from += contextsPerRun) {
     throwIfAborted(options.signal, "outputEffect");
     const some = contexts.slice(from, from + contextsPerRun);
@@ -83,43 +98,61 @@ export async function outputEffect(
       unit: "contexts",
     });
   }
-  const changes = totals.map((total) => total.map((sum) => sum / contexts.length));
+  const changes = totals.map(({ logProbs }) => logProbs.map((sum) => sum / contexts.length));
+  const entropies = totals.map(({ entropy }) => entropy / contexts.length);
   const nTokens = changes[0]!.length;
-  const isNamed = new Set(named);
-  for (const token of named) {
+  for (const token of [...named, ...otherNamed.flat()]) {
     if (!(Number.isInteger(token) && token >= 0 && token < nTokens)) {
       throw new ArgumentError(
         `outputEffect: expected named tokens within 0..${nTokens - 1}, got ${token}`,
       );
     }
   }
-  const meanOf = (change: Float64Array, has: boolean): number => {
-    let sum = 0;
-    let n = 0;
-    change.forEach((value, token) => {
-      if (isNamed.has(token) !== has) return;
-      sum += value;
-      n++;
-    });
-    return n === 0 ? 0 : sum / n;
-  };
-  const selectivities = changes.map((change) => meanOf(change, true) - meanOf(change, false));
+  const selectivities = changes.map((change) => selectivityFor(change, named));
   const order = Array.from(changes[0]!.keys()).sort(
     (a, b) => changes[0]![b]! - changes[0]![a]! || a - b,
   );
-  const random = others.map(([other], i) => ({ unit: other!, selectivity: selectivities[i + 1]! }));
+  const random = others.map(([other], i) => ({
+    unit: other!,
+    selectivity: selectivities[i + 1]!.selectivity,
+    entropyChange: entropies[i + 1]!,
+  }));
+  const { effect, selectivity } = selectivities[0]!;
   return {
-    effect: meanOf(changes[0]!, true),
-    selectivity: selectivities[0]!,
+    effect,
+    selectivity,
+    entropyChange: entropies[0]!,
     random,
     p: rankP(
-      selectivities[0]!,
-      random.map(({ selectivity }) => selectivity),
+      selectivity,
+      random.map((own) => own.selectivity),
+      { tail: says === "lowers" ? "less" : "greater" },
     ),
+    entropyP: rankP(
+      Math.abs(entropies[0]!),
+      random.map((own) => Math.abs(own.entropyChange)),
+    ),
+    otherNamed: otherNamed.map((tokens) => selectivityFor(changes[0]!, tokens).selectivity),
     highest: highest[unit]!,
     raises: order.slice(0, nListed),
     lowers: order.reverse().slice(0, nListed),
   };
+}
+
+/** The mean change of some tokens, and that less the mean change of all others. */
+function selectivityFor(
+  change: Float64Array,
+  tokens: readonly number[],
+): { effect: number; selectivity: number } {
+  const chosen = new Set(tokens);
+  let inside = 0;
+  let outside = 0;
+  change.forEach((value, token) => {
+    if (chosen.has(token)) inside += value;
+    else outside += value;
+  });
+  const effect = chosen.size === 0 ? 0 : inside / chosen.size;
+  return { effect, selectivity: effect - outside / Math.max(1, change.length - chosen.size) };
 }
 
 /** The highest value of each unit over all tokens of all contexts. */
@@ -152,14 +185,20 @@ async function highestValues(
   return highest!;
 }
 
-/** Adds, for each unit, the change of every token's log p between the unit silent and at its highest. */
+/** Sums over contexts of what a unit changes between silent and at its highest: every token's log p, and the entropy. */
+interface Change {
+  readonly logProbs: Float64Array;
+  entropy: number;
+}
+
+/** Adds the changes in some contexts for each unit. */
 async function addChanges(
   model: RunnableModel,
   hook: string,
   contexts: readonly (readonly number[])[],
   units: readonly number[],
   highest: Float64Array,
-  totals: Float64Array[],
+  totals: Change[],
 ): Promise<void> {
   const perContext = 2 * units.length;
   const tokens = contexts.flatMap((context) => Array.from({ length: perContext }, () => context));
@@ -181,8 +220,10 @@ async function addChanges(
     units.forEach((_, u) => {
       const silent = logProbsOf(logits!, c * perContext + 2 * u);
       const high = logProbsOf(logits!, c * perContext + 2 * u + 1);
-      totals[u] ??= new Float64Array(silent.length);
-      for (let t = 0; t < silent.length; t++) totals[u]![t]! += high[t]! - silent[t]!;
+      totals[u] ??= { logProbs: new Float64Array(silent.length), entropy: 0 };
+      const own = totals[u]!;
+      for (let t = 0; t < silent.length; t++) own.logProbs[t]! += high[t]! - silent[t]!;
+      own.entropy += entropyOf(high) - entropyOf(silent);
     });
   }
 }
@@ -194,6 +235,9 @@ function logProbsOf({ data, shape }: HookValues, row: number): Float64Array {
   const whole = max + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - max), 0));
   return scores.map((score) => score - whole);
 }
+
+const entropyOf = (logProbs: Float64Array): number =>
+  logProbs.reduce((sum, logP) => sum - Math.exp(logP) * logP, 0);
 
 /** How well a text names what a unit makes more likely. */
 export interface OutputScore {
