@@ -7,4 +7,11 @@ export {
   type ProbeSettings,
 } from "./probe.ts";
 export { probes } from "./probes.ts";
+export {
+  isSpikingName,
+  type OpenedSpiking,
+  type OpenSpikingSettings,
+  openSpikingModel,
+  organismTrials,
+} from "./spikingModel.ts";
 export { clearStore, folderStore, noStore, type WorkStore } from "./workStore.ts";

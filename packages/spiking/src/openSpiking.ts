@@ -30,7 +30,7 @@ export interface SpikingConfig {
  */
 export async function openSpiking(
   folder: string,
-  options: Partial<OpenSpikingOptions> = {},
+  options: Omit<OpenSpikingOptions, "dt"> & { readonly dt?: number | undefined } = {},
 ): Promise<{ readonly model: SpikingModel; readonly config: SpikingConfig }> {
   const path = join(folder, "config.json");
   const text = await readFile(path, "utf8").catch((cause) => {
