@@ -487,7 +487,10 @@ function refuseUnfaithful(network: Network, preset: PresetName, file: string): v
     if (preset === "snntorch" && kind.vLeak.data.some((v) => v !== 0)) {
       fail(node, "v_leak = 0", `${kind.vLeak.data.find((v) => v !== 0)}`);
     }
-    if (preset === "spikingjelly" && "vReset" in kind) {
+    if (preset === "spikingjelly" && kind.type === "CubaLIF") {
+      const leak = kind.vLeak.data.find((v) => v !== 0);
+      if (leak !== undefined) fail(node, "v_leak = 0 of CubaLIF", `${leak}`);
+    } else if (preset === "spikingjelly" && "vReset" in kind) {
       const { vLeak, vReset } = kind;
       const value = (a: FloatArray, j: number) => (a.length === 1 ? a[0]! : a[j]!);
       for (let j = 0; j < node.nUnits; j++) {

@@ -130,7 +130,8 @@ export function makePopulation(
 ): Population {
   const { a, k, c, ai, ci } = coefficients(node, n, dt, options);
   const size = nRows * n;
-  let v = floats(size);
+  const begin = options.start === "v_reset" && isSpiking(node) ? expand(node.vReset, n) : undefined;
+  let v = floats(begin ? Float64Array.from({ length: size }, (_, at) => begin[at % n]!) : size);
   let i = ai && floats(size);
   const spiking = isSpiking(node);
   const theta = spiking ? expand(node.vThreshold, n) : new Float64Array(n);
@@ -147,7 +148,7 @@ export function makePopulation(
   const drop = reset === "subtract" ? theta.map((t, j) => t - vReset[j]!) : theta;
   const subtracts = reset === "subtract" || reset === "subtract_snntorch";
   const newCurrent = options.cuba === "new";
-  const floor = options.floor === "-threshold" && spiking && !ai;
+  const floor = options.floor === "-threshold" && node.type === "IF";
   const simple =
     reset !== "subtract_snntorch" && options.spikeStep === "same" && !multiSpike && !floor;
   const rule: FireRule = { strict, subtracts };
@@ -243,7 +244,8 @@ export function makePopulation(
       if (options.spikeStep === "next" && spiking) {
         const t = theta[j]!;
         own[at] = (strict ? v[at]! > t : v[at]! >= t) ? 1 : 0;
-        if (!ops.resetFollows) p -= own[at]! * drop[j]!;
+        // With a synapse it is the membrane before the leak that is reset.
+        if (!ops.resetFollows) p -= own[at]! * drop[j]! * (i ? a[j]! : 1);
       }
       pre[at] = floor ? Math.max(p, -theta[j]!) : p;
     }
@@ -274,8 +276,9 @@ export function makePopulation(
       const j = at % n;
       const z = counted[at]!;
       const p = pre[at]!;
-      if (options.spikeStep === "next") v[at] = ops.resetFollows ? p - z * drop[j]! : p;
-      else if (z === 0) v[at] = p;
+      if (options.spikeStep === "next") {
+        v[at] = ops.resetFollows ? p - z * drop[j]! * (i ? a[j]! : 1) : p;
+      } else if (z === 0) v[at] = p;
       else v[at] = subtracts ? p - z * drop[j]! : target[j]!;
     }
     ops.v?.(v, step);

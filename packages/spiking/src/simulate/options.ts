@@ -16,7 +16,7 @@ export interface SimulationOptions {
   readonly reset: "v_reset" | "zero" | "subtract" | "subtract_snntorch";
   /**
    * `same`: threshold and reset in the step in which v rises. `next`: a spike shows, and takes its threshold
-   * off (`subtract` only), one step later.
+   * off (`subtract` only), one step later: after the leak of that step, of CubaLIF before it.
    */
   readonly spikeStep: "same" | "next";
   readonly threshold: ">" | ">=";
@@ -26,8 +26,10 @@ export interface SimulationOptions {
   readonly cuba: "new" | "old";
   /** What integrators without leak (IF, I) add: `R x dt`, or `R x` whatever dt is. */
   readonly integrate: "dt" | "step";
-  /** Lowest membrane of IF and LIF: `-threshold`, or none. */
+  /** Lowest membrane of IF: `-threshold`, or none. */
   readonly floor: "none" | "-threshold";
+  /** Where the membranes of LIF, CubaLIF and IF begin: at 0, or at the node's `v_reset`. */
+  readonly start: "zero" | "v_reset";
   /**
    * What a delayed edge carries in the first step: its source `apply`ed to silence (a bias acts at once), or
    * `zero`.
@@ -49,6 +51,7 @@ const SPEC: SimulationOptions = {
   cuba: "new",
   integrate: "dt",
   floor: "none",
+  start: "zero",
   recurrentStart: "apply",
   delayedEdges: undefined,
 };
@@ -68,8 +71,9 @@ export type PresetName =
  * The conventions of simulators, as their importers of NIR set them.
  *
  * Shown spike for spike on published recordings: `snntorch` and `norse` (single LIF and recurrent CubaLIF),
- * `nengo`, `sinabs`, `rockpool`, `spyx`, `spinnaker2` (single LIF). `spikingjelly`, and the CubaLIF of the
- * others, follow their published sources and have no recording.
+ * `nengo`, `sinabs`, `rockpool`, `spyx`, `spinnaker2` (single LIF); and beside the simulators themselves, run by
+ * `test/golden/make_spiking.py`: LIF and CubaLIF of snnTorch, Norse, Sinabs, Spyx and SpikingJelly, IF of Sinabs and
+ * SpikingJelly, CubaLIF of Rockpool. CubaLIF of Nengo has no recording.
  */
 export const presets: Readonly<Record<PresetName, SimulationOptions>> = {
   spec: SPEC,
@@ -88,7 +92,7 @@ export const presets: Readonly<Record<PresetName, SimulationOptions>> = {
   rockpool: { ...SPEC, scheme: "jump", reset: "subtract", threshold: ">=", multiSpike: true },
   spyx: { ...SPEC, reset: "subtract", spikeStep: "next" },
   spinnaker2: { ...SPEC, reset: "zero" },
-  spikingjelly: { ...SPEC, threshold: ">=" },
+  spikingjelly: { ...SPEC, threshold: ">=", start: "v_reset" },
 };
 
 const ALLOWED: { readonly [K in keyof SimulationOptions]?: readonly unknown[] } = {
@@ -100,6 +104,7 @@ const ALLOWED: { readonly [K in keyof SimulationOptions]?: readonly unknown[] } 
   cuba: ["new", "old"],
   integrate: ["dt", "step"],
   floor: ["none", "-threshold"],
+  start: ["zero", "v_reset"],
   recurrentStart: ["apply", "zero"],
 };
 
