@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { captureOptions } from "./capture.ts";
 import { runCommandLine } from "./commandLine.ts";
-import { helpText } from "./help.ts";
+import { helpOf } from "./help.ts";
 
 const gpt2 = fileURLToPath(new URL("../../../test/fixtures/gpt2", import.meta.url));
 let root: string;
@@ -92,5 +92,6 @@ describe("penfield capture", () => {
 });
 
 test("the help names every option", () => {
-  for (const name of Object.keys(captureOptions)) expect(helpText, name).toContain(`--${name}`);
+  for (const name of Object.keys(captureOptions))
+    expect(helpOf("capture"), name).toContain(`--${name}`);
 });

@@ -12,6 +12,7 @@ import {
   type Values,
 } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
+import { corpusPath } from "./shippedCorpora.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const string = { type: "string" } as const;
@@ -45,10 +46,10 @@ export async function capture(args: readonly string[], io: Surroundings): Promis
     const value = values[name] as string | undefined;
     if (value) return value;
     throw new UsageError(`capture: expected --${name} ${what}, got none`, {
-      hint: "Run penfield help for the options.",
+      hint: "penfield <verb> --help lists the options.",
     });
   };
-  const corpusPath = required("corpus", "FILE or FOLDER");
+  const corpusName = required("corpus", "FILE or FOLDER");
   const out = resolve(required("out", "DIR"));
   const hooks = ((values["hooks"] as string[] | undefined) ?? [])
     .flatMap((list) => list.split(","))
@@ -71,7 +72,7 @@ export async function capture(args: readonly string[], io: Surroundings): Promis
   const name = (values["model"] as string | undefined) ?? "organism-a";
   const bar = createProgressBar(io.err);
   try {
-    const corpus = await loadCorpus(corpusPath);
+    const corpus = await loadCorpus(corpusPath(corpusName));
     const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
       file: values["file"] as string | undefined,
       threads,

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { PenfieldError, UsageError } from "@penfield/core";
 import { commands } from "./commands.ts";
-import { helpText } from "./help.ts";
+import { overview } from "./help.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /**
@@ -16,8 +16,9 @@ export async function runCommandLine(
   const [verb, ...rest] = args;
   const asJson = args.includes("--json");
   try {
-    if (verb === undefined || verb === "--help" || verb === "-h" || rest.includes("--help")) {
-      io.out.write(helpText);
+    const asked = rest.some((word) => word === "--help" || word === "-h");
+    if (verb === undefined || verb === "--help" || verb === "-h") {
+      io.out.write(overview());
       return verb === undefined ? 2 : 0;
     }
     if (verb === "--version") {
@@ -34,7 +35,7 @@ export async function runCommandLine(
         },
       );
     }
-    await command(rest, io);
+    await (asked ? commands["help"]!([verb], io) : command(rest, io));
     return 0;
   } catch (error) {
     const known = error instanceof PenfieldError;

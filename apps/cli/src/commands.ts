@@ -1,4 +1,5 @@
-import { helpText } from "./help.ts";
+import { UsageError } from "@penfield/core";
+import { helpOf, helpText, overview } from "./help.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 type Command = (args: readonly string[], surroundings: Surroundings) => Promise<void>;
@@ -23,7 +24,13 @@ export const commands: Readonly<Record<string, Command>> = {
   corpora: lazily(async () => (await import("./corpora.ts")).corpora),
   view: lazily(async () => (await import("./view/view.ts")).view),
   start: lazily(async () => (await import("./run/run.ts")).start),
-  help: async (_args, io) => {
-    io.out.write(helpText);
+  help: async ([verb], io) => {
+    const text = verb === undefined ? overview() : verb === "all" ? helpText : helpOf(verb);
+    if (text === undefined) {
+      throw new UsageError(
+        `help: expected all or a verb (${Object.keys(commands).join(", ")}), got ${JSON.stringify(verb)}`,
+      );
+    }
+    io.out.write(text);
   },
 };

@@ -1,4 +1,4 @@
-/** What `penfield help` prints. */
+/** Every verb with its options: a verb begins a line, what belongs to it is indented. */
 export const helpText = `penfield: find the units of a network that do a job, silence them, and set them beside a brain.
 
   npm run -s penfield -- <verb> [options]
@@ -33,7 +33,8 @@ hooks --model M         list the hook points of a model [--pattern 'blocks.0.*']
 capture                 write the activations of a corpus to a folder that numpy opens
   --model M, --file NAME, --threads N, --bos, --no-bos
                         as of run
-  --corpus PATH         .txt (a text a line), .jsonl (text or tokens), stimuli.tsv, or a folder of these
+  --corpus PATH|SET     .txt (a text a line), .jsonl (text or tokens), stimuli.tsv, or a folder of these;
+                        or the name of a set that ships with Penfield (prose)
   --hooks P[,P]         hook points, with *: 'blocks.*.mlp.hook_post'; may be given several times
   --out DIR             the store's folder
   --positions HOW       all (default), last or mean: which tokens of each text
@@ -105,12 +106,19 @@ ceiling FILE [FILE ...] how much of recordings could be predicted, from repeats 
   --between             also subjects (files) from each other, extrapolated; --folds N
 recordings inspect FILE what a file of recordings holds
 census                  one pass over a corpus: what every unit of a model does
-  --model M, --file, --corpus PATH, --max-tokens, --split, --bos, --no-bos, --threads
+  --model M, --file, --corpus, --max-tokens, --split, --bos, --no-bos, --threads
                         as of capture
   --hooks P[,P]         (default blocks.*.mlp.hook_post); --keep-share S of the documents kept whole (default 1)
   --untrained           of the same model with its weights in random order: a floor for describe
   --beside DIR          another census of the same documents: which units are in both models
   --out DIR, --resume, --seed N
+                        of a spiking network (--model spiking-a, FILE.nir or a folder with config.json):
+  --recordings PATH     its input: a .npy [recording, step, channel], or a folder of [step, channel];
+                        those that ship with Penfield have 400 trials of their own task
+  --dt S, --preset NAME seconds of a step, and the simulator's conventions (default spec), where config.json has none
+  --bin N               time steps of a token (default 1), called after the channels that are active in it
+  --channels A,A,B,-    their names in order, equal ones together, - for none (default config.json's, or ch0, ch1, ...)
+  --strongest           a bin is called after its strongest channels alone
 describe CENSUS         rules in words for its units, scored on documents they were not made from
   --units HOOK:3,17     or N of each hook point (default all); --objective correlation (default), pmi, auroc
   --max-length N        conditions of a rule (default 3); --min-r R (default 0.3) below which there is no description
@@ -122,10 +130,47 @@ view [DIR]              serve the reports and censuses in a folder (default repo
                         try texts on the pages of units: the model runs in a process of its own
   --export DIR|F.html   instead: write what the viewer shows as files, or one report as one file;
                         --units N of a census
-help                    this text
+help [VERB]             this text, or the options of a verb; help all: of every verb
 start                   what npm start runs [--no-serve] [--port N] [--out DIR]
 --version               the version
 
 All verbs but start and help take --json. Errors go to the error stream as message, hint and code.
 Exit codes: 0 done, 1 failed, 2 the command could not be understood.
 `;
+
+const sections: ReadonlyMap<string, readonly string[]> = sectionsOf(helpText);
+
+function sectionsOf(text: string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  let lines: string[] | undefined;
+  for (const line of text.split("\n").slice(1)) {
+    const verb = /^[a-z]+(?= )/.exec(line)?.[0];
+    if (line === "") lines = undefined;
+    else if (verb) {
+      lines = [];
+      found.set(verb, lines);
+    }
+    lines?.push(line);
+  }
+  return found;
+}
+
+/** The options of one verb; undefined for a word that is none. */
+export function helpOf(verb: string): string | undefined {
+  const lines = sections.get(verb);
+  if (lines === undefined) return undefined;
+  const json = ["start", "help"].includes(verb) ? "" : "--json prints the result as JSON. ";
+  return `${lines.join("\n")}\n\n${json}Every verb: penfield help. More: docs/command-line.md.\n`;
+}
+
+/** What `penfield help` prints: a line or two for each verb. */
+export function overview(): string {
+  const [title, usage, , end] = helpText.split("\n\n");
+  const verbs = [...sections.values()].map((lines) => {
+    // What a verb does may go on below its first line, up to its first option.
+    const until = lines.findIndex((line, i) => i > 0 && /^ {2,}(-|of a |also )/.test(line));
+    const about = lines.slice(0, until < 0 ? undefined : until);
+    return about.filter((line, i) => i === 0 || /^ {24}/.test(line)).join("\n");
+  });
+  return `${title}\n\n${usage}\n\n${verbs.join("\n")}\n\nOptions of a verb: penfield <verb> --help.\n${end}`;
+}

@@ -2,7 +2,7 @@ import { UsageError } from "@penfield/core";
 import { defaultSettings, probes } from "@penfield/probes";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { helpText } from "./help.ts";
+import { helpOf } from "./help.ts";
 import { readWords } from "./options.ts";
 import { readSettings, runOptions } from "./run/settings.ts";
 
@@ -70,6 +70,6 @@ describe("readSettings", () => {
 
 test("the help names every option", () => {
   for (const name of Object.keys(runOptions)) {
-    if (name !== "json") expect(helpText, name).toContain(`--${name}`);
+    if (name !== "json") expect(helpOf("run"), name).toContain(`--${name}`);
   }
 });

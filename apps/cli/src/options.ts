@@ -13,7 +13,7 @@ export function readWords(
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (cause) {
     const message = (cause as Error).message.split(". ")[0]!.replace(/\.$/, "");
-    throw new UsageError(message, { hint: "Run penfield help for the options.", cause });
+    throw new UsageError(message, { hint: "penfield <verb> --help lists the options.", cause });
   }
 }
 

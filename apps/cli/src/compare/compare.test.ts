@@ -8,7 +8,7 @@ import { readReport, readReportArray } from "@penfield/report";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommandLine } from "../commandLine.ts";
-import { helpText } from "../help.ts";
+import { helpOf } from "../help.ts";
 import { compareOptions } from "./compare.ts";
 
 let root: string;
@@ -386,5 +386,6 @@ test("--list names every measure of the registry with what it claims", async () 
 });
 
 test("the help names every option", () => {
-  for (const name of Object.keys(compareOptions)) expect(helpText, name).toContain(`--${name}`);
+  for (const name of Object.keys(compareOptions))
+    expect(helpOf("compare"), name).toContain(`--${name}`);
 });

@@ -1,12 +1,10 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { DataError, UsageError } from "@penfield/core";
 import { createLinalg, type Linalg } from "@penfield/linalg";
-import { corporaFolder } from "@penfield/probes";
 import { loadStimulusSet, type StimulusSet } from "@penfield/recordings";
 import { type MatrixSection, type Report, type ReportArray, writeReport } from "@penfield/report";
 import { type Layers, type Reading, readLayers } from "../layers.ts";
 import { createProgressBar } from "../progressBar.ts";
+import { corpusPath } from "../shippedCorpora.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { PairMeasure } from "./measures.ts";
 import {
@@ -172,8 +170,7 @@ function usual({ all, known }: CompareSettings): readonly PairMeasure[] {
 /** A set that ships with Penfield by its name, or a folder or file. */
 async function openStimuli(settings: ModelSettings): Promise<StimulusSet> {
   const { stimuli = DEFAULT_STIMULI, condition } = settings;
-  const shipped = /^[\w-]+$/.test(stimuli) && existsSync(join(corporaFolder, stimuli));
-  const set = await loadStimulusSet(shipped ? join(corporaFolder, stimuli) : stimuli);
+  const set = await loadStimulusSet(corpusPath(stimuli));
   const chosen =
     condition === undefined
       ? set.stimuli

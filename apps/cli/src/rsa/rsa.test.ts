@@ -7,7 +7,7 @@ import { createRng, writeNpy } from "@penfield/core";
 import { type ModelComparisonSection, readReport, readReportArray } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommandLine } from "../commandLine.ts";
-import { helpText } from "../help.ts";
+import { helpOf } from "../help.ts";
 import { rsaOptions } from "./rsa.ts";
 
 let root: string;
@@ -327,7 +327,7 @@ test("interrupted: an error and nothing written", async () => {
 });
 
 test("the help names every option", () => {
-  for (const name of Object.keys(rsaOptions)) expect(helpText, name).toContain(`--${name}`);
+  for (const name of Object.keys(rsaOptions)) expect(helpOf("rsa"), name).toContain(`--${name}`);
 });
 
 const rdm92 = fileURLToPath(new URL("../../../../../shared/data/rdm92/", import.meta.url));
