@@ -12,11 +12,13 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from "@penfield/core";
-import type { HookPoint, HookValues, RunnableModel } from "@penfield/hooks";
+import type { HookPoint, RunnableModel } from "@penfield/hooks";
+import type { CaptureSource, RunValues } from "./captureSource.ts";
 import type { Corpus } from "./corpus.ts";
 import { type EncodedCorpus, encodeCorpus } from "./encode.ts";
 import { LARGEST_FLOAT16, toFloat16 } from "./float16.ts";
 import { bytesOf, HEADER_BYTES, type NpyType, npyHeader, writeAt } from "./npyFile.ts";
+import { type InputRecording, type RecordingModel, recordedSource } from "./recordedSource.ts";
 import {
   differences,
   hookFile,
@@ -89,14 +91,18 @@ const SPARE_BYTES = 16 * 2 ** 20;
  * Streams a corpus through a model and writes the values at hook points to a folder that numpy opens:
  * `index.json`, `texts.jsonl`, and per shard one `.npy` for each hook point, `[rows, units]`.
  *
+ * Of a spiking network (`SpikingModel`, or anything with its hooks) recordings are captured: a recording stands for a text, a time step for a
+ * token; its "token" is the number of input channels that are active.
+ *
  * Texts of similar length are run together; on disk they stand in the corpus' order. A shard appears
  * whole or not at all, so a killed run goes on (`resume`) at the first shard that is missing, and ends
  * with the same bytes as one that was not.
  *
- * @param corpus - Texts, rows of tokens, or items with ids; `loadCorpus` reads one from disk.
+ * @param corpus - Texts, rows of tokens, or items with ids; `loadCorpus` reads one from disk. Of a spiking network recordings `[step, ...]`.
  * @param folder - Must not exist or be empty, unless `resume`.
  * @throws {HookPointError} for a hook point that does not exist, or has no value per unit and token.
  * @throws {DataError} for a text without tokens or longer than the context; with float16 for values beyond 65504.
+ * @throws {ShapeError} for recordings of different channels; {ArgumentError} for options that only texts have.
  * @throws {FileError} if the folder is in use, belongs to another model, corpus or options, or the
  *   disk has no room for it: that is found out before the first run.
  * @throws {InterruptedError} if the signal fires; finished shards are kept.
@@ -109,24 +115,38 @@ export function captureActivations(
   corpus: Corpus,
   folder: string,
   options: CaptureOptions,
+): Promise<CaptureSummary>;
+export function captureActivations(
+  model: RecordingModel,
+  recordings: readonly InputRecording[],
+  folder: string,
+  options: CaptureOptions,
+): Promise<CaptureSummary>;
+export function captureActivations(
+  model: RunnableModel | RecordingModel,
+  corpus: Corpus | readonly InputRecording[],
+  folder: string,
+  options: CaptureOptions,
 ): Promise<CaptureSummary> {
   return capture(model, corpus, folder, options, freeBytes);
 }
 
 /** `captureActivations` on a disk that is asked for its room by `free`. */
 export async function capture(
-  model: RunnableModel,
-  corpus: Corpus,
+  model: RunnableModel | RecordingModel,
+  corpus: Corpus | readonly InputRecording[],
   folder: string,
   options: CaptureOptions,
   free: FreeBytes,
 ): Promise<CaptureSummary> {
   const settings = completeOptions(options);
-  const points = chooseHooks(model, options.hooks);
-  const encoded = await encodeCorpus(model, corpus, options);
-  const hooks = await measure(model, points, encoded);
-  const index = makeIndex(model, hooks, encoded, settings);
-  await claim(folder, index, encoded, options.resume ?? false);
+  const source =
+    "cfg" in model
+      ? await textSource(model, corpus as Corpus, options)
+      : recordedSource(model, corpus as readonly InputRecording[], options);
+  const { hooks } = source;
+  const index = makeIndex(source, settings);
+  await claim(folder, index, source.corpus, options.resume ?? false);
   const there = new Set(await readdir(folder));
   const missing = index.shards.filter((shard) => !there.has(shard.folder));
   await checkRoom(folder, index, missing, free);
@@ -134,14 +154,14 @@ export async function capture(
   let done = 0;
   const report = (tokens: number) => {
     done += tokens;
-    options.onProgress?.({ stage: "capturing activations", done, total, unit: "tokens" });
+    options.onProgress?.({ stage: "capturing activations", done, total, unit: source.unit });
   };
   report(0);
   for (const shard of missing) {
     throwIfAborted(options.signal, "capture");
     try {
       await writeFolderAtomic(join(folder, shard.folder), (temporary) =>
-        fillShard(model, index, encoded, shard, temporary, report, options.signal),
+        fillShard(source, index, shard, temporary, report, options.signal),
       );
     } catch (cause) {
       if (cause instanceof PenfieldError) throw cause;
@@ -159,6 +179,36 @@ export async function capture(
     bytes: index.shards.reduce((sum, shard) => sum + shardSize(index, shard), 0),
     nShards: index.shards.length,
     nResumed: index.shards.length - missing.length,
+  };
+}
+
+/** A transformer with texts. */
+async function textSource(
+  model: RunnableModel,
+  texts: Corpus,
+  options: CaptureOptions,
+): Promise<CaptureSource> {
+  const points = chooseHooks(model, options.hooks);
+  const corpus = await encodeCorpus(model, texts, options);
+  return {
+    model: { name: model.cfg.modelName, sha256: model.sha256 },
+    corpus,
+    hooks: await measure(model, points, corpus),
+    unit: "tokens",
+    // A row of a dynamically quantised model depends on its batch.
+    alone: model.cfg.batchDependent,
+    async run(rows, last) {
+      const { cache } = await model.run({
+        tokens: rows.map((text) =>
+          Array.from(corpus.tokens.subarray(corpus.starts[text]!, corpus.starts[text + 1]!)),
+        ),
+        capture: points.map(({ name }) => name),
+        head: "none",
+        // What is not stored stays in the runtime.
+        reduce: last ? "last" : undefined,
+      });
+      return cache;
+    },
   };
 }
 
@@ -250,9 +300,7 @@ const unitsPerRow = (hooks: readonly StoredHook[]): number =>
   hooks.reduce((sum, { nUnits }) => sum + nUnits, 0);
 
 function makeIndex(
-  model: RunnableModel,
-  hooks: readonly StoredHook[],
-  { ids, starts, tokens, sha256 }: EncodedCorpus,
+  { model, hooks, corpus: { ids, starts, tokens, sha256 } }: CaptureSource,
   options: StoreIndex["options"],
 ): StoreIndex {
   const { positions, dtype, shardBytes, shardTokens } = options;
@@ -279,7 +327,7 @@ function makeIndex(
   return {
     format: "penfield-activations",
     version: 1,
-    model: { name: model.cfg.modelName, sha256: model.sha256 },
+    model,
     hooks: [...hooks],
     corpus: { sha256, nTexts: ids.length, nTokens: tokens.length },
     options,
@@ -384,16 +432,17 @@ const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`;
 
 /** Runs the texts of a shard and writes their values to where they belong. */
 async function fillShard(
-  model: RunnableModel,
+  source: CaptureSource,
   index: StoreIndex,
-  corpus: EncodedCorpus,
   shard: Shard,
   folder: string,
   report: (tokens: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { corpus } = source;
   const { positions, dtype } = index.options;
   const type = npyTypeOf[dtype];
+  const lengthOf = (text: number) => corpus.starts[text + 1]! - corpus.starts[text]!;
   const [firstRow, endRow] = shard.rows;
   const nRows = endRow - firstRow;
   const files = new Map<string, FileHandle>();
@@ -406,25 +455,20 @@ async function fillShard(
   try {
     await writeTokens(corpus, shard, positions, create);
     for (const { file, nUnits } of index.hooks) await create(file, type, [nRows, nUnits]);
-    for (const texts of batches(corpus, shard, index, model.cfg.batchDependent)) {
+    for (const texts of batches(corpus, shard, index, source.alone)) {
       throwIfAborted(signal, "capture");
-      const tokens = texts.map((t) =>
-        Array.from(corpus.tokens.subarray(corpus.starts[t]!, corpus.starts[t + 1]!)),
-      );
-      const capture = index.hooks.map(({ name }) => name);
-      // What is not stored stays in the runtime. Means are taken here, in float64.
-      const reduce = positions === "last" ? "last" : undefined;
-      const { cache } = await model.run({ tokens, capture, head: "none", reduce });
+      // Means are taken here, in float64.
+      const values = await source.run(texts, positions === "last");
       for (const { name, nUnits, file } of index.hooks) {
         const rowBytes = nUnits * bytesOf[type];
         for (const [row, text] of texts.entries()) {
-          const values = select(cache.get(name)!, row, tokens[row]!.length, nUnits, positions);
+          const own = select(values.get(name)!, row, lengthOf(text), nUnits, positions);
           const at = (positions === "all" ? corpus.starts[text]! : text) - firstRow;
-          const bytes = pack(values, dtype, name, corpus.ids[text]!);
+          const bytes = pack(own, dtype, name, corpus.ids[text]!);
           await writeAt(files.get(file)!, bytes, HEADER_BYTES + at * rowBytes);
         }
       }
-      report(tokens.reduce((sum, { length }) => sum + length, 0));
+      report(texts.reduce((sum, text) => sum + lengthOf(text), 0));
     }
     for (const file of files.values()) await file.sync();
   } finally {
@@ -474,8 +518,7 @@ function batches(
   const out: number[][] = [];
   for (const text of order) {
     const last = out.at(-1);
-    // Ascending lengths: the one to be added is the longest of its batch. A row of a dynamically
-    // quantised model depends on its batch: it is run alone.
+    // Ascending lengths: the one to be added is the longest of its batch.
     if (last && !alone && fits(last.length + 1, length(text))) last.push(text);
     else out.push([text]);
   }
@@ -484,7 +527,7 @@ function batches(
 
 /** The values of one row of a batch at the places asked for, `[places, nUnits]`. View, but for means. */
 function select(
-  { data, shape }: HookValues,
+  { data, shape }: RunValues,
   row: number,
   nTokens: number,
   nUnits: number,

@@ -14,9 +14,8 @@ const count = z.int().nonnegative();
 const positive = z.int().positive();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits");
 /** A name that is one path segment, without a leading dot. */
-const hookName = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/, "a hook point's name, without folders");
+const HOOK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+const hookName = z.string().regex(HOOK_NAME, "a hook point's name, without folders");
 const range = z
   .tuple([count, count])
   .refine(([from, to]) => from < to, "a range that holds something");
@@ -45,7 +44,13 @@ export interface Shard {
 export interface StoreIndex {
   readonly format: "penfield-activations";
   readonly version: 1;
-  readonly model: { readonly name: string; readonly sha256: string };
+  readonly model: {
+    readonly name: string;
+    readonly sha256: string;
+    /** Of a spiking network: seconds of a step, and the simulator's conventions. The same file is another network with others. */
+    readonly dt?: number;
+    readonly conventions?: Readonly<Record<string, unknown>>;
+  };
   readonly hooks: readonly StoredHook[];
   /** The hash is of ids and tokens. */
   readonly corpus: {
@@ -71,7 +76,12 @@ export interface StoreIndex {
 const schema: z.ZodType<StoreIndex> = z.strictObject({
   format: z.literal("penfield-activations"),
   version: z.literal(1),
-  model: z.strictObject({ name: z.string(), sha256 }),
+  model: z.strictObject({
+    name: z.string(),
+    sha256,
+    dt: z.exactOptional(z.number().positive()),
+    conventions: z.exactOptional(z.record(z.string(), z.json())),
+  }),
   hooks: z
     .array(
       z.strictObject({
@@ -106,6 +116,9 @@ export const TEXTS = "texts.jsonl";
 
 /** The folder of a shard. */
 export const shardFolder = (shard: number): string => `shard-${String(shard).padStart(5, "0")}`;
+
+/** Whether a hook point's name can be that of a file. */
+export const isHookName = (name: string): boolean => HOOK_NAME.test(name);
 
 /** The file of a hook point in each shard. */
 export const hookFile = (name: string): string => `${name}.npy`;
@@ -172,6 +185,9 @@ export function differences(old: StoreIndex, wanted: StoreIndex): string[] {
   const parts: string[] = [];
   if (!same(old.model.sha256, wanted.model.sha256)) {
     parts.push(`another model (${old.model.name}, sha256 ${old.model.sha256.slice(0, 12)})`);
+  } else if (!same(old.model.dt, wanted.model.dt)) parts.push(`a dt of ${old.model.dt} s`);
+  else if (!same(old.model.conventions, wanted.model.conventions)) {
+    parts.push("conventions of another simulator");
   }
   if (!same(old.corpus, wanted.corpus)) {
     parts.push(`another corpus (${old.corpus.nTexts} texts, ${old.corpus.nTokens} tokens)`);
