@@ -8,8 +8,10 @@ import type { H5Draft, H5Group } from "./hdf5Tree.ts";
 import type { Answer, Request } from "./hdf5Worker.ts";
 
 const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
-/** Milliseconds: for a file on a slow disk as well. */
-const TIMEOUT = 60_000;
+/** Seconds: for a file on a slow disk as well; for bytes, which are there, fewer, and more for many. */
+const TIMEOUT = 60;
+const TIMEOUT_OF_BYTES = 15;
+const BYTES_PER_SECOND = 2 ** 20;
 
 /** What is read of a file, and how errors speak of it. */
 export interface ReadHdf5Options {
@@ -25,6 +27,11 @@ export interface ReadHdf5Options {
   readonly paths?: readonly string[] | undefined;
   /** For an array's path: the range `[from, to)` of each axis that is wanted. */
   readonly slices?: Readonly<Record<string, readonly (readonly [number, number])[]>> | undefined;
+  /**
+   * After so many seconds the file counts as damaged: a wrong byte can have the HDF5 library go in circles. Default 60; for
+   * bytes 15, and one more for each MiB.
+   */
+  readonly timeoutSeconds?: number | undefined;
 }
 
 /**
@@ -53,11 +60,14 @@ export interface ReadHdf5Options {
  */
 export async function readHdf5(
   source: Uint8Array | string,
-  { name, doing = "readHdf5", paths, slices = {} }: ReadHdf5Options = {},
+  { name, doing = "readHdf5", paths, slices = {}, timeoutSeconds }: ReadHdf5Options = {},
 ): Promise<H5Group> {
   const called = name ?? (typeof source === "string" ? basename(source) : "file.h5");
   await checkSuperblock(source, called, doing);
-  const answer = await ask({ kind: "read", source, name: called, doing, paths, slices });
+  const patience =
+    timeoutSeconds ??
+    (typeof source === "string" ? TIMEOUT : TIMEOUT_OF_BYTES + source.length / BYTES_PER_SECOND);
+  const answer = await ask({ kind: "read", source, name: called, doing, paths, slices }, patience);
   if (answer.kind === "tree") return answer.tree;
   if (answer.kind === "format") throw new FormatError(answer.message, { hint: answer.hint });
   const words = answer.kind === "failed" ? answer.message : "no tree";
@@ -77,7 +87,7 @@ export async function readHdf5(
  * (await writeHdf5({ attributes: { version: "1" } })).slice(1, 4).join() // => "72,68,70"
  */
 export async function writeHdf5(draft: H5Draft): Promise<Uint8Array> {
-  const answer = await ask({ kind: "write", draft });
+  const answer = await ask({ kind: "write", draft }, TIMEOUT);
   if (answer.kind === "bytes") return answer.bytes;
   throw new FormatError(
     `writeHdf5: expected values that HDF5 can hold: ${answer.kind === "tree" ? "" : answer.message}`,
@@ -91,13 +101,13 @@ const held: { worker: Worker | undefined; turn: Promise<unknown> } = {
 };
 
 /** One request after the other. */
-function ask(request: Request): Promise<Answer> {
-  const answer = held.turn.then(() => exchange(request));
+function ask(request: Request, seconds: number): Promise<Answer> {
+  const answer = held.turn.then(() => exchange(request, seconds));
   held.turn = answer;
   return answer;
 }
 
-function exchange(request: Request): Promise<Answer> {
+function exchange(request: Request, seconds: number): Promise<Answer> {
   const worker = held.worker ?? startWorker();
   held.worker = worker;
   worker.ref();
@@ -113,7 +123,7 @@ function exchange(request: Request): Promise<Answer> {
       resolve(answer);
     };
     const fail = (message: string): void => finish({ kind: "failed", message }, true);
-    const timer = setTimeout(() => fail("reading it does not end"), TIMEOUT);
+    const timer = setTimeout(() => fail("reading it does not end"), 1000 * seconds);
     const listeners = [
       ["message", (answer: Answer) => finish(answer, answer.kind === "failed")],
       ["error", (error: Error) => fail(error.message)],

@@ -72,6 +72,8 @@ const MOST_VALUES = 2 ** 22;
  * 784-1000-10 with 12 800 rows, one thread, in processor time (5 %: 108 to 187 ms, 20 %: 288 to 211 ms).
  */
 const CROSSOVER = 0.12;
+/** Values that a Delay may hold back. */
+const MOST_DELAYED = 2 ** 28;
 /** Smaller products are not worth a call into the runtime. */
 const LEAST_PRODUCT = 2 ** 22;
 
@@ -89,7 +91,8 @@ interface Plan {
   map: RowMap | undefined;
   /** The map's weights where kernels find them, and a list for what comes in. */
   placed: { strips?: Strips; lists?: WeightLists; bias?: FloatArray; list?: Listed } | undefined;
-  ring: { data: FloatArray; length: number; steps: Int32Array; early: boolean } | undefined;
+  /** `data` has a place for each step from the first on, up to `length`; then it goes round. */
+  ring: { data: FloatArray; length: number; steps: Float64Array; early: boolean } | undefined;
   /** The last step, for edges that carry the step before. */
   last: FloatArray | undefined;
   ops: NeuronOps | undefined;
@@ -223,17 +226,12 @@ export class SpikingSession {
     let ring: Plan["ring"];
     if (kind.type === "Delay") {
       const { data } = kind.delay;
-      const steps = Int32Array.from({ length: nUnits }, (_, j) =>
+      const steps = Float64Array.from({ length: nUnits }, (_, j) =>
         Math.round((data.length === 1 ? data[0]! : data[j]!) / dt),
       );
       const length = steps.reduce((a, b) => Math.max(a, b), 0) + 1;
-      if (length * nRows * nUnits > 2 ** 28) {
-        throw new DataError(
-          `run: ${name}: expected delays that fit into memory, got ${length - 1} steps for ${nRows * nUnits} units`,
-        );
-      }
       const early = leastSteps(kind.delay, dt) >= 1;
-      ring = { data: this.#floats(length * nRows * nUnits), length, steps, early };
+      ring = { data: this.#floats(0), length, steps, early };
     }
     const passes = ["Input", "Output", "Flatten"].includes(kind.type);
     return {
@@ -681,10 +679,26 @@ export class SpikingSession {
   }
 
   #delayIn(plan: Plan, t: number): void {
-    const { data, length } = plan.ring!;
+    const { length } = plan.ring!;
     const size = this.nRows * plan.node.nUnits;
     const slot = (this.#step + t) % length;
-    data.set(this.#inputOf(plan).subarray(t * size, (t + 1) * size), slot * size);
+    this.#makeRoom(plan, (slot + 1) * size);
+    plan.ring!.data.set(this.#inputOf(plan).subarray(t * size, (t + 1) * size), slot * size);
+  }
+
+  /** A delay longer than the recording costs no more than the recording. */
+  #makeRoom({ ring, node }: Plan, wanted: number): void {
+    const { data, length } = ring!;
+    if (wanted <= data.length) return;
+    if (wanted > MOST_DELAYED) {
+      throw new DataError(
+        `run: ${node.name}: expected delays that fit into memory, got ${length - 1} steps for ${this.nRows * node.nUnits} units`,
+        { hint: "Run fewer rows at a time." },
+      );
+    }
+    const size = this.nRows * node.nUnits;
+    ring!.data = this.#floats(Math.min(length * size, Math.max(2 * wanted, 16 * size)));
+    ring!.data.set(data);
   }
 
   #delayOut(plan: Plan, t: number): void {
