@@ -271,3 +271,8 @@ export {
   type StochasticMeasure,
   stochasticMeasures,
 } from "./stochastic/measures.ts";
+export {
+  type GeometryScoreOptions,
+  geometryScore,
+  relativeLivingTimes,
+} from "./topology/geometryScore.ts";

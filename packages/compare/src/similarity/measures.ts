@@ -24,6 +24,7 @@ import {
   procrustes,
 } from "../shape/procrustes.ts";
 import { type ShapeMemory, shapeDistance } from "../shape/shapeMetric.ts";
+import { geometryScore } from "../topology/geometryScore.ts";
 import { ccaMean, ccaR2, plsSimilarity, pwcca, rvCoefficient, svcca } from "./cca.ts";
 import { cka, ckaAngle, langeCka } from "./cka.ts";
 import {
@@ -96,6 +97,10 @@ const FEW = ofStimuli(10, "10 stimuli: with fewer a single one decides");
 const LOOPS = ofStimuli(
   50,
   "50 stimuli: with fewer there are hardly any loops, and their number grows with that of stimuli",
+);
+const WITNESSES = ofStimuli(
+  500,
+  "500 stimuli: with fewer, 64 landmarks have too few witnesses, and loops are gaps between stimuli",
 );
 const NEIGHBOURS = ofStimuli(
   100,
@@ -467,6 +472,19 @@ export const representationMeasures: readonly RepresentationMeasure[] = [
           memory: "three n x n matrices",
         },
       ],
+      [
+        "geometry-score",
+        "Geometry score, 64 landmarks",
+        "Khrulkov & Oseledets 2018",
+        (l, x, y) => geometryScore(l, x, y),
+        {
+          ...WITNESSES,
+          cost: "2 n^2 (p + q) and, 100 times, 64 n and the loops among 64 landmarks",
+          memory: "one n x n matrix",
+          // Landmarks are drawn by row: other orders, other landmarks.
+          invariances: SHAPES.filter((i) => i !== "stimulus-order"),
+        },
+      ],
     ],
   ),
   ...table("rsa", "more alike", { ...symmetric, ...kernels, ...FEW, invariances: PATTERNS }, [
@@ -560,11 +578,14 @@ export async function compareActivations(
   ] as const) {
     const found = degeneracies(m);
     if (found) warnings.push(`${name}: ${which} has ${found}`);
-    const repeated = measure.family === "neighbours" ? repeatedPatterns(m) : 0;
-    if (repeated > 0) {
-      warnings.push(
-        `${name}: ${which} has ${repeated} of ${m.shape[0]} patterns in the direction of another: of equal neighbours the first in order counts`,
-      );
+    if (measure.family === "neighbours") {
+      const byLength = measure.invariances.includes("translation");
+      const repeated = repeatedPatterns(m, byLength);
+      if (repeated > 0) {
+        warnings.push(
+          `${name}: ${which} has ${repeated} of ${m.shape[0]} patterns ${byLength ? "equal to" : "in the direction of"} another: of equal neighbours the first in order counts`,
+        );
+      }
     }
   }
   if (Number.isNaN(value)) {
@@ -575,9 +596,10 @@ export async function compareActivations(
   return { value, warnings };
 }
 
-/** How many patterns are another one, up to their length. */
-function repeatedPatterns({ data, shape: [n, p] }: Activations): number {
+/** How many patterns are another one, up to their length if that makes no difference. */
+function repeatedPatterns({ data, shape: [n, p] }: Activations, byLength: boolean): number {
   const lengths = Float64Array.from({ length: n }, (_, i) => {
+    if (byLength) return 1;
     let square = 0;
     for (let j = 0; j < p; j++) square += data[i * p + j]! ** 2;
     return Math.sqrt(square);
@@ -594,7 +616,10 @@ function repeatedPatterns({ data, shape: [n, p] }: Activations): number {
   const order = Array.from(projections.keys()).sort((a, b) => projections[a]! - projections[b]!);
   const isSame = (a: number | undefined, b: number): boolean => {
     if (a === undefined) return false;
-    for (let j = 0; j < p; j++) if (Math.abs(at(a, j) - at(b, j)) > 1e-12) return false;
+    for (let j = 0; j < p; j++) {
+      const [one, other] = [at(a, j), at(b, j)];
+      if (Math.abs(one - other) > 1e-12 * Math.abs(one) + 1e-14 * (byLength ? 0 : 1)) return false;
+    }
     return true;
   };
   return order.filter((i, place) => isSame(order[place - 1], i) || isSame(order[place + 1], i))
