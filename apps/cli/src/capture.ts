@@ -2,7 +2,13 @@ import { resolve } from "node:path";
 import { UsageError } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
 import { isOrganism, organismFolder } from "@penfield/organisms";
-import { captureActivations, loadCorpus, openActivations } from "@penfield/store";
+import {
+  type CaptureOptions,
+  type CaptureSummary,
+  captureActivations,
+  loadCorpus,
+  openActivations,
+} from "@penfield/store";
 import {
   choiceOption,
   numberOption,
@@ -13,6 +19,7 @@ import {
 } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
 import { corpusPath } from "./shippedCorpora.ts";
+import { isSpikingCommand, openRecordings, spikingOptions } from "./spikingRecordings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const string = { type: "string" } as const;
@@ -33,6 +40,7 @@ export const captureOptions: Options = {
   "no-bos": flag,
   threads: string,
   resume: flag,
+  ...spikingOptions,
   inspect: string,
   json: flag,
 };
@@ -49,7 +57,9 @@ export async function capture(args: readonly string[], io: Surroundings): Promis
       hint: "penfield <verb> --help lists the options.",
     });
   };
-  const corpusName = required("corpus", "FILE or FOLDER");
+  const name = (values["model"] as string | undefined) ?? "organism-a";
+  const spiking = isSpikingCommand(name, values);
+  const corpusName = spiking ? "" : required("corpus", "FILE or FOLDER");
   const out = resolve(required("out", "DIR"));
   const hooks = ((values["hooks"] as string[] | undefined) ?? [])
     .flatMap((list) => list.split(","))
@@ -68,37 +78,58 @@ export async function capture(args: readonly string[], io: Surroundings): Promis
     prependBos: values["bos"] ? true : values["no-bos"] ? false : undefined,
     resume: Boolean(values["resume"]),
   };
-  const threads = numberOption(values, "threads", { whole: true, min: 1, max: 256 });
-  const name = (values["model"] as string | undefined) ?? "organism-a";
   const bar = createProgressBar(io.err);
   try {
-    const corpus = await loadCorpus(corpusPath(corpusName));
-    const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
-      file: values["file"] as string | undefined,
-      threads,
-      onProgress: bar.onProgress,
-    });
-    try {
-      const summary = await captureActivations(model, corpus, out, {
-        ...options,
-        onProgress: bar.onProgress,
-        signal: io.signal,
-      });
-      bar.finish();
-      if (values["json"]) io.out.write(`${JSON.stringify(summary)}\n`);
-      else {
-        const { nRows, nTexts, nTokens, bytes, folder } = summary;
-        io.out.write(
-          `${nTexts} texts, ${nTokens} tokens, ${nRows} rows at ${summary.hooks.length} hook points: ${(bytes / 1e6).toFixed(1)} MB\n` +
-            `The activations are in ${folder}\n`,
-        );
-      }
-    } finally {
-      await model.dispose();
+    const work = { ...options, onProgress: bar.onProgress, signal: io.signal };
+    const summary = spiking
+      ? await captureRecordings(name, values, out, work)
+      : await captureTexts(name, corpusName, values, out, work);
+    bar.finish();
+    if (values["json"]) io.out.write(`${JSON.stringify(summary)}\n`);
+    else {
+      const { nRows, nTexts, nTokens, bytes, folder } = summary;
+      const [texts, tokens] = spiking ? ["recordings", "steps"] : ["texts", "tokens"];
+      io.out.write(
+        `${nTexts} ${texts}, ${nTokens} ${tokens}, ${nRows} rows at ${summary.hooks.length} hook points: ${(bytes / 1e6).toFixed(1)} MB\n` +
+          `The activations are in ${folder}\n`,
+      );
     }
   } finally {
     bar.finish();
   }
+}
+
+async function captureTexts(
+  name: string,
+  corpusName: string,
+  values: Values,
+  out: string,
+  options: CaptureOptions,
+): Promise<CaptureSummary> {
+  const corpus = await loadCorpus(corpusPath(corpusName));
+  const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
+    file: values["file"] as string | undefined,
+    threads: numberOption(values, "threads", { whole: true, min: 1, max: 256 }),
+    onProgress: options.onProgress,
+  });
+  try {
+    return await captureActivations(model, corpus, out, options);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The seed of the trials that the networks which ship with Penfield are run on. */
+const TRIAL_SEED = 42;
+
+async function captureRecordings(
+  name: string,
+  values: Values,
+  out: string,
+  options: CaptureOptions,
+): Promise<CaptureSummary> {
+  const { model, recordings } = await openRecordings("capture", name, values, TRIAL_SEED);
+  return captureActivations(model, recordings, out, options);
 }
 
 async function inspect(values: Values, io: Surroundings): Promise<void> {

@@ -1,25 +1,54 @@
-import { resolve } from "node:path";
-import { UsageError } from "@penfield/core";
-import { describeUnits, objectives } from "@penfield/describe";
+import { rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { DataError, UsageError } from "@penfield/core";
+import {
+  describeUnits,
+  type OutputSideScore,
+  objectives,
+  type UnitDescription,
+} from "@penfield/describe";
 import { HookedModel } from "@penfield/hooks";
 import {
   type Census,
+  type CensusDocument,
+  classifyUnits,
   modelSource,
   openCensus,
+  spikingSource,
   takeCensus,
+  type UnitSource,
   unitTypes,
   weightStatistics,
 } from "@penfield/localize";
+import { writeUnitNotes } from "@penfield/localize/census-reader";
 import { isOrganism, organismFolder } from "@penfield/organisms";
+import { isSpikingName } from "@penfield/probes";
 import { loadCorpus } from "@penfield/store";
 import { annotateCensus, writeNeighbours } from "./annotate.ts";
 import { columns, shown } from "./compare/record.ts";
-import { choiceOption, numberOption, type Options, readWords, refuseWords } from "./options.ts";
+import {
+  choiceOption,
+  numberOption,
+  type Options,
+  readWords,
+  refuseWords,
+  type Values,
+} from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
+import { corpusPath } from "./shippedCorpora.ts";
+import { isSpikingCommand, openRecordings, spikingOptions } from "./spikingRecordings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const string = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
+
+/** Of a spiking network, whose tokens are time bins. */
+const ownSpikingOptions: Options = {
+  ...spikingOptions,
+  bin: string,
+  channels: string,
+  strongest: flag,
+};
 
 /** What `penfield census` understands. */
 export const censusOptions: Options = {
@@ -38,6 +67,7 @@ export const censusOptions: Options = {
   seed: string,
   threads: string,
   resume: flag,
+  ...ownSpikingOptions,
   json: flag,
 };
 
@@ -51,6 +81,9 @@ export const describeOptions: Options = {
   "min-r": string,
   "floor-units": string,
   "random-model": string,
+  "output-score": flag,
+  replace: flag,
+  resume: flag,
   threads: string,
   seed: string,
   json: flag,
@@ -74,70 +107,133 @@ async function open(
   });
 }
 
+/** What a census is taken of, and what is written beside it. */
+interface Subject {
+  readonly source: UnitSource;
+  readonly documents: readonly CensusDocument[];
+  readonly annotate: (taken: Census) => ReturnType<typeof classifyUnits>;
+  readonly dispose: () => Promise<void>;
+}
+
+type Report = ReturnType<typeof createProgressBar>["onProgress"];
+
+const namesOf = (values: Values, name: string): string[] =>
+  [values[name] ?? []]
+    .flat()
+    .flatMap((list) => String(list).split(","))
+    .filter(Boolean);
+
+async function textSubject(values: Values, seed: number, onProgress: Report): Promise<Subject> {
+  const text = (name: string): string | undefined => values[name] as string | undefined;
+  const corpusName = text("corpus");
+  if (!corpusName) {
+    throw new UsageError("census: expected --corpus PATH, got none", { hint: EXAMPLE });
+  }
+  const maxTokens = numberOption(values, "max-tokens", { whole: true, min: 1 });
+  const threads = numberOption(values, "threads", { whole: true, min: 1, max: 256 });
+  const prependBos = values["bos"] ? true : values["no-bos"] ? false : undefined;
+  const corpus = await loadCorpus(corpusPath(corpusName));
+  const model = await open(
+    text("model") ?? "organism-a",
+    { file: text("file"), threads, untrained: values["untrained"] ? seed : undefined },
+    onProgress,
+  );
+  try {
+    const tokenizer = model.requireTokenizer();
+    const documents = corpus.map((item) => ({
+      id: item.id,
+      tokens: "text" in item ? tokenizer.encode(item.text, { prependBos, maxTokens }) : item.tokens,
+    }));
+    const hooks = namesOf(values, "hooks");
+    return {
+      source: modelSource(model, hooks.length > 0 ? { hooks } : {}),
+      documents,
+      annotate: (taken) => annotateCensus(taken, model),
+      dispose: () => model.dispose(),
+    };
+  } catch (cause) {
+    await model.dispose();
+    throw cause;
+  }
+}
+
+/** Of a spiking network the input is said in symbols, one for each time bin. */
+async function spikingSubject(name: string, values: Values, seed: number): Promise<Subject> {
+  if (values["max-tokens"] !== undefined) {
+    throw new UsageError("census: expected --max-tokens of texts, got it of a spiking network");
+  }
+  const { model, channels, recordings } = await openRecordings("census", name, values, seed);
+  const given = namesOf(values, "channels");
+  const names = given.length > 0 ? given : channels;
+  const hooks = namesOf(values, "hooks");
+  const { source, documents } = spikingSource(model, recordings, {
+    hooks: hooks.length > 0 ? hooks : undefined,
+    binSteps: numberOption(values, "bin", { whole: true, min: 1 }),
+    channels: names && channelGroups(names),
+    naming: values["strongest"] ? "strongest" : "all",
+  });
+  return {
+    source,
+    documents,
+    async annotate(taken) {
+      const classes = await classifyUnits(taken);
+      await writeUnitNotes(taken.folder, "classes", classes);
+      return classes;
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+/** Channels of one name belong together; those called - have none. */
+function channelGroups(names: readonly string[]): Record<string, readonly number[]> {
+  const named = new Set(names.filter((name) => name !== "-"));
+  return Object.fromEntries(
+    Array.from(named, (name) => [name, names.flatMap((own, c) => (own === name ? [c] : []))]),
+  );
+}
+
+const EXAMPLE = "penfield census --model organism-a --corpus texts.txt --out censuses/mine";
+
 /** One pass over a corpus: what every unit of a model does. */
 export async function census(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, censusOptions);
   refuseWords("census", positionals, "Name the corpus with --corpus, the folder with --out.");
   const text = (name: string): string | undefined => values[name] as string | undefined;
-  const corpusPath = text("corpus");
+  const name = text("model") ?? "organism-a";
+  const spiking = isSpikingCommand(name, values, ownSpikingOptions);
   const out = text("out");
-  if (!corpusPath || !out) {
-    throw new UsageError(`census: expected --${corpusPath ? "out DIR" : "corpus PATH"}, got none`, {
-      hint: "penfield census --model organism-a --corpus texts.txt --out censuses/mine",
-    });
+  if (!out && (spiking || text("corpus"))) {
+    throw new UsageError("census: expected --out DIR, got none", { hint: EXAMPLE });
   }
-  const hooks = ((values["hooks"] as string[] | undefined) ?? []).flatMap((list) =>
-    list.split(",").filter((name) => name !== ""),
-  );
   const seed = numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42;
-  const maxTokens = numberOption(values, "max-tokens", { whole: true, min: 1 });
   const keepShare = numberOption(values, "keep-share", { min: 0, max: 1 });
-  const prependBos = values["bos"] ? true : values["no-bos"] ? false : undefined;
   const bar = createProgressBar(io.err);
   try {
-    const corpus = await loadCorpus(corpusPath);
-    const model = await open(
-      text("model") ?? "organism-a",
-      {
-        file: text("file"),
-        threads: numberOption(values, "threads", { whole: true, min: 1, max: 256 }),
-        untrained: values["untrained"] ? seed : undefined,
-      },
-      bar.onProgress,
-    );
+    const subject = spiking
+      ? await spikingSubject(name, values, seed)
+      : await textSubject(values, seed, bar.onProgress);
     try {
-      const tokenizer = model.requireTokenizer();
-      const documents = corpus.map((item) => ({
-        id: item.id,
-        tokens:
-          "text" in item ? tokenizer.encode(item.text, { prependBos, maxTokens }) : item.tokens,
-      }));
-      const taken = await takeCensus(
-        modelSource(model, hooks.length > 0 ? { hooks } : {}),
-        documents,
-        resolve(out),
-        {
-          seed,
-          ...(keepShare === undefined ? {} : { keepShare }),
-          longDocuments: values["split"] ? "split" : "refuse",
-          resume: Boolean(values["resume"]),
-          onProgress: bar.onProgress,
-          signal: io.signal,
-        },
-      );
+      const taken = await takeCensus(subject.source, subject.documents, resolve(out!), {
+        seed,
+        ...(keepShare === undefined ? {} : { keepShare }),
+        longDocuments: values["split"] ? "split" : "refuse",
+        resume: Boolean(values["resume"]),
+        onProgress: bar.onProgress,
+        signal: io.signal,
+      });
       try {
-        const classes = await annotateCensus(taken, model);
+        const classes = await subject.annotate(taken);
         const beside = text("beside");
         const other = beside === undefined ? undefined : await openCensus(resolve(beside));
         const shared = other && (await writeNeighbours(taken, other));
         await other?.close();
         bar.finish();
-        printCensus(taken, classes, shared?.universal, out, Boolean(values["json"]), io);
+        printCensus(taken, classes, shared?.universal, out!, Boolean(values["json"]), io);
       } finally {
         await taken.close();
       }
     } finally {
-      await model.dispose();
+      await subject.dispose();
     }
   } finally {
     bar.finish();
@@ -198,6 +294,11 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     nFloorUnits: numberOption(values, "floor-units", { whole: true, min: 1 }),
     seed: numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42,
   };
+  if (values["output-score"] && text("model") === undefined) {
+    throw new UsageError("describe: expected --model M with --output-score, got none", {
+      hint: "Units are set in the model of the census, to see what that does to the next token.",
+    });
+  }
   const bar = createProgressBar(io.err);
   const taken = await openCensus(resolve(folder));
   const random = text("random-model");
@@ -205,15 +306,32 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
   let model: HookedModel | undefined;
   try {
     const name = text("model");
+    if (name !== undefined && isSpikingName(name)) {
+      throw new UsageError(`describe: expected a transformer with --model, got ${name}`, {
+        hint: "--model adds what neurons write to the vocabulary, and a spiking network has none.",
+      });
+    }
     if (name !== undefined) {
       const threads = numberOption(values, "threads", { whole: true, min: 1, max: 256 });
       model = await open(name, { file: text("file"), threads }, bar.onProgress);
+      if (model.sha256 !== taken.meta.model.sha256) {
+        throw new DataError(
+          `describe: expected the model of the census, ${taken.meta.model.name}, got ${name} with other weights`,
+          { hint: "What neurons write is read from the weights of the model that was counted." },
+        );
+      }
+    }
+    if (values["replace"]) {
+      for (const file of ["rules.jsonl", "descriptions.jsonl", "floors.json"]) {
+        await rm(join(resolve(folder), file), { force: true });
+      }
     }
     const found = await describeUnits(taken, {
       ...settings,
       ...unitsOption(text("units"), taken),
       ...(other ? { randomModel: other } : {}),
       ...(model ? { weights: await weightStatistics(model) } : {}),
+      ...(model && values["output-score"] ? { outputModel: model } : {}),
       folder: resolve(folder),
       onProgress: bar.onProgress,
       signal: io.signal,
@@ -233,6 +351,7 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     for (const { hook, index, sentence, r } of [...held].sort((a, b) => b.r - a.r).slice(0, 30)) {
       io.out.write(`${hook} ${index}  r ${shown(r)}  ${sentence}\n`);
     }
+    if (model) printOutputSides(found.units, io);
     const reasons = new Map<string, number>();
     for (const { refusal } of found.units) {
       if (refusal) reasons.set(refusal, (reasons.get(refusal) ?? 0) + 1);
@@ -245,6 +364,26 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     await other?.close();
     await taken.close();
   }
+}
+
+/** What units write, those with a score beside its floors. */
+function printOutputSides(units: readonly UnitDescription[], io: Surroundings): void {
+  const writing = units.filter(({ output }) => output?.sentence !== undefined);
+  io.out.write(
+    `\n${writing.length} of ${units.length} units write something that their weights name\n`,
+  );
+  for (const { hook, index, output } of writing.slice(0, 30)) {
+    const { sentence, score } = output!;
+    io.out.write(`${hook} ${index}  ${sentence}${score ? `: ${scoreInWords(score)}` : ""}\n`);
+  }
+}
+
+function scoreInWords(score: OutputSideScore): string {
+  const { measure, value, randomUnits, otherTokens, p, holds } = score;
+  const floors = [`random units ${shown(randomUnits)}`];
+  if (otherTokens !== undefined) floors.push(`other units' tokens ${shown(otherTokens)}`);
+  const what = `${shown(value)} nats${measure === "entropy" ? " of entropy" : ""}`;
+  return `${what} when set (floors: ${floors.join(", ")}; p ${shown(p)})${holds ? "" : ", which does not hold"}`;
 }
 
 /** `HOOK:3,17` names units of a hook point, a number so many of each, drawn evenly. */

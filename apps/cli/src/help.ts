@@ -42,6 +42,8 @@ capture                 write the activations of a corpus to a folder that numpy
   --max-tokens N        tokens kept of each text
   --split               cut texts longer than the model's context into pieces
   --resume              go on with an interrupted capture
+  --recordings PATH, --dt, --preset
+                        of a spiking network, as of census: a recording stands for a text, a step for a token
   --inspect DIR         instead: print what is in a store
 compare A B [C ...]     how alike representations are: .npy, .npz or .safetensors files [stimuli x units]
                         or [trials x stimuli x units]; NAME.npz:KEY names one of several arrays
@@ -123,7 +125,11 @@ describe CENSUS         rules in words for its units, scored on documents they w
   --units HOOK:3,17     or N of each hook point (default all); --objective correlation (default), pmi, auroc
   --max-length N        conditions of a rule (default 3); --min-r R (default 0.3) below which there is no description
   --floor-units N       units that floors are measured on (default 30)
-  --random-model DIR    a census of --untrained, as a floor; --model M adds what units write
+  --random-model DIR    a census of --untrained, as a floor
+  --model M, --file, --threads
+                        the model of the census: adds what units write; with --output-score this is scored by
+                        setting them
+  --seed, --resume      as of census; what was found goes on, --replace begins again (for other options)
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports and censuses in a folder (default reports) [--port N]
   --model M, --file NAME

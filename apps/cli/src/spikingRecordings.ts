@@ -2,8 +2,13 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { DataError, fileError, ShapeError, UsageError } from "@penfield/core";
 import type { InputRecording } from "@penfield/localize";
-import { isSpikingOrganism } from "@penfield/organisms";
-import { type OpenedSpiking, openSpikingModel, organismTrials } from "@penfield/probes";
+import { isOrganism, isSpikingOrganism } from "@penfield/organisms";
+import {
+  isSpikingName,
+  type OpenedSpiking,
+  openSpikingModel,
+  organismTrials,
+} from "@penfield/probes";
 import { readNumbers } from "./compare/arrayFile.ts";
 import { numberOption, type Options, type Values } from "./options.ts";
 
@@ -14,8 +19,18 @@ export const spikingOptions: Options = {
   recordings: string,
   dt: string,
   preset: string,
-  bin: string,
 };
+
+/** Options that only texts have. */
+const TEXT_OPTIONS = ["corpus", "file", "split", "bos", "no-bos"];
+
+/** Whether a command is about a spiking network: by its model's name, or by an option that only those have. */
+export const isSpikingCommand = (
+  name: string,
+  values: Values,
+  options: Options = spikingOptions,
+): boolean =>
+  isSpikingName(name) || Object.keys(options).some((option) => values[option] !== undefined);
 
 /** Trials that stand in for recordings of the networks that ship with Penfield. */
 const N_TRIALS = 400;
@@ -30,9 +45,12 @@ export async function openRecordings(
   values: Values,
   seed: number,
 ): Promise<OpenedSpiking & { readonly recordings: readonly InputRecording[] }> {
-  const wrong = ["corpus", "file", "split", "bos", "no-bos", "max-tokens"].find(
-    (option) => values[option] !== undefined,
-  );
+  if (isOrganism(name)) {
+    throw new UsageError(`${verb}: expected a spiking network, got ${name}`, {
+      hint: "--recordings, --dt and --preset are for spiking-a, spiking-b, a .nir file, or a folder with config.json.",
+    });
+  }
+  const wrong = TEXT_OPTIONS.find((option) => values[option] !== undefined);
   if (wrong) {
     throw new UsageError(`${verb}: expected --recordings of a spiking network, got --${wrong}`, {
       hint: "Its input is a recording, [recording, step, channel], and not text.",
