@@ -61,6 +61,7 @@ export interface ChatExplainerOptions {
 /** An explainer and judge in one, and what it was asked. */
 export interface ChatExplainer extends Explainer, Judge {
   readonly name: string;
+  readonly prompts: Judge["prompts"];
   readonly simulate: NonNullable<Judge["simulate"]>;
   counts(): ChatCounts;
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import {
   ArgumentError,
   createRng,
@@ -6,9 +7,12 @@ import {
   permutation,
   sampleWithoutReplacement,
   throwIfAborted,
+  writeFileAtomic,
 } from "@penfield/core";
 import type { Census, WeightStatistics } from "@penfield/localize";
+import { unitsOfHooks } from "../hookUnits.ts";
 import { type OutputSide, outputSides } from "../outputSide.ts";
+import { keptDocuments } from "../splits.ts";
 import {
   type Evidence,
   gatherEvidence,
@@ -17,6 +21,7 @@ import {
   windowText,
 } from "./evidence.ts";
 import type { Explainer, Explanation, Judge } from "./explainer.ts";
+import { type AnswerSet, ExplainFile } from "./explainFile.ts";
 import { type JudgeQuestions, type JudgeScores, judgeQuestions, scoreText } from "./judgeScores.ts";
 
 /** A unit in the words of an explainer, and how well they hold according to a judge. */
@@ -71,7 +76,7 @@ export interface ExplainUnitsOptions extends LongWork {
   readonly randomModel?: Census | undefined;
   /** Adds the tokens that units raise and lower to the evidence. */
   readonly weights?: readonly WeightStatistics[] | undefined;
-  /** Units on which each of the last two floors is measured; default 5. */
+  /** Units of the same hooks on which each of the last two floors is measured; default 5. */
   readonly nFloorUnits?: number | undefined;
   /** Stretches shown to the explainer, and near misses; default 40 and 10. */
   readonly nActive?: number | undefined;
@@ -79,6 +84,13 @@ export interface ExplainUnitsOptions extends LongWork {
   /** Stretches of each kind for the judge, and for predictions of levels; default 20 and 10. */
   readonly nContexts?: number | undefined;
   readonly nSimulated?: number | undefined;
+  /**
+   * A folder for the answers: they are written as they come, and the same call goes on where it was stopped, without asking again. More units, and other
+   * floors, can be asked about later.
+   */
+  readonly folder?: string | undefined;
+  /** With a folder: after so many questions about units without any answer, one after the other, the work stops; they are asked again. Default 5. */
+  readonly stopAfter?: number | undefined;
   readonly seed?: number | undefined;
 }
 
@@ -86,8 +98,14 @@ export interface ExplainUnitsOptions extends LongWork {
  * Explains units with an explainer and scores the texts with a judge, on documents that the explainer has not seen, beside three floors: the text of
  * another unit, texts for shuffled values, and texts for a model with random weights.
  *
- * @throws {DataError} if the census kept no values, or the random model's is of other documents.
+ * With a `folder` a run that was stopped goes on: `answers.jsonl` there holds what each unit was called and how each text was scored, and at the end `explained.jsonl`
+ * a unit a line, and `floors.json` the rest of the result. Interrupted or not, the files have the same bytes, if explainer and judge always answer the same.
+ *
+ * @throws {DataError} if the census kept no values, or the random model's is of other documents or other hooks.
  * @throws {ArgumentError} if there is no unit.
+ * @throws {FileError} if the folder holds answers about another census, from another explainer or judge, or with other options; it says which.
+ * @throws {FormatError} if a line there is no answer.
+ * @throws {InterruptedError} if the signal has fired, or the explainer and judge no longer answer (`stopAfter`).
  * Errors of explainer and judge pass through: a used-up budget stops the work.
  *
  * Cost: that of the questions. Memory: the values of one unit, the text, and what is asked about each unit, some 100 kB.
@@ -118,7 +136,7 @@ export async function explainUnits(
   census: Census,
   options: ExplainUnitsOptions,
 ): Promise<ExplainedUnits> {
-  const { explainer, judge, randomModel, nFloorUnits = 5, seed = 0 } = options;
+  const { explainer, judge, randomModel, seed = 0 } = options;
   if (randomModel && randomModel.meta.corpusSha256 !== census.meta.corpusSha256) {
     throw new DataError("explainUnits: expected a random model's census of the same documents");
   }
@@ -127,34 +145,48 @@ export async function explainUnits(
   const text = await windowText(census, options);
   const outputs = await outputsOf(census, options.weights ?? []);
 
+  const file = await openFile(census, options);
+
   const found: Found[] = [];
   for (const unit of units) {
     throwIfAborted(options.signal, "explainUnits");
     const values = await census.values(unit);
     const { hook, index } = unitIdentity(census, unit);
-    found.push(await explain(census, unit, values, text, outputs(hook, index), options));
+    const place = { census, text, set: "units", file } as const;
+    found.push(await explain(place, unit, values, outputs(hook, index), options));
     report(options, "explaining units", found.length, units.length);
   }
   const explained: ExplainedUnit[] = [];
   for (const [i, own] of found.entries()) {
     throwIfAborted(options.signal, "explainUnits");
-    explained.push(await scoreUnit(own, otherText(found, i, seed), options));
+    explained.push(await scoreUnit(own, otherText(found, i, seed), file, options));
     report(options, "judging texts", explained.length, units.length);
   }
-  const shuffled = await floorOf(census, text, options, nFloorUnits, (values) => {
-    const order = permutation(values.length, createRng(seed, 93));
-    return values.map((_, i) => values[order[i]!]!);
-  });
+  const caller = "explainUnits";
+  const shuffled = await floorOf(
+    { census, text, set: "shuffled", file },
+    unitsOfHooks(census, units, { caller }),
+    options,
+    (values) => {
+      const order = permutation(values.length, createRng(seed, 93));
+      return values.map((_, i) => values[order[i]!]!);
+    },
+  );
   const random =
     randomModel &&
     (await floorOf(
-      randomModel,
-      await windowText(randomModel, options),
+      {
+        census: randomModel,
+        text: await windowText(randomModel, options),
+        set: "randomModel",
+        file,
+      },
+      unitsOfHooks(census, units, { other: randomModel, caller }),
       options,
-      nFloorUnits,
       (values) => values,
     ));
-  return {
+  await file?.finish();
+  const result: ExplainedUnits = {
     explainer: explainer.name,
     judge: judge.name,
     judgePrompts: judge.prompts,
@@ -162,6 +194,44 @@ export async function explainUnits(
     floors: { shuffled, randomModel: random },
     coverage: coverageOf(explained),
   };
+  if (options.folder) await writeResult(options.folder, result);
+  return result;
+}
+
+async function openFile(
+  census: Census,
+  options: ExplainUnitsOptions,
+): Promise<ExplainFile | undefined> {
+  const { folder, stopAfter = 5, groupOf, explainer, judge, randomModel, weights = [] } = options;
+  if (!(stopAfter >= 1)) {
+    throw new ArgumentError(`explainUnits: expected stopAfter from 1, got ${stopAfter}`);
+  }
+  if (folder === undefined) return undefined;
+  const { ids } = await keptDocuments(census);
+  const { nActive, nNearMisses, nContexts, nSimulated, seed } = options;
+  return ExplainFile.open(
+    folder,
+    {
+      ...{ census, randomModel, explainer, judge, weights },
+      groups: ids.map((id) => groupOf?.(id)),
+      options: { nActive, nNearMisses, nContexts, nSimulated, seed },
+    },
+    stopAfter,
+  );
+}
+
+async function writeResult(folder: string, { units, ...rest }: ExplainedUnits): Promise<void> {
+  const lines = units.map((unit) => `${JSON.stringify(unit)}\n`).join("");
+  await writeFileAtomic(join(folder, "explained.jsonl"), lines);
+  await writeFileAtomic(join(folder, "floors.json"), `${JSON.stringify(rest)}\n`);
+}
+
+/** Where units are, and where answers about them go. */
+interface Place {
+  readonly census: Census;
+  readonly text: WindowText;
+  readonly set: AnswerSet;
+  readonly file: ExplainFile | undefined;
 }
 
 /** What was said of a unit, and what is asked about it. */
@@ -175,10 +245,9 @@ interface Found {
 }
 
 async function explain(
-  census: Census,
+  { census, text, set, file }: Place,
   unit: number,
   values: Float32Array,
-  text: WindowText,
   output: OutputSide | undefined,
   options: ExplainUnitsOptions,
 ): Promise<Found> {
@@ -188,7 +257,10 @@ async function explain(
     ...options,
     output,
   });
-  const explanations = evidence ? await explainer.explain(evidence, { signal }) : [];
+  const ask = async (own: Evidence) => explainer.explain(own, { signal });
+  const explanations = evidence
+    ? await (file ? file.explanations(set, unit, () => ask(evidence)) : ask(evidence))
+    : [];
   const constant = values.every((value) => value === values[0]);
   const { hook, index, threshold } = identity;
   return {
@@ -210,12 +282,14 @@ async function explain(
 async function scoreUnit(
   { explanations, questions, ...own }: Found,
   other: string | undefined,
-  { judge, signal }: ExplainUnitsOptions,
+  file: ExplainFile | undefined,
+  options: ExplainUnitsOptions,
 ): Promise<ExplainedUnit> {
+  const scoresOf = (text: string) =>
+    scoresFor({ set: "units", file }, own.unit, text, questions, options);
   const scored: (Explanation & { scores: JudgeScores })[] = [];
   for (const explanation of explanations) {
-    const scores = await scoreText(judge, explanation.text, questions, { signal });
-    scored.push({ ...explanation, scores });
+    scored.push({ ...explanation, scores: await scoresOf(explanation.text) });
   }
   return {
     ...own,
@@ -223,8 +297,19 @@ async function scoreUnit(
     otherText:
       other === undefined || explanations.length === 0
         ? undefined
-        : { text: other, scores: await scoreText(judge, other, questions, { signal }) },
+        : { text: other, scores: await scoresOf(other) },
   };
+}
+
+function scoresFor(
+  { set, file }: Pick<Place, "set" | "file">,
+  unit: number,
+  text: string,
+  questions: JudgeQuestions,
+  { judge, signal }: ExplainUnitsOptions,
+): Promise<JudgeScores> {
+  const ask = () => scoreText(judge, text, questions, { signal });
+  return file ? file.scores(set, unit, text, ask) : ask();
 }
 
 /** The text of another unit, of the same hook if there is one. */
@@ -238,28 +323,21 @@ function otherText(found: readonly Found[], at: number, seed: number): string | 
 }
 
 async function floorOf(
-  census: Census,
-  text: WindowText,
+  place: Place,
+  units: readonly number[],
   options: ExplainUnitsOptions,
-  nWanted: number,
   change: (values: Float32Array) => Float32Array,
 ): Promise<JudgeFloor> {
-  const { judge, signal, seed = 0 } = options;
-  const nUnits = Math.min(nWanted, census.nUnits);
+  const { signal, seed = 0, nFloorUnits = 5 } = options;
+  const nUnits = Math.min(nFloorUnits, units.length);
   const scores: (JudgeScores | undefined)[] = [];
-  for (const unit of sampleWithoutReplacement(census.nUnits, nUnits, createRng(seed, 94))) {
+  for (const i of sampleWithoutReplacement(units.length, nUnits, createRng(seed, 94))) {
     throwIfAborted(signal, "explainUnits");
-    const values = change(await census.values(unit));
-    const { explanations, questions } = await explain(
-      census,
-      unit,
-      values,
-      text,
-      undefined,
-      options,
-    );
+    const unit = units[i]!;
+    const values = change(await place.census.values(unit));
+    const { explanations, questions } = await explain(place, unit, values, undefined, options);
     const first = explanations[0];
-    scores.push(first && (await scoreText(judge, first.text, questions, { signal })));
+    scores.push(first && (await scoresFor(place, unit, first.text, questions, options)));
     report(options, "measuring floors", scores.length, nUnits);
   }
   return {

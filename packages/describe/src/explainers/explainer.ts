@@ -28,6 +28,8 @@ export interface AskOptions {
 /** Says in words what a unit does. */
 export interface Explainer {
   readonly name: string;
+  /** SHA-256 of each prompt that it asks with, by the prompt's name. */
+  readonly prompts?: Readonly<Record<string, string>> | undefined;
   /** An answer that failed gives an empty list; the explainer counts it. */
   explain(evidence: Evidence, options?: AskOptions): Promise<readonly Explanation[]>;
 }

@@ -28,6 +28,7 @@ export interface LocalTextModelOptions extends ChatExplainerOptions {
 }
 
 export interface LocalTextModel extends Explainer, Judge {
+  readonly prompts: Judge["prompts"];
   readonly name: string;
   /** What was asked of it in words; judgements by surprisal are not among them. */
   counts(): ChatCounts;
