@@ -5,7 +5,6 @@ import { ArgumentError, DataError, FileError, InterruptedError } from "@penfield
 import {
   type Census,
   classifyUnits,
-  type PlantedUnit,
   plantedSource,
   takeCensus,
   topicLabels,
@@ -13,154 +12,27 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Descriptions, describeUnits } from "./describeUnits.ts";
 import { partOfSpeechLabels } from "./labels.ts";
-import type { Rule } from "./rules/rule.ts";
 import { runRule } from "./rules/ruleText.ts";
 import { keptDocuments } from "./splits.ts";
 import {
-  plantedAdjectives,
-  plantedAnimals,
+  plantedAbout,
   plantedDocuments,
+  plantedNoise,
   plantedTopics,
+  plantedUnits,
   plantedWords,
 } from "./testSetting.ts";
-
-const is = (words: readonly string[]) => {
-  const set = new Set(words);
-  return (word: string | undefined) => word !== undefined && set.has(word.trim());
-};
-const about = (topic: string) => {
-  const own = is(plantedTopics[topic]!);
-  return (words: readonly string[]) => words.filter(own).length >= 2;
-};
-
-/** What is planted, and whether a rule says it. */
-const planted: readonly (PlantedUnit & { says: (rule: Rule | undefined) => boolean })[] = [
-  ...["bread", "bank", "old"].map((word) => ({
-    name: `token ${word}`,
-    active: (w: readonly string[], p: number) => is([word])(w[p]),
-    says: (rule: Rule | undefined) =>
-      rule?.type === "word" && rule.offset === 0 && rule.words.join() === word,
-  })),
-  {
-    name: "tokens",
-    active: (w, p) => is(["judge", "boat", "quickly"])(w[p]),
-    says: (rule) => rule?.type === "word" && [...rule.words].sort().join() === "boat,judge,quickly",
-  },
-  ...["old", "near", "a"].map((word) => ({
-    name: `after ${word}`,
-    active: (w: readonly string[], p: number) => is([word])(w[p - 1]),
-    says: (rule: Rule | undefined) =>
-      rule?.type === "word" && rule.offset === -1 && rule.words.join() === word,
-  })),
-  ...(
-    [
-      ["the", "old"],
-      ["watched", "the"],
-      ["noticed", "a"],
-    ] as const
-  ).map(([first, second]) => ({
-    name: `bigram ${first} ${second}`,
-    active: (w: readonly string[], p: number) =>
-      is([first])(w[p - 1]?.toLowerCase()) && is([second])(w[p]),
-    says: (rule: Rule | undefined) =>
-      (rule?.type === "ngram" && rule.ngrams.some((n) => n.join() === `${first},${second}`)) ||
-      (rule?.type === "and" &&
-        rule.rules.some((part) => part.type === "word" && part.offset === 0) &&
-        rule.rules.some((part) => part.type === "word" && part.offset === -1)),
-  })),
-  ...(
-    [
-      [0, 4],
-      [6, 12],
-      [15, 25],
-    ] as const
-  ).map(([from, to]) => ({
-    name: `position ${from} to ${to}`,
-    active: (_: readonly string[], p: number) => p >= from && p < to,
-    says: (rule: Rule | undefined) =>
-      rule?.type === "position" && Math.abs(rule.from - from) + Math.abs(rule.to - to) <= 1,
-  })),
-  {
-    name: "period",
-    active: (_, p) => p % 5 === 2,
-    says: (rule) => rule?.type === "period" && rule.period === 5 && rule.phase === 2,
-  },
-  {
-    name: "adjectives",
-    active: (w, p) => is(plantedAdjectives)(w[p]),
-    says: (rule) => rule?.type === "partOfSpeech" && rule.tag === "ADJ" && rule.offset === 0,
-  },
-  {
-    name: "after an adjective",
-    active: (w, p) => is(plantedAdjectives)(w[p - 1]),
-    says: (rule) => rule?.type === "partOfSpeech" && rule.tag === "ADJ" && rule.offset === -1,
-  },
-  {
-    name: "animals",
-    active: (w, p) => is([...plantedAnimals, "whale"])(w[p]),
-    says: (rule) =>
-      // The first senses of tiger and whale in WordNet are persons: those may be added as words.
-      [rule, ...(rule?.type === "or" ? rule.rules : [])].some(
-        (part) => part?.type === "lexicographer" && part.name === "noun.animal",
-      ),
-  },
-  ...["sea", "law", "kitchen"].map((topic) => ({
-    name: `topic ${topic}`,
-    active: (w: readonly string[]) => about(topic)(w),
-    says: (rule: Rule | undefined) =>
-      rule?.type === "topic" &&
-      rule.words.filter(is(plantedTopics[topic]!)).length > 0.8 * rule.words.length,
-  })),
-  {
-    name: "'bank' and the sea",
-    active: (w, p) => is(["bank", "road"])(w[p]) && about("sea")(w),
-    says: (rule) =>
-      rule?.type === "and" &&
-      rule.rules.some(({ type }) => type === "word") &&
-      rule.rules.some(({ type }) => type === "topic"),
-  },
-  {
-    name: "adjectives early",
-    active: (w, p) => is(plantedAdjectives)(w[p]) && p < 12,
-    says: (rule) =>
-      rule?.type === "and" &&
-      rule.rules.some(({ type }) => type === "partOfSpeech") &&
-      rule.rules.some(({ type }) => type === "position"),
-  },
-  {
-    name: "adjectives, not at the beginning",
-    active: (w, p) => is(plantedAdjectives)(w[p]) && !is(["The"])(w[p - 1]),
-    says: (rule) =>
-      rule?.type === "and" &&
-      rule.rules.some(({ type }) => type === "partOfSpeech") &&
-      rule.rules.some(({ type }) => type === "not" || type === "word" || type === "partOfSpeech"),
-  },
-  {
-    name: "'the', not in law",
-    active: (w, p) => is(["the"])(w[p]) && !about("law")(w),
-    says: (rule) =>
-      rule?.type === "and" &&
-      rule.rules.some(({ type }) => type === "word") &&
-      rule.rules.some((part) => (part.type === "not" ? part.rule : part).type === "topic"),
-  },
-  {
-    name: "'house', or early",
-    active: (w, p) => is(["house"])(w[p]) || p < 3,
-    says: (rule) => rule?.type === "or" && rule.rules.some(({ type }) => type === "position"),
-  },
-  { name: "dead", active: { noise: 0 }, says: (rule) => rule === undefined },
-];
-const noise: PlantedUnit[] = [0.002, 0.01, 0.05, 0.2, 0.5, 0.9].map((share) => ({
-  name: `noise ${share}`,
-  active: { noise: share },
-}));
 
 let root: string;
 let census: Census;
 let found: Descriptions;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "penfield-describe-"));
-  const source = plantedSource({ words: plantedWords, units: [...planted, ...noise], seed: 3 });
+  const source = plantedSource({
+    words: plantedWords,
+    units: [...plantedUnits, ...plantedNoise],
+    seed: 3,
+  });
   census = await takeCensus(source, plantedDocuments(360, 1), join(root, "census"));
   found = await describeUnits(census, { nFloorUnits: 6 });
 }, 60_000);
@@ -171,23 +43,23 @@ afterAll(async () => {
 
 describe("planted units", () => {
   test("at least 95 in 100 get a rule of the planted kind, and are described", () => {
-    const wrong = planted.flatMap(({ name, says }, i) => {
+    const wrong = plantedUnits.flatMap(({ name, says }, i) => {
       const { rule, r, refusal } = found.units[i]!;
       const described = name === "dead" || refusal === undefined;
       return says(rule) && described ? [] : [{ name, r, refusal, rule: JSON.stringify(rule) }];
     });
     expect(wrong.length, JSON.stringify(wrong, undefined, 1)).toBeLessThanOrEqual(
-      0.05 * planted.length,
+      0.05 * plantedUnits.length,
     );
   });
 
   test("noise is refused, all of it; so are the dead and the constant, with a reason", () => {
-    for (const { sentence, refusal } of found.units.slice(planted.length)) {
+    for (const { sentence, refusal } of found.units.slice(plantedUnits.length)) {
       expect(sentence).toBe("no reliable description");
       expect(refusal).toMatch(/correlation|condition|floor|too few/);
     }
-    expect(found.units[planted.length - 1]).toMatchObject({ r: 0, scores: undefined });
-    expect(found.units[planted.length - 1]!.refusal).toMatch(/^dead/);
+    expect(found.units[plantedUnits.length - 1]).toMatchObject({ r: 0, scores: undefined });
+    expect(found.units[plantedUnits.length - 1]!.refusal).toMatch(/^dead/);
     expect(found.floors.shuffled.shareDescribed).toBe(0);
   });
 
@@ -236,12 +108,22 @@ describe("planted units", () => {
     expect(whole.units.map(({ r }) => r).slice(0, 2)).toEqual([0, 5].map((u) => found.units[u]!.r));
     const other = describeUnits(census, { units, folder, objective: "pmi" });
     await expect(other).rejects.toThrow(FileError);
+    // Of damaged lines the rules are found again; who describes other units keeps those that are there.
+    await writeFile(
+      join(folder, "rules.jsonl"),
+      rules.replace('{"unit":5,"rule"', '{"unit":5,"rale"'),
+    );
+    await describeUnits(census, { units: [5, 7], nFloorUnits: 1, folder });
+    const both = (await readFile(join(folder, "descriptions.jsonl"), "utf8")).trim().split("\n");
+    expect(both.map((line) => JSON.parse(line).unit)).toEqual([0, 5, 7, 25, 26]);
+    const kept = [0, 3, 4].map((i) => both[i]!);
+    for (const line of kept) expect(first).toContain(line);
   });
 
   test("objective pmi finds the plain ones too", async () => {
     const units = [0, 4, 14, 17];
     const { units: own } = await describeUnits(census, { units, objective: "pmi", nFloorUnits: 0 });
-    const wrong = own.filter(({ rule }, i) => !planted[units[i]!]!.says(rule));
+    const wrong = own.filter(({ rule }, i) => !plantedUnits[units[i]!]!.says(rule));
     expect(wrong.map((unit) => JSON.stringify(unit))).toEqual([]);
   });
 
@@ -275,13 +157,13 @@ describe("planted units", () => {
   test("types by labels from outside: parts of speech and topics", async () => {
     const topics = plantedDocuments(360, 1).map(({ tokens }) => {
       const words = tokens.map((token) => plantedWords[token]!);
-      return Object.keys(plantedTopics).find((topic) => about(topic)(words));
+      return Object.keys(plantedTopics).find((topic) => plantedAbout(topic)(words));
     });
     const labels = [
       await partOfSpeechLabels(census),
       await topicLabels(census, (id) => topics[Number(id)]),
     ];
-    const numberOf = (name: string) => planted.findIndex((unit) => unit.name === name);
+    const numberOf = (name: string) => plantedUnits.findIndex((unit) => unit.name === name);
     const wanted = {
       // Of a frequent word: a rare one's false answers alone are more than 5 %.
       "token old": "token-detector",
@@ -303,7 +185,7 @@ describe("planted units", () => {
   });
 
   test("floors are of the described units' hooks alone", async () => {
-    const source = plantedSource({ words: plantedWords, units: planted.slice(0, 2) });
+    const source = plantedSource({ words: plantedWords, units: plantedUnits.slice(0, 2) });
     const two = {
       ...source,
       hooks: [...source.hooks, { name: "silent", layer: 1, nUnits: 40 }],
@@ -329,7 +211,7 @@ describe("planted units", () => {
     stop.abort();
     await expect(describeUnits(census, { signal: stop.signal })).rejects.toThrow(InterruptedError);
     const empty = await takeCensus(
-      plantedSource({ words: plantedWords, units: planted.slice(0, 1) }),
+      plantedSource({ words: plantedWords, units: plantedUnits.slice(0, 1) }),
       plantedDocuments(3, 2),
       join(root, "empty"),
       { keepShare: 0 },

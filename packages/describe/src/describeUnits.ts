@@ -36,14 +36,17 @@ import {
 } from "./scores.ts";
 import { type DocumentSplits, keptDocuments, splitDocuments } from "./splits.ts";
 
+const refusals = [
+  "dead: never active on the kept documents",
+  "constant: its value does not vary",
+  "too few active tokens to fit and score a rule",
+  "no condition goes with its values",
+  "held-out correlation below the limit",
+  "interval reaches below a floor",
+] as const;
+
 /** Why a unit has no description. */
-export type Refusal =
-  | "dead: never active on the kept documents"
-  | "constant: its value does not vary"
-  | "too few active tokens to fit and score a rule"
-  | "no condition goes with its values"
-  | "held-out correlation below the limit"
-  | "interval reaches below a floor";
+export type Refusal = (typeof refusals)[number];
 
 /** What a unit responds to, in words, and how well the words hold on documents that they were not made from. */
 export interface UnitDescription {
@@ -117,7 +120,7 @@ export interface DescribeOptions extends LongWork {
   readonly nFloorUnits?: number | undefined;
   /** Units of the hook that a rule must tell its own from; default 99. */
   readonly nCompared?: number | undefined;
-  /** A folder for what was found: rules are written as they come, and kept when the work is begun again. */
+  /** A folder for what was found: rules are written as they come, and kept when the work is begun again, as are descriptions of other units. */
   readonly folder?: string | undefined;
   readonly seed?: number | undefined;
 }
@@ -208,23 +211,28 @@ export async function describeUnits(
 
   const out: UnitDescription[] = [];
   const word = await census.words();
-  const nLayers = Math.max(1, ...(options.weights ?? []).map(({ layer }) => layer + 1));
   const written = new Map(
-    (options.weights ?? []).map((own) => [own.layer, outputSides(own, nLayers, word)] as const),
+    (options.weights ?? []).map((own) => [own.layer, outputSides(own, own.nLayers, word)] as const),
   );
-  const panels = new Map<string, Promise<ScoreSetting["panel"]>>();
+  const shared = new Map<
+    string,
+    { readonly panel: ScoreSetting["panel"]; readonly rules: ReadonlyMap<number, Rule> }
+  >();
   for (const unit of units) {
     throwIfAborted(options.signal, "describeUnits");
     const { hook } = census.place(unit);
-    let panel = panels.get(hook.name);
-    if (!panel) {
-      panel = readPanel(census, hook, setting.splits.score, options);
-      panels.set(hook.name, panel);
+    let ofHook = shared.get(hook.name);
+    if (!ofHook) {
+      ofHook = {
+        panel: await readPanel(census, hook, setting.splits.score, options),
+        rules: await rulesOfHook(census, hook, rules, setting, options),
+      };
+      shared.set(hook.name, ofHook);
     }
-    const others = otherRules(unit, rules, census, seed);
+    const others = otherRules(unit, ofHook.rules, seed);
     const described = await describeUnit(census, unit, rules.get(unit)!, others, shuffledR, {
       setting,
-      panel: await panel,
+      panel: ofHook.panel,
       options,
     });
     const { layer } = hook;
@@ -238,8 +246,8 @@ export async function describeUnits(
   }
   const descriptions = { units: out, floors: { shuffled, randomModel: random } };
   if (options.folder) {
-    const lines = out.map((unit) => `${JSON.stringify(unit)}\n`).join("");
-    await writeFileAtomic(join(options.folder, "descriptions.jsonl"), lines);
+    const resumed = file !== undefined && file.known.size > 0;
+    await writeDescriptions(join(options.folder, "descriptions.jsonl"), out, resumed);
     await writeFileAtomic(
       join(options.folder, "floors.json"),
       `${JSON.stringify(descriptions.floors)}\n`,
@@ -248,7 +256,36 @@ export async function describeUnits(
   return descriptions;
 }
 
-/** Other units whose rules make the floor of a unit. */
+/** Writes a line for each unit; those of units that were described before, if by the same options, stay. */
+async function writeDescriptions(
+  path: string,
+  units: readonly UnitDescription[],
+  resumed: boolean,
+): Promise<void> {
+  const lines = new Map(units.map((unit) => [unit.unit, JSON.stringify(unit)]));
+  const before = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") return "";
+    throw fileError("describeUnits", path, cause);
+  });
+  for (const line of resumed ? before.split("\n") : []) {
+    const unit = unitOfLine(line);
+    if (unit !== undefined && !lines.has(unit)) lines.set(unit, line);
+  }
+  const sorted = [...lines].sort(([a], [b]) => a - b);
+  await writeFileAtomic(path, sorted.map(([, line]) => `${line}\n`).join(""));
+}
+
+/** The unit that a line of JSON is about; undefined for anything else. */
+function unitOfLine(line: string): number | undefined {
+  try {
+    const { unit } = JSON.parse(line) as { unit?: unknown };
+    return Number.isSafeInteger(unit) ? (unit as number) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Other units whose rules make the floor of a unit; fewer if `nFloorUnits` is, and no others are described. */
 const N_OTHERS = 9;
 
 /** What all units of a census share. */
@@ -427,25 +464,39 @@ async function scoreOutput(
   return scoreOutputSide(model, setting);
 }
 
-/** Rules of other units of the hook. */
-function otherRules(
-  unit: number,
-  rules: ReadonlyMap<number, Rule | Refusal>,
+/** The rules of a hook that are there, and where those are fewer than the floor of other units asks for, some that are found for it. */
+async function rulesOfHook(
   census: Census,
-  seed: number,
-): Rule[] {
-  const { hook } = census.place(unit);
-  const known: Rule[] = [];
-  for (let other = hook.firstUnit; other < hook.firstUnit + hook.nUnits; other++) {
-    const rule = rules.get(other);
-    if (other !== unit && rule !== undefined && typeof rule !== "string") known.push(rule);
+  { firstUnit, nUnits }: { firstUnit: number; nUnits: number },
+  rules: ReadonlyMap<number, Rule | Refusal>,
+  setting: Setting,
+  options: DescribeOptions,
+): Promise<ReadonlyMap<number, Rule>> {
+  const found = new Map<number, Rule>();
+  const add = (unit: number, rule: Rule | Refusal | undefined): void => {
+    if (rule !== undefined && typeof rule !== "string") found.set(unit, rule);
+  };
+  for (let unit = firstUnit; unit < firstUnit + nUnits; unit++) add(unit, rules.get(unit));
+  const { nFloorUnits = 30, seed = 0, signal } = options;
+  // One more than is drawn: a unit's own rule is not among them.
+  const wanted = Math.min(N_OTHERS, nFloorUnits, nUnits - 1) + 1;
+  const order = permutation(nUnits, createRng(seed, 83)).slice(0, 4 * wanted);
+  for (const index of order) {
+    if (found.size >= wanted) break;
+    throwIfAborted(signal, "describeUnits");
+    const unit = firstUnit + index;
+    if (rules.has(unit)) continue;
+    add(unit, fit(await census.values(unit), thresholdOf(census, unit), setting, options));
   }
-  const chosen = sampleWithoutReplacement(
-    known.length,
-    Math.min(N_OTHERS, known.length),
-    createRng(seed + unit, 80),
-  );
-  return Array.from(chosen, (i) => known[i]!);
+  return found;
+}
+
+/** Rules of other units of the hook, drawn at random. */
+function otherRules(unit: number, rules: ReadonlyMap<number, Rule>, seed: number): Rule[] {
+  const others = [...rules].flatMap(([other, rule]) => (other === unit ? [] : [rule]));
+  const nDrawn = Math.min(N_OTHERS, others.length);
+  const rng = createRng(seed + unit, 80);
+  return Array.from(sampleWithoutReplacement(others.length, nDrawn, rng), (i) => others[i]!);
 }
 
 async function readPanel(
@@ -515,6 +566,17 @@ function report(options: DescribeOptions, stage: string, done: number, total: nu
   }
 }
 
+/** What a line of the rules file says of its unit; undefined if that is no rule and no refusal. */
+function ruleOfLine(line: string): Rule | Refusal | undefined {
+  const { rule, refusal } = JSON.parse(line) as { rule?: unknown; refusal?: unknown };
+  if (refusals.includes(refusal as Refusal)) return refusal as Refusal;
+  try {
+    return parseRule(rule);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Rules as they are found, one a line, so that work that was stopped goes on. */
 class RuleFile {
   readonly known: ReadonlyMap<number, Rule | Refusal>;
@@ -549,7 +611,9 @@ class RuleFile {
       if (!text.startsWith(header)) {
         throw new FileError(
           `describeUnits: ${path}: expected rules of this census and these options, got others`,
-          { hint: "Choose another folder." },
+          {
+            hint: "Choose another folder, or delete rules.jsonl and descriptions.jsonl there (penfield describe --replace).",
+          },
         );
       }
       // A line that a stop has cut is left out.
@@ -557,12 +621,10 @@ class RuleFile {
       await truncate(path, Buffer.byteLength(whole));
       const known = new Map<number, Rule | Refusal>();
       for (const line of whole.split("\n").slice(1, -1)) {
-        const { unit, rule, refusal } = JSON.parse(line) as {
-          unit: number;
-          rule?: unknown;
-          refusal?: Refusal;
-        };
-        known.set(unit, refusal ?? parseRule(rule));
+        // A line that was damaged is found again.
+        const unit = unitOfLine(line);
+        const found = unit === undefined ? undefined : ruleOfLine(line);
+        if (found !== undefined) known.set(unit!, found);
       }
       return new RuleFile(path, known);
     } catch (cause) {

@@ -194,7 +194,14 @@ test("output side: roles with their tokens", () => {
   const words = [" walking", " talking", " seeing", " the", " a"];
   const [first, second, third] = outputSides(
     {
-      ...{ layer: 0, nUnits: 3, nTokens: 3, inNorm: column(1, 1, 1), outNorm: column(1, 1, 1) },
+      ...{
+        layer: 0,
+        nLayers: 6,
+        nUnits: 3,
+        nTokens: 3,
+        inNorm: column(1, 1, 1),
+        outNorm: column(1, 1, 1),
+      },
       ...{ cosInOut: column(0, 0, 0), vocabularyVariance: column(1, 1, 1) },
       ...{ vocabularySkewness: column(2, -2, 0), vocabularyKurtosis: column(20, 20, 3) },
       topTokens: Int32Array.of(0, 1, 2, 0, 1, 2, 0, 3, 4),

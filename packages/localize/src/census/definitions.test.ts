@@ -278,6 +278,7 @@ test("roles: kurtosis above 10 promotes or suppresses; late, heavy and even unit
   const column = (value: (unit: number) => number) =>
     Float64Array.from({ length: nUnits }, (_, u) => value(u));
   const statistics = {
+    nLayers: 6,
     nUnits,
     inNorm: column(() => 1),
     outNorm: column((u) => (u === 5 || u === 6 ? 9 : 1 + u / 1000)),

@@ -6,6 +6,8 @@ import { createLinalg, type Linalg, matrix } from "@penfield/linalg";
 /** What the weights of the MLP neurons of one layer say, each array `[nUnits]`. */
 export interface WeightStatistics {
   readonly layer: number;
+  /** Of the model. */
+  readonly nLayers: number;
   readonly nUnits: number;
   /** Lengths of the input and output weights, and their cosine. */
   readonly inNorm: Float64Array;
@@ -151,6 +153,7 @@ async function layerStatistics(
   );
   const statistics: WeightStatistics = {
     layer,
+    nLayers: model.cfg.nLayers,
     nUnits,
     inNorm,
     outNorm,
