@@ -9,6 +9,7 @@ export {
   type Linalg,
   type MatmulOptions,
   type MatrixBatch,
+  type ProductOptions,
 } from "./linalg.ts";
 export { type Matrix, matrix, matrixOf, transpose } from "./matrix.ts";
 export type { Lapack } from "./openblas.ts";

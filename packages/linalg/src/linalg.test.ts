@@ -1,4 +1,4 @@
-import { activations, ModelError, ShapeError } from "@penfield/core";
+import { ArgumentError, activations, ModelError, ShapeError } from "@penfield/core";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { createLinalg } from "./linalg.ts";
@@ -70,6 +70,41 @@ describe("matmul", () => {
     const b = matrix(Float32Array.of(3, 4), 2, 1);
     const c = await linalg.matmul(a, b);
     expect(c.data).toEqual(Float64Array.of(11));
+  });
+
+  test("into an array of the caller's, anywhere in a larger one, bit for bit the same", async () => {
+    for (const single of [false, true]) {
+      const as = (x: Matrix): Matrix => (single ? { ...x, data: Float32Array.from(x.data) } : x);
+      const [a, b] = [as(filled(30, 70, 1)), as(filled(30, 50, 2))];
+      const plain = await linalg.matmul(a, b, { transposeA: true });
+      const room = (single ? new Float32Array(4000) : new Float64Array(4000)).fill(7);
+      const out = room.subarray(13, 13 + 3500);
+      // Factors from within larger arrays too.
+      const held = as(matrix(new Float64Array(31 * 70), 31, 70));
+      held.data.set(a.data, 70);
+      const part = { ...a, data: held.data.subarray(70) };
+      for (let i = 0; i < 2; i++) {
+        const { data, nRows } = await linalg.matmul(part, b, { transposeA: true, out });
+        expect(data).toBe(out);
+        expect(nRows).toBe(70);
+        expect(out).toEqual(plain.data);
+      }
+      expect(new Set([...room.subarray(0, 13), ...room.subarray(3513)])).toEqual(new Set([7]));
+    }
+    const nothing = matrix(new Float64Array(0), 2, 0);
+    const out = Float64Array.of(1, 2, 3, 4);
+    await linalg.matmul(nothing, nothing, { transposeB: true, out });
+    expect(out).toEqual(new Float64Array(4));
+  });
+
+  test("refuses arrays for the product that it does not fit", async () => {
+    const a = filled(2, 3, 1);
+    const into = (out: Float32Array | Float64Array) =>
+      linalg.matmul(a, a, { transposeB: true, out });
+    await expect(into(new Float64Array(5))).rejects.toThrow(
+      new ShapeError("matmul: expected out with 4 values, got 5"),
+    );
+    await expect(into(new Float32Array(4))).rejects.toThrow(ArgumentError);
   });
 
   test("products over nothing are zero", async () => {
