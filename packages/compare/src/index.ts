@@ -71,6 +71,7 @@ export {
   evaluateModels,
 } from "./rsa/evaluate.ts";
 export type { Evaluation, EvaluationDesign, ModelVariances } from "./rsa/evaluation.ts";
+export type { PartStore, Resumable } from "./rsa/kept.ts";
 export { rdmComparisonMeasures, rdmMeasures } from "./rsa/measures.ts";
 export {
   type FitOptions,

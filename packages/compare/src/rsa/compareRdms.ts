@@ -4,7 +4,6 @@ import { averageRanks, kendallTau, presort } from "@penfield/stats";
 import {
   type BuresFactor,
   buresFactor,
-  buresRoot,
   fidelity,
   riemannianDistance,
   riemannianFrame,
@@ -52,7 +51,8 @@ export interface CompareOptions extends UsesLinalg {
   readonly sigmaK?: SigmaK | undefined;
   /**
    * `rsatoolbox` gives 0 for an RDM that is all zero (or constant, for correlations) and then mixes up the values of the
-   * others; with variances alone it whitens by another inner product. Default `exact`.
+   * others; with variances alone it whitens by another inner product; Gram matrices keep their negative eigenvalues in the
+   * traces of Bures comparisons, whose cosine may then be above 1 and whose square negative. Default `exact`.
    */
   readonly compat?: "exact" | "rsatoolbox" | undefined;
 }
@@ -66,7 +66,7 @@ export interface CompareOptions extends UsesLinalg {
  *   rho-a              12 / (m^3 - m) sum (r_x - mean)(r_y - mean): Spearman's under random tie-breaking
  *   whitened-cosine    x^T V^-1 y / sqrt(x^T V^-1 x  y^T V^-1 y),  V the covariance of RDM entries given sigmaK
  *   whitened-pearson   the same after taking each RDM's mean off
- *   bures              sum sqrt(eig(A^1/2 B A^1/2)) / sqrt(tr A tr B),  A, B: -d / 2 doubly centred
+ *   bures              sum sqrt(eig(A^1/2 B A^1/2)) / sqrt(tr A tr B),  A, B: -d / 2 doubly centred, without negative eigenvalues
  *   bures-metric       tr A + tr B - 2 sum sqrt(eig(...)), the squared Bures distance
  *   neg-riemannian     minus the least affine-invariant distance of exp(t0) G1 + exp(t1) Sigma to G2
  *
@@ -75,8 +75,7 @@ export interface CompareOptions extends UsesLinalg {
  * @param options - What to compute.
  * @returns `[a.nRdms, b.nRdms]`. Pairs of conditions that any RDM lacks (NaN) are left out of all. NaN where a comparison
  *   is not defined: an RDM that is all zero, or constant where a correlation is taken; tau-a and rho-a of a constant RDM
- *   are 0. Of `bures` and `bures-metric`: RDMs of no Gram matrix, where a cosine above 1 or a negative square would come out.
- *   Of `neg-riemannian`: a G2 that is not positive definite (fewer channels than conditions, or a cross-validated RDM).
+ *   are 0. Of `neg-riemannian`: a G2 that is not positive definite (fewer channels than conditions, or a cross-validated RDM).
  * @throws {ShapeError} if the conditions or sigmaK do not fit.
  * @throws {DataError} if there are fewer than 3 conditions, no pair is left, a method that needs all pairs lacks one, the
  *   conditions are named differently, or sigmaK is not positive definite.
@@ -114,7 +113,7 @@ export function compareRdms(
         ? misplaced(product, first, second)
         : product;
     }
-    return pairwise(linalg, a, b, present, method, options.sigmaK);
+    return pairwise(linalg, a, b, present, { method, sigmaK: options.sigmaK, compat });
   });
 }
 
@@ -267,8 +266,15 @@ async function pairwise(
   a: Rdms,
   b: Rdms,
   present: Uint8Array | undefined,
-  method: Exclude<RdmComparison, RowMethod>,
-  sigmaK: SigmaK | undefined,
+  {
+    method,
+    sigmaK,
+    compat,
+  }: {
+    readonly method: Exclude<RdmComparison, RowMethod>;
+    readonly sigmaK: SigmaK | undefined;
+    readonly compat: "exact" | "rsatoolbox";
+  },
 ): Promise<Matrix<Float64Array>> {
   const out = matrix(new Float64Array(a.nRdms * b.nRdms), a.nRdms, b.nRdms);
   if (method === "tau-a" || method === "tau-b") {
@@ -308,31 +314,27 @@ async function pairwise(
     }
   }
   if (method === "neg-riemannian") return out;
-  const second = Array.from({ length: b.nRdms }, (_, j) => buresFactor(rdmRow(b, j)));
-  for (let i = 0; i < a.nRdms; i++) {
-    const x = buresFactor(rdmRow(a, i));
-    const root = await buresRoot(linalg, x);
+  const factors = async (set: Rdms): Promise<BuresFactor[]> => {
+    const all: BuresFactor[] = [];
+    for (let k = 0; k < set.nRdms; k++) {
+      all.push(await buresFactor(linalg, rdmRow(set, k), compat === "rsatoolbox"));
+    }
+    return all;
+  };
+  const first = await factors(a);
+  const second = a === b ? first : await factors(b);
+  for (const [i, x] of first.entries()) {
     for (const [j, y] of second.entries()) {
-      const shared = await fidelity(linalg, root, y);
+      const shared = await fidelity(linalg, x, y);
+      // A trace that rounding alone makes other than 0 has no direction either.
+      const scale = x.trace * y.trace;
       out.data[i * b.nRdms + j] =
-        method === "bures-metric" ? squaredBures(x, y, shared) : buresCosine(x, y, shared);
+        method === "bures-metric"
+          ? x.trace + y.trace - 2 * shared
+          : scale > 0
+            ? shared / Math.sqrt(scale)
+            : Number.NaN;
     }
   }
   return out;
-}
-
-/*
- * Of RDMs of no Gram matrix (with negative dissimilarities, say) the squared distance can come out negative, the cosine above 1:
- * then they are none.
- */
-
-function squaredBures(x: BuresFactor, y: BuresFactor, shared: number): number {
-  const squared = x.trace + y.trace - 2 * shared;
-  const rounding = 1e-6 * (Math.abs(x.trace) + Math.abs(y.trace));
-  return squared < -rounding ? Number.NaN : squared;
-}
-
-function buresCosine(x: BuresFactor, y: BuresFactor, shared: number): number {
-  const cosine = shared / Math.sqrt(x.trace * y.trace);
-  return x.trace > 0 && y.trace > 0 && cosine < 1 + 1e-6 ? cosine : Number.NaN;
 }

@@ -11,6 +11,7 @@ import { checkComparison, compareRdms } from "./compareRdms.ts";
 import type { BootstrapModelsOptions } from "./evaluate.ts";
 import { meansOf, shuffled } from "./evaluate.ts";
 import { covarianceOf, type Evaluation, modelVariances } from "./evaluation.ts";
+import { callKey, keptNumbers } from "./kept.ts";
 import { type FitOptions, fitModel, predictRdm, type RdmModel } from "./models.ts";
 import { ceilingOf, meanOf, type NoiseCeiling, poolRdms } from "./noiseCeiling.ts";
 import { groupsOf } from "./observations.ts";
@@ -230,7 +231,7 @@ async function overFolds(
 /** How cross-validation is bootstrapped. */
 export interface BootstrapCrossValidationOptions
   extends CrossValidateOptions,
-    Pick<BootstrapModelsOptions, "over" | "nDraws" | "draws"> {
+    Pick<BootstrapModelsOptions, "over" | "nDraws" | "draws" | "keep"> {
   /** How often each draw is cross-validated with folds of its own: 2 or more tell the folds' variance from the draws'. Default 2. */
   readonly nRepeats?: number | undefined;
 }
@@ -289,6 +290,12 @@ export function bootstrapCrossValidation(
     const evaluations = new Float64Array(draws.length * nModels).fill(Number.NaN);
     const lower = new Float64Array(draws.length).fill(Number.NaN);
     const upper = new Float64Array(draws.length).fill(Number.NaN);
+    const { sigmaK, compat, fitter, ridge } = options;
+    const key = callKey(name, [
+      models.map(({ kind, rdms }) => [kind, rdms.data]),
+      [data.data, subjects.index, draws],
+      [method, over, sigmaK, compat, fitter, ridge, kSubjects, kConditions, nRepeats, seed],
+    ]);
     for (const [d, draw] of draws.entries()) {
       throwIfAborted(options.signal, name);
       options.onProgress?.({ stage: "bootstrap", done: d, total: draws.length, unit: "draw" });
@@ -297,11 +304,19 @@ export function bootstrapCrossValidation(
       const different = [...new Set(rows ?? subjects.labels.keys())];
       const conditions = [...new Set(places ?? Array.from({ length: n }, (_, i) => i))];
       if (different.length < kSubjects || conditions.length < 3 * kConditions) continue;
-      const repeats: number[][] = [];
-      for (let r = 0; r < nRepeats; r++) {
-        repeats.push(await oneRepeat(different, conditions, rows, places));
-      }
-      if (!repeats.flat().every(Number.isFinite)) continue;
+      // Folds are drawn also for what was kept, so that later draws get theirs.
+      const folds = Array.from({ length: nRepeats }, () =>
+        foldsFrom(different.length, conditions.length, kSubjects, kConditions, rng),
+      );
+      const width = nModels + 2;
+      const scores = await keptNumbers(options.keep, `${key} ${d}`, nRepeats * width, async () => {
+        const all: number[] = [];
+        for (const some of folds)
+          all.push(...(await oneRepeat(different, conditions, rows, places, some)));
+        return Float64Array.from(all);
+      });
+      if (!scores.every(Number.isFinite)) continue;
+      const repeats = folds.map((_, r) => Array.from(scores.subarray(r * width, (r + 1) * width)));
       repeats.forEach((row, r) => {
         single[r]!.push(row);
       });
@@ -318,6 +333,7 @@ export function bootstrapCrossValidation(
       conditions: number[],
       rows: number[] | undefined,
       places: number[] | undefined,
+      drawnFolds: ReturnType<typeof foldsFrom>,
     ): Promise<number[]> {
       // Copies of one condition or subject stay in one fold.
       const drawn = places
@@ -329,13 +345,11 @@ export function bootstrapCrossValidation(
       });
       const sample = takeRdms(places ? takeConditions(data, drawn) : data, rdmRows);
       const ofSample = rdmRows.map((k) => different.indexOf(subjects.index[k]!));
-      const folds = foldsFrom(different.length, conditions.length, kSubjects, kConditions, rng).map(
-        (fold) => ({
-          ...fold,
-          trainConditions: copies(fold.trainConditions, conditions, drawn),
-          testConditions: copies(fold.testConditions, conditions, drawn),
-        }),
-      );
+      const folds = drawnFolds.map((fold) => ({
+        ...fold,
+        trainConditions: copies(fold.trainConditions, conditions, drawn),
+        testConditions: copies(fold.testConditions, conditions, drawn),
+      }));
       const inner = { ...options, method };
       const result = await overFolds(linalg, models, sample, ofSample, folds, inner, drawn);
       const nFolds = folds.length;

@@ -7,6 +7,7 @@ import {
   ShapeError,
   throwIfAborted,
 } from "@penfield/core";
+import type { Linalg } from "@penfield/linalg";
 import { type CompareOptions, checkComparison, compareRdms } from "./compareRdms.ts";
 import {
   covarianceOf,
@@ -14,6 +15,7 @@ import {
   type EvaluationDesign,
   modelVariances,
 } from "./evaluation.ts";
+import { callKey, keptNumbers, type Resumable } from "./kept.ts";
 import { type ModelWeights, predictions, type RdmModel } from "./models.ts";
 import { type Counts, type Sampled, type Scores, scoresOfDraws } from "./multiplicity.ts";
 import { meanOf, noiseCeiling } from "./noiseCeiling.ts";
@@ -36,7 +38,7 @@ export interface Draw {
 }
 
 /** How scores are bootstrapped. */
-export interface BootstrapModelsOptions extends EvaluateOptions, LongWork {
+export interface BootstrapModelsOptions extends EvaluateOptions, LongWork, Resumable {
   /** Generalize to new subjects, new conditions, or both (default). */
   readonly over?: "rdms" | "conditions" | "both" | undefined;
   /** Default 1000. */
@@ -180,7 +182,8 @@ export function bootstrapModels(
       options: { ...options, method },
       ceilings,
     };
-    const scores = await inParts(counts, options, (some) => scoresOfDraws(linalg, sampled, some));
+    const key = bootstrapKey(name, sampled, [over, ceilings, draws]);
+    const scores = await inParts(linalg, sampled, counts, options, key);
     const fixed = ceilings ? undefined : await noiseCeiling(data, { ...options, method, linalg });
     const usable = counts.map(isUsable);
     return bootstrapResult(predicted.names, method, over, scores, usable, fixed, {
@@ -190,17 +193,41 @@ export function bootstrapModels(
   });
 }
 
-/** Draws in parts, between which work can be interrupted and reported. */
+/** Names a bootstrap by its data, models, comparison and draws. */
+function bootstrapKey(
+  name: string,
+  { models, data, subjects, options }: Sampled,
+  more: readonly unknown[],
+): string {
+  const { method, sigmaK, compat } = options;
+  return callKey(name, [models.data, data.data, subjects, [method, sigmaK, compat], ...more]);
+}
+
+/** Draws in parts, between which work can be interrupted, reported and kept. */
 async function inParts(
+  linalg: Linalg,
+  sampled: Sampled,
   counts: readonly Counts[],
-  { onProgress, signal }: LongWork,
-  work: (some: readonly Counts[]) => Promise<Scores[]>,
+  { onProgress, signal, keep }: LongWork & Resumable,
+  key: string,
 ): Promise<Scores[]> {
   const size = 64;
+  // Models, lower and upper ceiling of each draw.
+  const width = sampled.models.nRdms + 2;
   const out: Scores[] = [];
   for (let start = 0; start < counts.length; start += size) {
     throwIfAborted(signal, "bootstrap");
-    out.push(...(await work(counts.slice(start, start + size))));
+    const some = counts.slice(start, start + size);
+    const numbers = await keptNumbers(keep, `${key} ${start}`, some.length * width, async () => {
+      const scores = await scoresOfDraws(linalg, sampled, some);
+      return Float64Array.from(
+        scores.flatMap(({ models, lower, upper }) => [...models, lower, upper]),
+      );
+    });
+    for (let at = 0; at < numbers.length; at += width) {
+      const models = numbers.slice(at, at + width - 2);
+      out.push({ models, lower: numbers[at + width - 2]!, upper: numbers[at + width - 1]! });
+    }
     // Work without a pause would never see a signal.
     await new Promise((resolve) => setImmediate(resolve));
     onProgress?.({ stage: "bootstrap", done: out.length, total: counts.length, unit: "draw" });
@@ -385,9 +412,10 @@ export function dualBootstrap(
       options: { ...options, method },
       ceilings: true,
     };
+    const key = bootstrapKey(name, sampled, [draws]);
     const scores: Scores[][] = [];
-    for (const counts of kinds) {
-      scores.push(await inParts(counts, options, (some) => scoresOfDraws(linalg, sampled, some)));
+    for (const [kind, counts] of kinds.entries()) {
+      scores.push(await inParts(linalg, sampled, counts, options, `${key} ${kind}`));
     }
     return dualResult(predicted.names, method, scores, usable, nSubjects, data.nConditions);
   });

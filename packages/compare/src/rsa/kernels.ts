@@ -29,30 +29,34 @@ const trace = ({ data, nRows: n }: Matrix): number => {
 /** A Gram matrix with what a Bures comparison needs of it. */
 export interface BuresFactor {
   readonly gram: Matrix<Float64Array>;
+  readonly root: Matrix<Float64Array>;
   readonly trace: number;
 }
 
-export const buresFactor = (d: ArrayLike<number>): BuresFactor => {
-  const gram = centredGram(d);
-  return { gram, trace: trace(gram) };
-};
+/**
+ * The Gram matrix of an RDM and its root. One that has negative eigenvalues is no Gram matrix: its negative part is left out, unless
+ * `whole` keeps it in the matrix and its trace (as rsatoolbox does, whose cosines may then be above 1).
+ */
+export async function buresFactor(
+  linalg: Linalg,
+  d: ArrayLike<number>,
+  whole: boolean,
+): Promise<BuresFactor> {
+  const given = centredGram(d);
+  const root = await squareRoot(linalg, given);
+  const gram = whole ? given : await linalg.matmul(root, root);
+  return { gram, root, trace: trace(gram) };
+}
 
 /** The sum of sqrt(eig(A^1/2 B A^1/2)), eigenvalues below 0 counting as 0. */
-export async function fidelity(
-  linalg: Linalg,
-  root: Matrix<Float64Array>,
-  b: BuresFactor,
-): Promise<number> {
-  const inner = await linalg.matmul(await linalg.matmul(root, b.gram), root);
+export async function fidelity(linalg: Linalg, a: BuresFactor, b: BuresFactor): Promise<number> {
+  const inner = await linalg.matmul(await linalg.matmul(a.root, b.gram), a.root);
   let sum = 0;
   for (const value of symmetricEigen(inner, { vectors: false }).values) {
     sum += Math.sqrt(Math.max(0, value));
   }
   return sum;
 }
-
-export const buresRoot = (linalg: Linalg, a: BuresFactor): Promise<Matrix<Float64Array>> =>
-  squareRoot(linalg, a.gram);
 
 /** How far the negative Riemannian distance lets the ratio of signal and noise go, as a logarithm. */
 const REACH = 30;

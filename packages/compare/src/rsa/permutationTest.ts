@@ -14,6 +14,7 @@ import {
   lessMeans,
   type RdmComparison,
 } from "./compareRdms.ts";
+import { callKey, keptNumbers, type Resumable } from "./kept.ts";
 import { ceilingOf, meanOf } from "./noiseCeiling.ts";
 import { groupsOf } from "./observations.ts";
 import { withLinalg } from "./products.ts";
@@ -28,7 +29,7 @@ import {
 } from "./rdms.ts";
 
 /** How conditions are shuffled. */
-export interface PermutationTestOptions extends CompareOptions, LongWork {
+export interface PermutationTestOptions extends CompareOptions, LongWork, Resumable {
   /** Default 1000. */
   readonly nDraws?: number | undefined;
   /** Default "greater". */
@@ -97,18 +98,45 @@ export function rdmPermutationTest(
     }
     const fast = fastSimilarity(models, data, method);
     const rng = createRng(seed);
-    const nulls = new Float64Array(nDraws * models.nRdms);
-    for (let draw = 0; draw < nDraws; draw++) {
-      if (draw % 64 === 0) {
-        throwIfAborted(options.signal, name);
-        options.onProgress?.({ stage: "shuffling", done: draw, total: nDraws, unit: "draw" });
-      }
+    const { sigmaK, compat } = options;
+    const key = callKey(name, [models.data, data.data, [method, sigmaK, compat, seed]]);
+    const nulls = await shuffledInParts(name, nDraws, models.nRdms, key, options, () => {
       const order = permutation(n, rng);
-      const row = fast ? fast(order) : await similarity(shuffledRdms(models, order));
-      nulls.set(row, draw * models.nRdms);
-    }
+      return async () => (fast ? fast(order) : similarity(shuffledRdms(models, order)));
+    });
     return { observed, ...pValues(observed, nulls, nDraws, tail), nulls };
   });
+}
+
+/**
+ * Values of shuffles, `[nDraws, width]`, in parts between which work can be interrupted, reported and kept. What `next` draws
+ * is drawn for kept parts too, so that later ones get theirs.
+ */
+async function shuffledInParts(
+  name: string,
+  nDraws: number,
+  width: number,
+  key: string,
+  { onProgress, signal, keep }: LongWork & Resumable,
+  next: () => () => Promise<ArrayLike<number>>,
+): Promise<Float64Array> {
+  const size = 64;
+  const nulls = new Float64Array(nDraws * width);
+  for (let start = 0; start < nDraws; start += size) {
+    throwIfAborted(signal, name);
+    onProgress?.({ stage: "shuffling", done: start, total: nDraws, unit: "draw" });
+    // Work without a pause would never see a signal.
+    await new Promise((resolve) => setImmediate(resolve));
+    const work = Array.from({ length: Math.min(size, nDraws - start) }, next);
+    const length = work.length * width;
+    const part = await keptNumbers(keep, `${key} ${start}`, length, async () => {
+      const made = new Float64Array(length);
+      for (const [i, one] of work.entries()) made.set(await one(), i * width);
+      return made;
+    });
+    nulls.set(part, start * width);
+  }
+  return nulls;
 }
 
 /** The same conditions' names, their patterns in another order. */
@@ -256,17 +284,19 @@ export function noiseCeilingTest(
       ).lower;
     const observed = await lower(data);
     const rng = createRng(seed);
-    const nulls = new Float64Array(nDraws);
-    for (let draw = 0; draw < nDraws; draw++) {
-      throwIfAborted(options.signal, name);
+    const { sigmaK, compat } = options;
+    const key = callKey(name, [data.data, subjects.index, [method, sigmaK, compat, seed]]);
+    const nulls = await shuffledInParts(name, nDraws, 1, key, options, () => {
       const orders = subjects.labels.map(() => permutation(data.nConditions, rng));
-      const shuffled = new Float64Array(data.data.length);
-      for (let k = 0; k < data.nRdms; k++) {
-        const one = makeRdms(rdmRow(data, k), 1);
-        shuffled.set(takeConditions(one, orders[subjects.index[k]!]!).data, k * data.nPairs);
-      }
-      nulls[draw] = await lower({ ...data, data: shuffled });
-    }
+      return async () => {
+        const shuffled = new Float64Array(data.data.length);
+        for (let k = 0; k < data.nRdms; k++) {
+          const one = makeRdms(rdmRow(data, k), 1);
+          shuffled.set(takeConditions(one, orders[subjects.index[k]!]!).data, k * data.nPairs);
+        }
+        return [await lower({ ...data, data: shuffled })];
+      };
+    });
     return { observed, p: rankP(observed, nulls), nulls };
   });
 }
