@@ -27,8 +27,18 @@ describe("networks in NIR, beside the simulators that the presets are called aft
     async (_, __, one) => {
       const { name, preset, dt, shape, input, spikes = {}, output } = one;
       const bytes = gunzipSync(Buffer.from(one.nir, "base64"));
-      for (const precision of ["float64", "float32"] as const) {
-        const model = await SpikingModel.fromBytes(bytes, { dt, preset, precision, name });
+      for (const [precision, products] of [
+        ["float64", "auto"],
+        ["float32", "event"],
+        ["float32", "matmul"],
+      ] as const) {
+        const model = await SpikingModel.fromBytes(bytes, {
+          dt,
+          preset,
+          precision,
+          products,
+          name,
+        });
         const result = await model.run({
           input: { data: input, shape: [1, ...shape] },
           capture: Object.keys(spikes).map((node) => ({ hook: `${node}.spikes`, as: "events" })),

@@ -323,6 +323,86 @@ describe("whatever the network", () => {
     );
   });
 
+  test("convolutions go through onnxruntime, or input after input, to the same end", async () => {
+    const shapes = fc.record({
+      seed: fc.nat(1000),
+      flat: fc.boolean(),
+      groups: fc.integer({ min: 1, max: 2 }),
+      kernel: fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 4 })),
+      stride: fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 })),
+      padding: fc.oneof(
+        fc.tuple(fc.nat(3), fc.nat(3)),
+        fc.constantFrom("same" as const, "valid" as const),
+      ),
+      dilation: fc.tuple(fc.integer({ min: 1, max: 2 }), fc.integer({ min: 1, max: 2 })),
+    });
+    await fc.assert(
+      fc.asyncProperty(shapes, async ({ seed, flat, groups, padding, ...two }) => {
+        // Sums of whole 64ths are exact in any order.
+        const [nIn, nOut] = [2 * groups, 3 * groups];
+        const [kernel, stride, dilation] = [two.kernel, two.stride, two.dilation].map((pair) =>
+          flat ? pair.slice(1) : pair,
+        ) as [number[], number[], number[]];
+        const sizes = [nOut, nIn / groups, ...kernel];
+        const weight = Float64Array.from(
+          { length: sizes.reduce((a, b) => a * b, 1) },
+          (_, k) => ((((k + seed) * 2654435761) >>> 9) % 129) / 64 - 1,
+        );
+        const conv = {
+          type: flat ? "Conv1d" : "Conv2d",
+          weight: { data: weight, shape: sizes },
+          bias: Array.from({ length: nOut }, (_, o) => o / 64),
+          stride: padding === "same" ? stride.map(() => 1) : stride,
+          padding: typeof padding === "string" ? padding : flat ? padding.slice(1) : padding,
+          dilation,
+          groups,
+        } as TestNode;
+        const image = flat ? [nIn, 13] : [nIn, 9, 11];
+        const size = image.reduce((a, b) => a * b, 1);
+        const input = randomInput(2, 3, size, seed);
+        const pads = padding === "valid" ? [0, 0] : flat ? padding.slice(1) : padding;
+        const out = image.slice(1).map((length, d) => {
+          if (padding === "same") return length;
+          const room = length + 2 * Number(pads[d]) - dilation[d]! * (kernel[d]! - 1) - 1;
+          return Math.floor(room / stride[d]!) + 1;
+        });
+        const graph = chain(image, { conv }, [nOut, ...out]);
+        const [event, matrix] = await Promise.all(
+          (["event", "matmul"] as const).map(async (products) => {
+            const model = await open(graph, { precision: "float32", products });
+            return model.run({ input: { ...input, shape: [2, 3, ...image] } });
+          }),
+        );
+        expect(matrix!.output.data).toEqual(event!.output.data);
+        expect(event!.output.data.some((value) => value !== 0)).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  test("convolutions of many active inputs go through onnxruntime by themselves, of few they do not", async () => {
+    const weight = Float64Array.from({ length: 16 * 4 * 9 }, (_, k) => ((k * 7) % 11) / 7 - 0.7);
+    const conv = {
+      type: "Conv2d",
+      weight: { data: weight, shape: [16, 4, 3, 3] },
+      bias: new Array(16).fill(0.1),
+      stride: [1, 1],
+      padding: [1, 1],
+      dilation: [1, 1],
+      groups: 1,
+    } as TestNode;
+    const graph = chain([4, 12, 12], { conv }, [16, 12, 12]);
+    // Sums of thirds round differently in another order: bits tell which way was taken.
+    const run = async (products: "auto" | "event" | "matmul", every: number) => {
+      const model = await open(graph, { precision: "float32", products });
+      const data = Float32Array.from({ length: 10 * 576 }, (_, k) => (k % every === 0 ? 1 / 3 : 0));
+      return (await model.run({ input: { data, shape: [1, 10, 4, 12, 12] } })).output.data;
+    };
+    expect(await run("auto", 2)).toEqual(await run("matmul", 2));
+    expect(await run("auto", 2)).not.toEqual(await run("event", 2));
+    expect(await run("auto", 101)).toEqual(await run("event", 101));
+  });
+
   test("capture and interventions that change nothing change nothing, bit for bit", async () => {
     const nothing: SpikingIntervention[] = ["i", "vPre", "v", "spikes"].map((place) => ({
       hook: `lif.${place}`,

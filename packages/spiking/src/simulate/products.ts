@@ -1,5 +1,6 @@
 import type { FloatArray } from "@penfield/core";
 import type { ConvNode, DenseNode, PoolNode } from "../nir/nodes.ts";
+import type { ConvWeights } from "./convProduct.ts";
 import { type Precision, type Strips, stripsOf, type WeightLists } from "./kernels.ts";
 
 export type MakeFloats = (from: number | ArrayLike<number>) => FloatArray;
@@ -80,6 +81,8 @@ export interface RowMap {
   run(x: FloatArray, xFrom: number, nRows: number, out: FloatArray, outFrom: number): void;
   /** The matrix, if the whole of it is one. */
   readonly dense?: DenseWeights;
+  /** The convolution, if it is one and in float32: onnxruntime has none in float64. */
+  readonly conv?: ConvWeights;
 }
 
 /** `out = W x + b` of one row, by active inputs. */
@@ -139,7 +142,7 @@ export function denseMap(
   };
 }
 
-/** A Conv1d or Conv2d node: each active input adds its kernel where it reaches. */
+/** A Conv1d or Conv2d node: each active input adds its kernel where it reaches, input after input. */
 export function convMap(
   node: ConvNode,
   inputShape: readonly number[],
@@ -166,6 +169,9 @@ export function convMap(
           Math.floor((dilationX * (kernelWidth - 1)) / 2),
         ]
       : node.padding;
+  // What lies behind the image follows from its size and the output's; torch's "same" has more there.
+  const behind = (size: number, out: number, stride: number, pad: number, reach: number): number =>
+    Math.max(0, (out - 1) * stride + reach + 1 - size - pad);
   const inPerGroup = channels / node.groups;
   const outPerGroup = nOut / node.groups;
   const w = floats(weights);
@@ -175,7 +181,27 @@ export function convMap(
   const nIn = channels * inSize;
   const bias = node.bias?.data;
   const scratch = new Int32Array(nIn);
+  const conv =
+    w instanceof Float32Array
+      ? {
+          input: [channels, height, width] as const,
+          output: [nOut, outHeight, outWidth] as const,
+          weight: w,
+          kernel: [kernelHeight, kernelWidth] as const,
+          bias,
+          stride: node.stride,
+          dilation: node.dilation,
+          groups: node.groups,
+          pads: [
+            padY,
+            padX,
+            behind(height, outHeight, strideY, padY, dilationY * (kernelHeight - 1)),
+            behind(width, outWidth, strideX, padX, dilationX * (kernelWidth - 1)),
+          ] as const,
+        }
+      : undefined;
   return {
+    ...(conv ? { conv } : {}),
     run(x, xFrom, nRows, out, outFrom) {
       for (let r = 0; r < nRows; r++) {
         const xRow = xFrom + r * nIn;
