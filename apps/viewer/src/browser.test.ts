@@ -24,7 +24,7 @@ const unitPages = [
   "censuses/toy-a",
   "censuses/toy-a/units?q=bank&sort=-r",
   "censuses/toy-a/units/0/10?text=one%20two%20three",
-  "censuses/toy-a/compare?n=0.10&m=0.11&with=toy-b",
+  "censuses/toy-a/compare?n=0.10&with=toy-b&m=0.11",
   "censuses/toy-a/search?q=bank",
 ];
 
@@ -101,7 +101,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       const { seen, complaints } = await visit(path, options, async (page) => ({
         overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
         headings: await page.getByRole("heading", { level: 2 }).count(),
-        figures: await page.getByRole("img").count(),
+        figures: await page.locator("svg.chart").count(),
         tables: await page.getByRole("table").count(),
       }));
       expect(complaints).toEqual([]);
@@ -257,7 +257,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
 
   test("a localized unit leads to what silencing its set does, and to the brain", async () => {
     const { seen, complaints } = await visit("reports/localizer", plain, async (page) => {
-      await page.locator("#section-units").getByRole("link").first().click();
+      await page.locator("#section-units table").getByRole("link").first().click();
       const localized = await page.getByText("Localized", { exact: true }).isVisible();
       const brain = await page.getByRole("table", { name: /^Brain in/ }).isVisible();
       const ablation = page.getByRole("table", { name: /^Ablation in/ });

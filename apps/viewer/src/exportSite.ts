@@ -234,7 +234,7 @@ export async function exportPage(
     const policy = "default-src 'none'; style-src 'unsafe-inline'";
     const json = record.bytes.toString("utf8").replaceAll("<", "\\u003c");
     const markup = withoutForms(shown.bytes.toString("utf8"))
-      .replace(/<link rel="(?:stylesheet|icon)"[^>]*>\n?/g, "")
+      .replace(/<link rel="(?:stylesheet|icon)"[^>]*>\n?|<script src[^>]*><\/script>\n?/g, "")
       .replace(
         "<title>",
         () => `<meta http-equiv="Content-Security-Policy" content="${policy}">\n<title>`,

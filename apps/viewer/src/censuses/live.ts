@@ -6,6 +6,18 @@ export interface LiveActivations {
   readonly values: ArrayLike<number>;
   /** SHA-256 of the model's file: the census may be of another one. */
   readonly sha256: string;
+  /** What the model loses without this unit; absent where it predicts no tokens. */
+  readonly silenced?: LiveLesion | undefined;
+}
+
+/** One unit set to zero at every token of a text, beside other units of its hook point. */
+export interface LiveLesion {
+  /** Of each token given those before, in nats, with nothing silenced; NaN where nothing stands before. */
+  readonly logProbs: ArrayLike<number>;
+  /** The same with the unit silenced. */
+  readonly silencedLogProbs: ArrayLike<number>;
+  /** Units drawn at random, each silenced alone: mean change over the tokens. */
+  readonly others: readonly number[];
 }
 
 /** Runs a model on a text, in a process of its own; whoever starts the viewer gives it. */
@@ -28,7 +40,19 @@ export type LiveResult =
       readonly values: readonly number[];
       /** Whether the model is the census's. */
       readonly same: boolean;
+      readonly silenced: ShownLesion | undefined;
     };
+
+/** What silencing one unit does to the tokens of a text. */
+export interface ShownLesion {
+  /** Of each token, in nats; null where nothing stands before it. */
+  readonly logProbs: readonly (number | null)[];
+  /** With the unit silenced minus without; below 0 the token is less expected. */
+  readonly changes: readonly (number | null)[];
+  readonly meanChange: number | null;
+  /** The same of single random units of its hook point. */
+  readonly others: readonly number[];
+}
 
 /** Longest text, in characters. */
 export const MAX_TEXT = 2000;
@@ -69,12 +93,13 @@ export class LiveRunner {
       const work = this.#model.activations({ text, hook, index, signal: stop.signal });
       // Stopped too late, it must not end the viewer.
       work.catch(() => {});
-      const { tokens, values, sha256: own } = await Promise.race([work, late]);
+      const { tokens, values, sha256: own, silenced } = await Promise.race([work, late]);
       return {
         text,
         tokens,
         values: Array.from(values, (value) => Number(value.toPrecision(6))),
         same: own === sha256,
+        silenced: silenced && shownLesion(silenced),
       };
     } catch (error) {
       return {
@@ -87,4 +112,18 @@ export class LiveRunner {
       this.#nWaiting--;
     }
   }
+}
+
+function shownLesion({ logProbs, silencedLogProbs, others }: LiveLesion): ShownLesion {
+  const finite = (value: number): number | null =>
+    Number.isFinite(value) ? Number(value.toPrecision(6)) : null;
+  const changes = Array.from(logProbs, (plain, i) => finite(silencedLogProbs[i]! - plain));
+  const known = changes.filter((change) => change !== null);
+  return {
+    logProbs: Array.from(logProbs, finite),
+    changes,
+    meanChange:
+      known.length === 0 ? null : known.reduce((sum, change) => sum + change, 0) / known.length,
+    others: others.filter(Number.isFinite),
+  };
 }

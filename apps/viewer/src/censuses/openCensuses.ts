@@ -14,6 +14,7 @@ import {
   unitNotesStamp,
 } from "@penfield/localize/census-reader";
 import { censusFolder, readMeta } from "./findCensus.ts";
+import { PatternThread } from "./timedRegex.ts";
 import { UnitIndex, UnitIndexMaker } from "./unitIndex.ts";
 
 /** A census that the viewer has open. */
@@ -35,6 +36,7 @@ const MAX_OPEN = 4;
 /** Keeps the censuses open that are being looked at; one is read anew when its files have changed. */
 export class OpenCensuses {
   readonly #folder: string;
+  readonly #patterns = new PatternThread();
   readonly #open = new Map<
     string,
     { readonly stamp: string; readonly made: Promise<OpenCensus> }
@@ -53,7 +55,7 @@ export class OpenCensuses {
     let found = this.#open.get(id);
     if (found?.stamp !== stamp) {
       if (found) closeLater(found.made);
-      const made = openOne(id, folder);
+      const made = openOne(id, folder, this.#patterns);
       found = { stamp, made };
       made.catch(() => {
         if (this.#open.get(id)?.made === made) this.#open.delete(id);
@@ -74,8 +76,9 @@ export class OpenCensuses {
 /** Requests that are being answered still read. */
 function closeLater(made: Promise<OpenCensus>): void {
   const close = async (): Promise<void> => {
-    const { census, tokens, notes } = await made;
+    const { census, tokens, notes, index } = await made;
     await Promise.all([
+      index.close(),
       census.close(),
       tokens.close(),
       ...Object.values(notes).map((note) => note.close()),
@@ -84,7 +87,7 @@ function closeLater(made: Promise<OpenCensus>): void {
   setTimeout(() => void close().catch(() => {}), 10_000).unref();
 }
 
-async function openOne(id: string, folder: string): Promise<OpenCensus> {
+async function openOne(id: string, folder: string, patterns: PatternThread): Promise<OpenCensus> {
   const meta = await readMeta(folder);
   const census = await openCensus(folder);
   const tokens = await openTokenReader(folder);
@@ -108,7 +111,7 @@ async function openOne(id: string, folder: string): Promise<OpenCensus> {
     census,
     tokens,
     notes,
-    index: await UnitIndex.of(census, maker, notes.classes !== undefined),
+    index: await UnitIndex.of(census, maker, notes.classes !== undefined, patterns),
   };
 }
 

@@ -7,7 +7,7 @@ import {
   censusFiles,
   type UnitColumn,
 } from "@penfield/localize/census-reader";
-import { matchAll } from "./timedRegex.ts";
+import type { PatternThread } from "./timedRegex.ts";
 
 /** Tokens of each unit that a search looks at: those on which it is active most often. */
 const N_TOKENS = 5;
@@ -124,6 +124,8 @@ export interface UnitQuery {
   readonly descending: boolean;
   /** The last unit of the page before. */
   readonly after: number | undefined;
+  /** A set that a report localized, by its name: 1 for each unit in it. */
+  readonly set?: { readonly name: string; readonly mask: Uint8Array } | undefined;
 }
 
 export interface UnitPageResult {
@@ -133,6 +135,15 @@ export interface UnitPageResult {
   /** Fitting units that stand before these. */
   readonly nBefore: number;
   readonly hasMore: boolean;
+  /** How many fit at each hook point. */
+  readonly byHook: readonly number[];
+}
+
+/** Units found by their descriptions. */
+export interface DescriptionHits {
+  readonly units: readonly number[];
+  /** How many there are, on this page and beyond. */
+  readonly nFound: number;
 }
 
 /** A unit that was found by a token. */
@@ -157,12 +168,19 @@ export class UnitIndex {
   readonly hasClasses: boolean;
   readonly #census: Census;
   readonly #maker: UnitIndexMaker;
+  readonly #patterns: PatternThread;
   readonly #lower: readonly string[];
   readonly #orders = new Map<string, Uint32Array>();
   #topTokens: Promise<TopTokens> | undefined;
   #words: Promise<readonly string[]> | undefined;
 
-  private constructor(census: Census, maker: UnitIndexMaker, hasClasses: boolean) {
+  private constructor(
+    census: Census,
+    maker: UnitIndexMaker,
+    hasClasses: boolean,
+    patterns: PatternThread,
+  ) {
+    this.#patterns = patterns;
     this.nUnits = census.nUnits;
     this.typeNames = maker.typeNames;
     this.hasClasses = hasClasses;
@@ -171,7 +189,12 @@ export class UnitIndex {
     this.#lower = maker.sentences.map((sentence) => sentence.toLowerCase());
   }
 
-  static async of(census: Census, maker: UnitIndexMaker, hasClasses: boolean): Promise<UnitIndex> {
+  static async of(
+    census: Census,
+    maker: UnitIndexMaker,
+    hasClasses: boolean,
+    patterns: PatternThread,
+  ): Promise<UnitIndex> {
     if (!hasClasses) {
       const frequency = await census.column("frequency");
       frequency.forEach((share, unit) => {
@@ -180,7 +203,7 @@ export class UnitIndex {
       });
     }
     maker.sortTypes();
-    return new UnitIndex(census, maker, hasClasses);
+    return new UnitIndex(census, maker, hasClasses, patterns);
   }
 
   sentence(unit: number): string {
@@ -228,7 +251,7 @@ export class UnitIndex {
 
   /** A page of the units that fit a query. @throws {ArgumentError} for a pattern that cannot be used. */
   async find(query: UnitQuery, size: number): Promise<UnitPageResult> {
-    const { hook, type, described, sort, descending, after } = query;
+    const { hook, type, described, sort, descending, after, set } = query;
     const order = await this.#order(sort, descending);
     const found = query.q === "" ? undefined : await this.#matches(query);
     const typePlace = type === undefined ? -1 : this.typeNames.indexOf(type);
@@ -238,6 +261,8 @@ export class UnitIndex {
     let nFound = 0;
     let nBefore = 0;
     let passed = after === undefined;
+    const { hooks } = this.#census.meta;
+    const byHook = new Array<number>(hooks.length).fill(0);
     for (const unit of order) {
       const fits =
         (!hook || (unit >= hook.firstUnit && unit < hook.firstUnit + hook.nUnits)) &&
@@ -246,25 +271,59 @@ export class UnitIndex {
             ? primary[unit]! < 0
             : typePlace >= 0 && ((types[unit]! >>> typePlace) & 1) === 1)) &&
         (state < 0 || stateOf[unit] === state) &&
+        (!set || set.mask[unit] === 1) &&
         (!found || found[unit] === 1);
       if (fits) {
         nFound++;
+        byHook[this.#hookOf(unit)]!++;
         if (!passed) nBefore++;
         else if (units.length < size) units.push(unit);
       }
       if (unit === after) passed = true;
     }
-    return { units, nFound, nBefore, hasMore: nBefore + units.length < nFound };
+    return { units, nFound, nBefore, hasMore: nBefore + units.length < nFound, byHook };
   }
 
-  /** Units by what their descriptions say, the best supported first. */
-  async findDescriptions(query: Pick<UnitQuery, "q" | "how">, size: number): Promise<number[]> {
-    const found = this.#matchSentences(query);
-    const units: number[] = [];
-    for (const unit of await this.#order("r", true)) {
-      if (found[unit] === 1 && units.push(unit) === size) break;
+  /** The place of a unit's hook point among all. */
+  #hookOf(unit: number): number {
+    const { hooks } = this.#census.meta;
+    let low = 0;
+    let high = hooks.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (hooks[middle]!.firstUnit <= unit) low = middle;
+      else high = middle;
     }
-    return units;
+    return low;
+  }
+
+  /** Units by what their descriptions say: those that hold the word itself first, then the beginning of a word, then the best supported. */
+  async findDescriptions(
+    query: Pick<UnitQuery, "q" | "how">,
+    size: number,
+  ): Promise<DescriptionHits> {
+    const found = await this.#matchSentences(query);
+    const ranked: number[][] = [[], [], []];
+    const isLetter = /[\p{L}\p{N}]/u;
+    const wanted = query.q.toLowerCase();
+    const rankOf = (sentence: string): number => {
+      if (query.how === "regex" || wanted === "") return 0;
+      let best = 2;
+      for (let at = sentence.indexOf(wanted); at >= 0; at = sentence.indexOf(wanted, at + 1)) {
+        if (isLetter.test(sentence[at - 1] ?? "")) continue;
+        if (!isLetter.test(sentence[at + wanted.length] ?? "")) return 0;
+        best = 1;
+      }
+      return best;
+    };
+    let nFound = 0;
+    for (const unit of await this.#order("r", true)) {
+      if (found[unit] !== 1) continue;
+      nFound++;
+      const own = ranked[rankOf(this.#lower[unit]!)]!;
+      if (own.length < size) own.push(unit);
+    }
+    return { units: ranked.flat().slice(0, size), nFound };
   }
 
   /** Units by the tokens on which they are active: those that are the word itself first, then by share. */
@@ -288,14 +347,15 @@ export class UnitIndex {
     return hits.slice(0, size).map(({ unit, token, share }) => ({ unit, token, share }));
   }
 
-  /** Makes ready what token searches need. */
-  async warm(): Promise<void> {
-    await Promise.all([this.#readTopTokens(), this.#readWords()]);
+  /** Nobody will search here any more. */
+  async close(): Promise<void> {
+    this.#patterns.forget(this.#maker.sentences);
+    if (this.#words) this.#patterns.forget(await this.#words);
   }
 
   async #matches(query: UnitQuery): Promise<Uint8Array> {
     const found =
-      query.inside === "tokens" ? new Uint8Array(this.nUnits) : this.#matchSentences(query);
+      query.inside === "tokens" ? new Uint8Array(this.nUnits) : await this.#matchSentences(query);
     if (query.inside === "descriptions") return found;
     const [ranks, { tokens }] = await Promise.all([this.#matchWords(query), this.#readTopTokens()]);
     for (let i = 0; i < tokens.length; i++) {
@@ -304,8 +364,8 @@ export class UnitIndex {
     return found;
   }
 
-  #matchSentences({ q, how }: Pick<UnitQuery, "q" | "how">): Uint8Array {
-    if (how === "regex") return matchAll(q, this.#maker.sentences);
+  async #matchSentences({ q, how }: Pick<UnitQuery, "q" | "how">): Promise<Uint8Array> {
+    if (how === "regex") return this.#patterns.match(q, this.#maker.sentences);
     const wanted = q.toLowerCase();
     return Uint8Array.from(this.#lower, (sentence) => (sentence.includes(wanted) ? 1 : 0));
   }
@@ -313,7 +373,7 @@ export class UnitIndex {
   /** For each token 3 if it is the word, 2 if it begins with it, 1 if it holds it, 0 otherwise. */
   async #matchWords({ q, how }: Pick<UnitQuery, "q" | "how">): Promise<Uint8Array> {
     const words = await this.#readWords();
-    if (how === "regex") return matchAll(q, words);
+    if (how === "regex") return this.#patterns.match(q, words);
     const wanted = q.trim().toLowerCase();
     if (wanted === "") return new Uint8Array(words.length);
     return Uint8Array.from(words, (word) =>

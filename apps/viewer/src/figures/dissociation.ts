@@ -3,7 +3,7 @@ import { fixed, interval, signed, withInterval } from "../format.ts";
 import { html } from "../html.ts";
 import { box, type Exhibit, label, WIDTH, wrap } from "./exhibit.ts";
 
-const LEFT = 84;
+const LEFT = 92;
 const ROW = 46;
 
 /** Which units' loss hurts which task: localizers in rows, tasks in columns. */
@@ -26,7 +26,7 @@ export function matrixFigure(section: DissociationSection): Exhibit {
   };
   const body = localizers.map(({ id, title }, row) => {
     const y = top + row * ROW;
-    const lines = wrap(title, 14);
+    const lines = wrap(title, 12);
     return html`${lines.map((text, i) =>
       label(LEFT - 8, y + ROW / 2 + 4 + (i - (lines.length - 1) / 2) * 13, text, { anchor: "end" }),
     )}${tasks.map((task, column) => {

@@ -57,6 +57,20 @@ export function drawSvg({ id, title, description, drawing }: Exhibit, style?: st
   return html`<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 ${width} ${px(height)}" width="${width}" height="${px(height)}" aria-labelledby="${id}-title ${id}-desc"><title id="${id}-title">${title}</title><desc id="${id}-desc">${description}</desc>${style && html`<style>${style}</style>`}${content}</svg>`;
 }
 
+/** Several drawings below each other, each under its title, as one. */
+export function stackSvg(exhibits: readonly Exhibit[], style: string): string {
+  const GAP = 40;
+  let y = 0;
+  const parts = exhibits.map((exhibit) => {
+    const top = y + GAP - 12;
+    y += GAP + exhibit.drawing!.height;
+    return html`${label(4, top, exhibit.title, { kind: "heading" })}<g transform="translate(0 ${px(top + 12)})">${drawSvg(exhibit)}</g>`;
+  });
+  const width = Math.max(WIDTH, ...exhibits.map(({ drawing }) => drawing!.width));
+  return html`<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 ${px(width)} ${px(y + 8)}" width="${px(width)}" height="${px(y + 8)}"><style>${style}</style>${parts}</svg>`
+    .markup;
+}
+
 /** Text at a place; `anchor` is start, middle or end. */
 export function label(
   x: number,

@@ -17,9 +17,11 @@ import type {
 import { reportBytes } from "@penfield/report";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { chooseUnits } from "../reports/localizer.ts";
 import { makeBrainReport } from "../testBrainReport.ts";
 import { makeComparisonReport, makeTestReport } from "../testReport.ts";
 import { listPage } from "../views/listView.ts";
+import { localizerExhibits } from "../views/localizerView.ts";
 import { reportPage } from "../views/reportView.ts";
 import { type SectionMaps, sectionExhibits } from "../views/sections.ts";
 import { scoresFigure } from "./alignment.ts";
@@ -373,6 +375,19 @@ describe("pages of any report", () => {
     return value;
   };
 
+  /** The localizer's own page, with values of any kind and any threshold. */
+  const thresholded = (section: SelectionSection, chance: () => boolean) => {
+    const n = section.nLayers * section.nUnits;
+    const odd = () => (chance() ? Number.NaN : chance() ? 1e308 : chance() ? -1e308 : 0.01);
+    const arrays = {
+      t: Float64Array.from({ length: n }, odd),
+      q: Float64Array.from({ length: n }, odd),
+      mask: Uint8Array.from({ length: n }, () => Number(chance())),
+    };
+    const threshold = { t: chance() ? undefined : 0, q: chance() ? undefined : 0 };
+    return localizerExhibits(section, arrays, chooseUnits(section, arrays, threshold));
+  };
+
   test("never fail, and never show NaN, undefined or somebody's markup", () => {
     fc.assert(
       fc.property(fc.infiniteStream(fc.boolean()), (booleans) => {
@@ -394,11 +409,17 @@ describe("pages of any report", () => {
           reportPage(report, all, "/reports/a"),
           listPage([{ name: HOSTILE, folder: "", report }], HOSTILE),
           ...report.sections
-            .flatMap((section) => sectionExhibits(section, all.get(section.id)))
+            .flatMap((section) => [
+              ...sectionExhibits(section, all.get(section.id)),
+              ...(section.kind === "selection" ? thresholded(section, chance) : []),
+            ])
             .map((exhibit) => drawSvg(exhibit).markup),
         ];
         for (const page of pages) {
-          const bad = /.{0,60}(NaN|undefined|Infinity|\[object|<script|\u202e)/.exec(page);
+          const bad =
+            /.{0,60}(NaN|undefined|Infinity|\[object|<script(?! src="\/viewer\.js" defer>)|\u202e)/.exec(
+              page,
+            );
           expect(bad?.[0]).toBeUndefined();
         }
       }),

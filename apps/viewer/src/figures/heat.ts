@@ -19,6 +19,8 @@ export interface Heat {
   readonly upwards?: boolean;
   /** The ends of the colours; default: of the values. */
   readonly ends?: readonly [number, number];
+  /** Of numbers in cells; default 2. */
+  readonly decimals?: number;
 }
 
 /** Drawings show at most so many rows and columns; more are averaged in blocks. */
@@ -134,14 +136,24 @@ export function heatDrawing(heat: Heat): {
     { anchor: "middle" },
   )}${label(left - 5, TOP - 7, heat.rowTitle, { anchor: left > 60 ? "end" : "start" })}${
     nRows <= MOST_MARKS && nColumns <= MOST_MARKS
-      ? marks({ ...small, rows, columns, ends, left, width, height, rowY })
+      ? marks({
+          ...small,
+          rows,
+          columns,
+          ends,
+          left,
+          width,
+          height,
+          rowY,
+          decimals: heat.decimals ?? 2,
+        })
       : paths({ ...small, ends, left, width, height, rowY })
   }`;
   return { drawing: { width: WIDTH, height: bottom + below + 22, content }, block };
 }
 
 /** The colours from the lowest to the highest value. */
-function key(title: string, [low, high]: readonly [number, number], left: number): Html {
+export function key(title: string, [low, high]: readonly [number, number], left: number): Html {
   const right = WIDTH - 12;
   const from = Math.max(left, right - 150);
   const step = (right - from) / 20;
@@ -169,23 +181,27 @@ interface Grid {
 }
 
 /** One rectangle for each cell, with its numbers as a title and, where there is room, in it. */
-function marks(grid: Grid & { rows: readonly string[]; columns: readonly string[] }): Html {
-  const { values, nRows, nColumns, ends, left, width, height, rowY, rows, columns } = grid;
+function marks(
+  grid: Grid & { rows: readonly string[]; columns: readonly string[]; decimals: number },
+): Html {
+  const { values, nRows, nColumns, ends, left, width, height, rowY, rows, columns, decimals } =
+    grid;
   const written = width >= 27 && height >= 14;
-  return html`<g shape-rendering="crispEdges">${Array.from(
+  const upwards = nRows > 1 && rowY(1) < rowY(0);
+  return html`<g data-columns="${nColumns}"${upwards && html` data-upwards="1"`} shape-rendering="crispEdges">${Array.from(
     { length: nRows * nColumns },
     (_, at) => {
       const [i, j] = [Math.floor(at / nColumns), at % nColumns];
       const value = values[at]!;
       const step = stepOf(value, ends);
       const [x, y] = [left + j * width, rowY(i)];
-      const told = `${rows[i]}, ${columns[j]}: ${Number.isFinite(value) ? fixed(value) : "not defined"}`;
+      const told = `${rows[i]}, ${columns[j]}: ${Number.isFinite(value) ? fixed(value, Math.min(3, 10 * decimals)) : "not defined"}`;
       const look = step < 0 ? html`class="none"` : html`fill="${colour(step)}"`;
       return html`<rect x="${px(x)}" y="${px(y)}" width="${px(width)}" height="${px(height)}" ${look}><title>${told}</title></rect>${
         written &&
         step >= 0 &&
         Math.abs(value) < 1000 &&
-        label(x + width / 2, y + height / 2 + 3.5, fixed(value, 2), {
+        label(x + width / 2, y + height / 2 + 3.5, fixed(value, decimals), {
           anchor: "middle",
           kind: `tick ${step < STEPS * 0.55 ? "on-dark" : "on-light"}`,
         })
@@ -195,7 +211,7 @@ function marks(grid: Grid & { rows: readonly string[]; columns: readonly string[
 }
 
 /** One path for each colour: a large matrix stays a small page. */
-function paths({ values, nRows, nColumns, ends, left, width, height, rowY }: Grid): Html {
+export function paths({ values, nRows, nColumns, ends, left, width, height, rowY }: Grid): Html {
   const parts = new Map<number, string[]>();
   for (let i = 0; i < nRows; i++) {
     for (let j = 0; j < nColumns; ) {

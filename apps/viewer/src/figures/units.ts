@@ -61,7 +61,7 @@ export function histogramFigure({ name, histogram, threshold, statistics }: Unit
   };
 }
 
-const power = (tick: number): string => (tick < 1000 ? String(tick) : `10^${Math.log10(tick)}`);
+const power = (tick: number): string => (tick < 1e6 ? whole(tick) : `10^${Math.log10(tick)}`);
 
 /** All bars as one path: 256 elements would weigh more than their picture. */
 function bars(
@@ -143,14 +143,12 @@ export interface TypeCounts {
 
 const ROW = 24;
 
-/** Kinds of types have colours of their own, the same in every figure; names and numbers say the rest. */
+/** Kinds of types have colours of their own, the same in every figure; the table has the types themselves. */
+const kindsOfTypes = ["dead", "detectors", "positional", "families", "dense", "dormant", "none"];
+
 function colourOf(type: string): number {
-  if (type === "none") return 6;
-  if (type === "dead") return 0;
-  if (type === "dormant") return 5;
-  if (type === "positional") return 2;
-  if (type === "dense") return 4;
-  return type.endsWith("-detector") ? 1 : 3;
+  const own = kindsOfTypes.indexOf(type);
+  return own >= 0 ? own : type.endsWith("-detector") ? 1 : 3;
 }
 
 /** Types of units by layer, as bars of equal length cut by shares. */
@@ -165,15 +163,17 @@ export function typesFigure(
   const left = 84;
   const end = RIGHT - 10;
   const used = names.flatMap((_, i) => (layers.some(({ counts }) => counts[i]! > 0) ? [i] : []));
+  const kinds = [...new Set(used.map((i) => colourOf(names[i]!)))];
   const legendTop = layers.length * ROW + TOP + 34;
   return {
     id,
     title,
     description: `Share of the units of each layer that are of each type, for ${layers.length} layers: ${used.map((i) => `${names[i]} ${whole(layers.reduce((sum, { counts }) => sum + counts[i]!, 0))}`).join(", ")}.`,
-    caption: "Each unit counts once, by the first of its types. The table has all numbers.",
+    caption:
+      "Each unit counts once, by the first of its types. Detectors: of tokens, pairs, triples; families: one word in all spellings, a class of words, an initial letter. The table has every type.",
     drawing: {
       width: WIDTH,
-      height: legendTop + Math.ceil(used.length / 2) * 18,
+      height: legendTop + Math.ceil(kinds.length / 2) * 18,
       content: html`${layers.map(({ name, nUnits, counts }, row) => {
         let at = left;
         const y = TOP + row * ROW;
@@ -199,10 +199,10 @@ export function typesFigure(
         to: end,
         title: "",
         write: (tick) => `${tick} %`,
-      })}${used.map((i, place) => {
+      })}${kinds.map((kind, place) => {
         const x = place % 2 === 0 ? 8 : WIDTH / 2 + 8;
         const y = legendTop + Math.floor(place / 2) * 18;
-        return html`${box(x, y - 9, 11, 11, `type-${colourOf(names[i]!)}`)}${label(x + 16, y, names[i]!)}`;
+        return html`${box(x, y - 9, 11, 11, `type-${kind}`)}${label(x + 16, y, kindsOfTypes[kind]!)}`;
       })}`,
     },
     numbers: {
@@ -274,4 +274,69 @@ export function overlayFigure(records: readonly UnitRecord[]): Exhibit {
     },
     nShown: 40,
   };
+}
+
+/** Held-out correlations of descriptions, layer by layer, above their floor. */
+export function scoresFigure(
+  layers: readonly {
+    readonly name: string;
+    readonly values: readonly number[];
+    readonly floors: readonly number[];
+  }[],
+): Exhibit {
+  const left = 84;
+  const end = RIGHT - 34;
+  const rows = layers.map(({ name, values, floors }) => ({
+    name,
+    n: values.length,
+    quantiles: QUANTILES.map((p) => quantileOf(values, p)),
+    floor: quantileOf(floors, 0.95),
+  }));
+  const all = rows.flatMap(({ quantiles, floor }) => [...quantiles, floor]);
+  const x = scaleLinear([Math.min(0, ...all.filter((value) => value !== null)), 1], [left, end]);
+  const bottom = TOP + 14 + layers.length * ROW;
+  return {
+    id: "scores",
+    title: "How well descriptions hold, by layer",
+    description: rows
+      .map(
+        ({ name, n, quantiles, floor }) =>
+          `${name}: median ${fixed(quantiles[2]!, 2)} of ${whole(n)} units, floor ${fixed(floor, 2)}`,
+      )
+      .join("; "),
+    caption:
+      "Held-out correlation of all descriptions that were tried, refused ones too. Line: 5th to 95th percentile; box: quartiles; tick: median. Dashed: 95 % of the floors (rules of other units) lie below. At the right: how many.",
+    drawing: {
+      width: WIDTH,
+      height: bottom + 36,
+      content: html`${label(RIGHT, TOP + 2, "units", { anchor: "end", kind: "tick" })}${x.ticks(5).map((tick) => rule(x(tick), TOP + 8, x(tick), bottom, tick === 0 ? "zero" : "grid"))}${rows.map(
+        ({ name, n, quantiles: [p5, p25, p50, p75, p95], floor }, row) => {
+          const y = TOP + 14 + (row + 0.5) * ROW;
+          return html`<g><title>${`${name}: median ${fixed(p50!, 2)}, ${n} units`}</title>${label(left - 6, y + 4, name.length > 13 ? `…${name.slice(-12)}` : name, { anchor: "end" })}${label(RIGHT, y + 4, whole(n), { anchor: "end", kind: "tick" })}${
+            n > 0 &&
+            html`${rule(x(p5!), y, x(p95!), y, "whisker")}${box(x(p25!), y - 6, x(p75!) - x(p25!), 12, "box")}${rule(x(p50!), y - 6, x(p50!), y + 6, "median")}`
+          }${floor !== null && rule(x(floor), y - 9, x(floor), y + 9, "reference")}</g>`;
+        },
+      )}${axisBelow(x, {
+        ticks: x.ticks(5),
+        ...{ y: bottom, from: left, to: end, title: "held-out r" },
+        write: (tick) => short(tick),
+      })}`,
+    },
+    numbers: {
+      columns: ["layer", "n_tried", "r_p5", "r_p25", "r_p50", "r_p75", "r_p95", "floor_p95"],
+      rows: rows.map(({ name, n, quantiles, floor }) => [name, n, ...quantiles, floor]),
+    },
+  };
+}
+
+const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95];
+
+/** By linear interpolation; null without values. */
+function quantileOf(values: readonly number[], p: number): number | null {
+  if (values.length === 0) return null;
+  const sorted = Float64Array.from(values).sort();
+  const at = p * (sorted.length - 1);
+  const low = sorted[Math.floor(at)]!;
+  return low + (at % 1) * (sorted[Math.ceil(at)]! - low);
 }

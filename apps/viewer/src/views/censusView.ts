@@ -1,6 +1,7 @@
+import type { Table } from "@penfield/report";
 import { hookKey, type OpenCensus, unitAddress, unitName } from "../censuses/openCensuses.ts";
 import type { Exhibit } from "../figures/exhibit.ts";
-import { type TypeCounts, typesFigure } from "../figures/units.ts";
+import { scoresFigure, type TypeCounts, typesFigure } from "../figures/units.ts";
 import { fixed, short, whole } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
 import { dataTable, figure, page } from "./parts.ts";
@@ -30,9 +31,46 @@ function layerName({ meta }: OpenCensus, hook: OpenCensus["meta"]["hooks"][numbe
 /** Layers drawn; the table has all. */
 const MAX_LAYERS = 64;
 
+/** They stay the same as long as the census is open. */
+const drawn = new WeakMap<OpenCensus, readonly Exhibit[]>();
+
 export function censusFigures(open: OpenCensus): readonly Exhibit[] {
+  const before = drawn.get(open);
+  if (before) return before;
+  const figures = drawFigures(open);
+  drawn.set(open, figures);
+  return figures;
+}
+
+function drawFigures(open: OpenCensus): readonly Exhibit[] {
   const { names, layers } = typeCounts(open);
-  return [typesFigure(names, layers.slice(0, MAX_LAYERS))];
+  const { meta, index } = open;
+  const scores = meta.hooks.slice(0, MAX_LAYERS).map((hook) => {
+    const units = Array.from({ length: hook.nUnits }, (_, i) => hook.firstUnit + i);
+    const numbers = (read: (unit: number) => number | null): number[] =>
+      units.map(read).filter((value) => value !== null);
+    return {
+      name: layerName(open, hook),
+      values: numbers((unit) => index.r(unit)),
+      floors: numbers((unit) => index.floor(unit)),
+    };
+  });
+  return [
+    typesFigure(names, layers.slice(0, MAX_LAYERS)),
+    ...(scores.some(({ values }) => values.length > 0) ? [scoresFigure(scores)] : []),
+  ];
+}
+
+/** Layers in numbers. */
+export function censusTable(open: OpenCensus): Table {
+  const { meta, index } = open;
+  return {
+    columns: ["hook", "n_units", "n_described", "n_refused", ...index.typeNames, "none"],
+    rows: meta.hooks.map((hook) => {
+      const { described, refused } = index.countDescribed(hook);
+      return [hook.name, hook.nUnits, described, refused, ...index.countTypes(hook)];
+    }),
+  };
 }
 
 /** The model card of a census: what was counted, on what, and what came out, by layer. */
@@ -46,7 +84,7 @@ export function censusPage(open: OpenCensus): string {
     main: html`<h1>Units of ${meta.model.name}</h1>
 <p class="about">${whole(meta.nUnits)} units at ${meta.hooks.length} hook ${meta.hooks.length === 1 ? "point" : "points"}, counted on ${whole(meta.nTokens)} tokens of ${whole(meta.nDocuments)} documents · census <code>${id}</code></p>
 ${searchForm(open)}
-<nav aria-label="Census"><ul><li><a href="${base}/units">All units</a></li><li><a href="${base}/units?described=described&amp;sort=-r">Described units, the best first</a></li><li><a href="${base}/compare">Compare</a></li><li><a href="#card">Model and corpus</a></li></ul></nav>
+<nav aria-label="Census"><ul><li><a href="${base}/units">All units</a></li><li><a href="${base}/units?described=described&amp;sort=-r">Described units, the best first</a></li><li><a href="${base}/sets">Localized sets</a></li><li><a href="${base}/compare">Compare</a></li><li><a href="#card">Model and corpus</a></li></ul></nav>
 ${broken.map(([kind, { nBroken }]) => html`<p class="message">${kind}.jsonl: ${whole(nBroken)} ${nBroken === 1 ? "line is" : "lines are"} broken and left out.</p>`)}
 <section aria-labelledby="layers"><h2 id="layers">What the units are</h2>
 <p class="reading">${
@@ -130,10 +168,10 @@ function card(open: OpenCensus): Html {
     ([kind, { nUnits }]) => `${kind}.jsonl (${whole(nUnits)} units)`,
   );
   return html`<section id="card" aria-labelledby="heading-card"><h2 id="heading-card">Model and corpus</h2><dl>${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}<div><dt>Notes on units</dt><dd>${found.length === 0 ? "none" : found.join(", ")}</dd></div></dl>
-<p class="files"><a href="${base}.json">.json</a> <a href="${base}.csv">layers as .csv</a></p></section>`;
+<p class="files"><a href="${base}.json">.json</a> <a href="${base}.csv">layers as .csv</a> <a href="${base}.svg">figures as .svg</a></p></section>`;
 }
 
-/** The numbers by which a list of units is read. */
+/** The numbers by which a list of units is read; `said` stands for its sentence. */
 export function unitRow(
   open: OpenCensus,
   unit: number,
@@ -143,13 +181,14 @@ export function unitRow(
     readonly skewness: Float32Array;
     readonly kurtosis: Float32Array;
   },
+  said: Part = open.index.sentence(unit),
 ): Part[] {
   const { index } = open;
   const state = index.described(unit);
   return [
     html`<a href="${unitAddress(open, unit)}">${unitName(open, unit)}</a>`,
     state === "described"
-      ? index.sentence(unit)
+      ? said
       : html`<span class="soft">${state === "refused" ? "no reliable description" : "–"}</span>`,
     fixed(index.r(unit), 2),
     fixed(index.floor(unit), 2),

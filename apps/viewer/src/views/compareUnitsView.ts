@@ -1,13 +1,16 @@
 import type { Table } from "@penfield/report";
-import { hookKey, type OpenCensus } from "../censuses/openCensuses.ts";
+import { hookKey, type OpenCensus, unitAddress, unitName } from "../censuses/openCensuses.ts";
+import type { Partners } from "../censuses/partners.ts";
 import type { UnitRecord } from "../censuses/unitRecord.ts";
 import type { Exhibit } from "../figures/exhibit.ts";
+import { heatDrawing } from "../figures/heat.ts";
 import { overlayFigure, typesFigure } from "../figures/units.ts";
 import { fixed, short, whole } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
-import { typeCounts } from "./censusView.ts";
+import { addressWith } from "../query.ts";
+import { searchForm, typeCounts } from "./censusView.ts";
 import { dataTable, figure, page } from "./parts.ts";
-import { contextList } from "./tokens.ts";
+import { contextList, tokenCode } from "./tokens.ts";
 import { scaleOf } from "./unitView.ts";
 
 /** At most so many units side by side. */
@@ -17,6 +20,8 @@ export const MAX_COMPARED = 4;
 export interface Comparison {
   readonly open: OpenCensus;
   readonly other: OpenCensus | undefined;
+  /** Units of the first census that are like ones of the other, where its notes say so. */
+  readonly partners?: Partners | undefined;
   /** Units of the first census, then of the second, each with its address. */
   readonly units: readonly { readonly record: UnitRecord; readonly address: string }[];
   /** The query of this page, for its twins. */
@@ -25,7 +30,7 @@ export interface Comparison {
   readonly names: readonly string[];
 }
 
-export function compareFigures({ open, other, units }: Comparison): readonly Exhibit[] {
+export function compareFigures({ open, other, units, partners }: Comparison): readonly Exhibit[] {
   const byModel = [open, ...(other ? [other] : [])].map((own, i) => {
     const { names, layers } = typeCounts(own);
     return typesFigure(names, layers, {
@@ -36,16 +41,88 @@ export function compareFigures({ open, other, units }: Comparison): readonly Exh
   return [
     ...(units.length > 0 ? [overlayFigure(units.map(({ record }) => record))] : []),
     ...(other ? byModel : []),
+    ...(other && partners ? [partnersFigure(open, other, partners)] : []),
   ];
+}
+
+/** From this correlation on, two units count as alike: the level of Gurnee et al. for universal neurons, which is of the excess over a rotation. */
+const ALIKE = 0.5;
+
+/** In which layers the units of one model have partners in the other. */
+function partnersFigure(a: OpenCensus, b: OpenCensus, { best }: Partners): Exhibit {
+  const rows = a.meta.hooks.map((hook) => hookKey(a.meta, hook));
+  const columns = b.meta.hooks.map((hook) => hookKey(b.meta, hook));
+  const counts = new Float64Array(rows.length * columns.length);
+  for (const { unit, other, r } of best) {
+    if (r < ALIKE) break;
+    const row = a.meta.hooks.indexOf(a.census.place(unit).hook);
+    const column = b.meta.hooks.indexOf(b.census.place(other).hook);
+    if (row >= 0 && column >= 0) counts[row * columns.length + column]!++;
+  }
+  const n = best.filter(({ r }) => r >= ALIKE).length;
+  return {
+    id: "partners",
+    title: `Where units of ${a.meta.model.name} have a partner`,
+    description: `${whole(n)} units with a partner of r ${ALIKE} or more, by the layers of both.`,
+    caption: `Units whose most alike unit of the other model has r of at least ${ALIKE}, by the layers of both. Numbers are counts.`,
+    drawing: heatDrawing({
+      values: counts,
+      ...{ rows, columns },
+      rowTitle: a.meta.model.name,
+      columnTitle: `layer of ${b.meta.model.name}`,
+      keyTitle: "units",
+      upwards: true,
+      decimals: 0,
+    }).drawing,
+    numbers: {
+      columns: ["layer", ...columns.map((name) => `layer ${name}`)],
+      rows: rows.map((name, i) => [
+        name,
+        ...counts.subarray(i * columns.length, (i + 1) * columns.length),
+      ]),
+    },
+  };
+}
+
+/** Pairs in the table. */
+const N_PAIRS = 20;
+
+function pairs(open: OpenCensus, other: OpenCensus, { best, nNoted }: Partners): Html {
+  const n = best.filter(({ r }) => r >= ALIKE).length;
+  return html`<h2>Units that both have</h2><p class="reading">Correlation of a unit's values with those of the most alike unit of the other model, on the same tokens. ${whole(n)} of ${whole(open.meta.nUnits)} units have a partner with r of at least ${ALIKE}; ${whole(nNoted)} have notes on partners at all. Two models of random weights have alike units too: see the floor in the docs of the census.</p>${dataTable(
+    "Units that are most alike",
+    [
+      { title: html`<span class="name">${open.meta.model.name}</span>` },
+      { title: html`<span class="name">${other.meta.model.name}</span>` },
+      { title: "r", numeric: true },
+      { title: "Description of the first" },
+      { title: "Description of the second" },
+      { title: "" },
+    ],
+    best.slice(0, N_PAIRS).map(({ unit, other: partner, r }): Part[] => {
+      const [n1, m1] = [unitName(open, unit), unitName(other, partner)];
+      const address = addressWith(`${open.base}/compare`, { n: n1, with: other.id, m: m1 });
+      return [
+        html`<a href="${unitAddress(open, unit)}">${n1}</a>`,
+        html`<a href="${unitAddress(other, partner)}">${m1}</a>`,
+        fixed(r, 3),
+        open.index.sentence(unit) || "–",
+        other.index.sentence(partner) || "–",
+        html`<a href="${address}">side by side</a>`,
+      ];
+    }),
+  )}`;
 }
 
 /** Units side by side, or two models. */
 export function comparePage(comparison: Comparison): string {
-  const { open, other, units, query, names } = comparison;
+  const { open, other, units, query, names, partners } = comparison;
   const { base, meta } = open;
   const twin = (form: string): string => `${base}/compare.${form}${query && `?${query}`}`;
   const figures = compareFigures(comparison);
   return page({
+    above: [{ title: `Units of ${meta.model.name}`, address: base }],
+    search: searchForm(open),
     title: `Compare units of ${meta.model.name}`,
     main: html`<h1>Compare units of <a href="${base}">${meta.model.name}</a>${other && html` and <a href="${other.base}">${other.meta.model.name}</a>`}</h1>
 ${form(comparison, names)}
@@ -57,7 +134,12 @@ ${
 ${other && models(open, other)}
 ${figures.length > 0 && html`<div class="figures">${figures.map((exhibit) => figure(exhibit, `${base}/compare`, query))}</div>`}
 ${units.length > 0 && html`${table(units)}<div class="beside">${units.map(column)}</div>`}
-<p class="files"><a href="${twin("json")}">.json</a> <a href="${twin("csv")}">.csv</a></p>`,
+${other && partners && pairs(open, other, partners)}${
+  other &&
+  !partners &&
+  html`<p class="reading">Which units the two models share is not known here: <code>penfield census --beside</code> writes it (neighbours.jsonl) into the folder of the census that it takes.</p>`
+}
+<p class="files"><a href="${twin("json")}">.json</a> <a href="${twin("csv")}">.csv</a>${figures.length > 0 && html` <a href="${twin("svg")}">.svg</a>`}</p>`,
   });
 }
 
@@ -125,10 +207,9 @@ function table(units: Comparison["units"]): Html {
     [
       "raises",
       ({ weights }) =>
-        weights?.top
-          .slice(0, 5)
-          .map(([token]) => token.trim())
-          .join(" ") || "–",
+        weights
+          ? weights.top.slice(0, 5).map(([token], i) => [i > 0 && " ", tokenCode(token)])
+          : "–",
     ],
   ];
   return html`<h2>Side by side</h2>${dataTable(

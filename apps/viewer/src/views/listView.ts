@@ -1,4 +1,5 @@
 import type { ListedReport, Report, Section } from "@penfield/report";
+import type { Shown } from "../answers.ts";
 import type { ListedCensus } from "../censuses/findCensus.ts";
 import { SET_NAMES } from "../figures/alignment.ts";
 import { scoreText } from "../figures/modelComparison.ts";
@@ -6,11 +7,109 @@ import { fixed, pText, short, signed, whole } from "../format.ts";
 import { type Html, html } from "../html.ts";
 import { outcomeMark, page } from "./parts.ts";
 
+/** The list of what is in the folder, or of what of it has a word in its name, title, question, kind or model. */
+export function showList(
+  listed: readonly ListedReport[],
+  censuses: readonly ListedCensus[],
+  folder: string,
+  q: string,
+): Shown {
+  const wanted = q.trim().toLowerCase().slice(0, 200);
+  const has = (texts: readonly string[]): boolean =>
+    wanted === "" || texts.some((text) => text.toLowerCase().includes(wanted));
+  const reports = listed.filter((item) =>
+    "report" in item
+      ? has([
+          ...[item.name, item.report.title, item.report.question, item.report.kind],
+          subject(item.report),
+        ])
+      : has([item.name]),
+  );
+  const units = censuses.filter((item) =>
+    has([item.name, ...("meta" in item ? [item.meta.model.name] : [])]),
+  );
+  return {
+    name: "reports",
+    page: () => listPage(reports, folder, units, { q, nAll: listed.length + censuses.length }),
+    json: () => ({
+      reports: reports.map((item) =>
+        "report" in item
+          ? {
+              name: item.name,
+              address: `/reports/${encodeURIComponent(item.name)}`,
+              title: item.report.title,
+              kind: item.report.kind,
+              model: item.report.model?.name ?? null,
+              sha256: item.report.model?.sha256 ?? null,
+              verdicts: item.report.verdicts,
+            }
+          : { name: item.name, error: item.error.message },
+      ),
+      censuses: units.map((item) =>
+        "meta" in item
+          ? {
+              name: item.name,
+              address: `/censuses/${encodeURIComponent(item.name)}`,
+              model: item.meta.model.name,
+              sha256: item.meta.model.sha256,
+              nUnits: item.meta.nUnits,
+              nTokens: item.meta.nTokens,
+            }
+          : { name: item.name, error: item.error.message },
+      ),
+    }),
+    table: () => ({
+      columns: [
+        "what",
+        "name",
+        "address",
+        "title",
+        "kind",
+        "model",
+        "seen",
+        "not_seen",
+        "undecided",
+      ],
+      rows: [
+        ...units.flatMap((item) =>
+          "meta" in item
+            ? [
+                [
+                  ...["census", item.name, `/censuses/${encodeURIComponent(item.name)}`],
+                  ...[`Units of ${item.meta.model.name}`, "census", item.meta.model.name],
+                  ...[null, null, null],
+                ],
+              ]
+            : [],
+        ),
+        ...reports.flatMap((item) => {
+          if (!("report" in item)) return [];
+          const { title, kind, model, verdicts } = item.report;
+          const count = (outcome: string): number =>
+            verdicts.filter((one) => one.outcome === outcome).length;
+          return [
+            [
+              ...["report", item.name, `/reports/${encodeURIComponent(item.name)}`],
+              ...[title, kind, model?.name ?? null],
+              ...[count("seen"), count("not seen"), count("undecided")],
+            ],
+          ];
+        }),
+      ],
+    }),
+    figures: () => [],
+  };
+}
+
+/** From so many on, the list has a field to find something in it. */
+const MANY = 6;
+
 /** Every census and report of the folder, reports with their verdicts and main numbers; the unreadable ones with their errors. */
 export function listPage(
   listed: readonly ListedReport[],
   folder: string,
   censuses: readonly ListedCensus[] = [],
+  { q = "", nAll = 0 }: { readonly q?: string; readonly nAll?: number } = {},
 ): string {
   const readable = listed.filter((item) => "report" in item);
   const broken = [...listed, ...censuses].filter((item) => "error" in item);
@@ -18,11 +117,18 @@ export function listPage(
     title: "Reports",
     home: true,
     main: html`<h1>Reports</h1>
-${censusList(censuses)}${
+${
+  (nAll >= MANY || q !== "") &&
+  html`<form class="search" role="search" action="/" method="get"><label for="find">Find a report or a model</label> <input id="find" name="q" value="${q}" maxlength="200" autocomplete="off"> <button>Show</button>${q !== "" && html` <a href="/">All of them</a>`}</form>`
+}${censusList(censuses)}${
   listed.length === 0
     ? censuses.length === 0 &&
-      html`<p>There are no reports in <code>${folder}</code> yet. An experiment writes one: <code>penfield run language-network</code>.</p>`
-    : html`<p class="about">${readable.length} ${readable.length === 1 ? "report" : "reports"} in <code>${folder}</code></p>`
+      (
+        q === ""
+          ? html`<p>There are no reports in <code>${folder}</code> yet. An experiment writes one: <code>penfield run language-network</code>.</p>`
+          : html`<p role="status">Nothing here has “${q}” in its name, title, question or model.</p>`
+      )
+    : html`<p class="about">${readable.length} ${readable.length === 1 ? "report" : "reports"} in <code>${folder}</code>${q !== "" && ` with “${q}”`}</p>`
 }
 ${readable.map(({ name, report }) => card(name, report))}
 ${
@@ -31,7 +137,8 @@ ${
     ({ name, error }) =>
       html`<article class="card"><h3>${name}</h3><p class="message">${error.message}</p>${error.hint && html`<p>${error.hint}</p>`}</article>`,
   )}</section>`
-}`,
+}
+<p class="files"><a href="/index.json${q && `?q=${encodeURIComponent(q)}`}">.json</a> <a href="/index.csv${q && `?q=${encodeURIComponent(q)}`}">.csv</a></p>`,
   });
 }
 
@@ -155,6 +262,8 @@ function mainNumbers(section: Section): readonly (readonly [string, string])[] {
       return [["Over time", `${section.series.length} series of ${section.y}`]];
     case "raster":
       return [["Spikes", `${whole(section.nSpikes)} of ${whole(section.nUnits)} units`]];
+    case "rate-map":
+      return [["Rates", `${whole(section.nUnits)} units, ${section.measure}`]];
     case "brain-map":
       return [["Maps", `${section.maps.length} of ${whole(section.nTargets)} voxels`]];
     case "units":

@@ -3,15 +3,27 @@ import { drawSvg, type Exhibit } from "../figures/exhibit.ts";
 import { ABSENT, short } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
 
+/** A page above this one. */
+export interface Crumb {
+  readonly title: string;
+  readonly address: string;
+}
+
 /** A whole page. */
 export function page({
   title,
   home,
+  above = [],
+  search,
   main,
 }: {
   readonly title: string;
   /** Whether this is the list itself. */
   readonly home?: boolean;
+  /** What it is part of, from the largest down. */
+  readonly above?: readonly Crumb[];
+  /** A field at the top, where the page has none of its own. */
+  readonly search?: Part;
   readonly main: Part;
 }): string {
   return html`<!doctype html>
@@ -23,10 +35,11 @@ export function page({
 <title>${title} · Penfield</title>
 <link rel="stylesheet" href="/viewer.css">
 <link rel="icon" href="/icon.svg" type="image/svg+xml">
+<script src="/viewer.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the content</a>
-<header class="top"><p>${home ? html`<strong>Penfield</strong> reports` : html`<a href="/"><strong>Penfield</strong> reports</a>`}</p></header>
+<header class="top"><p>${home ? html`<strong>Penfield</strong> reports` : html`<a href="/"><strong>Penfield</strong> reports</a>`}${above.map(({ title: name, address }) => html` <span aria-hidden="true">›</span> <a href="${address}">${name}</a>`)}</p>${search}</header>
 <main id="main">
 ${main}
 </main>
@@ -35,10 +48,18 @@ ${main}
 `.markup;
 }
 
-export function errorPage(title: string, message: string, hint?: string | undefined): string {
+export function errorPage(
+  title: string,
+  message: string,
+  hint?: string | undefined,
+  near: readonly Crumb[] = [],
+): string {
   return page({
     title,
-    main: html`<h1>${title}</h1><p class="message">${message}</p>${hint && html`<p>${hint}</p>`}<p><a href="/">All reports</a></p>`,
+    main: html`<h1>${title}</h1><p class="message">${message}</p>${hint && html`<p>${hint}</p>`}${
+      near.length > 0 &&
+      html`<p>Perhaps you meant:</p><ul>${near.map(({ title: name, address }) => html`<li><a href="${address}">${name}</a></li>`)}</ul>`
+    }<p><a href="/">All reports</a></p>`,
   });
 }
 
@@ -60,11 +81,15 @@ export function dataTable(
     (row) =>
       html`<tr>${row.map((cell, i) =>
         i === 0
-          ? html`<th scope="row"${columns[i]?.numeric && html` class="number"`}>${cell}</th>`
+          ? html`<th scope="row"${columns[i]?.numeric ? html` class="number"` : isShort(cell) && html` class="short"`}>${cell}</th>`
           : html`<td${columns[i]?.numeric && html` class="number"`}>${cell}</td>`,
       )}</tr>\n`,
   )}</tbody></table></div>`;
 }
+
+/** A short name is not cut in two, whatever else the table holds. */
+const isShort = (cell: Part): boolean =>
+  html`${cell}`.markup.replace(/<small[\s\S]*|<[^>]*>/g, "").length <= 20;
 
 /** The numbers of an exhibit as they stand in its .csv, rounded to five digits. */
 function plainTable(caption: string, { columns, rows }: Table, limit = 200): Html {

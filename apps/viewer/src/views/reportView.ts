@@ -4,12 +4,14 @@ import {
   type ReportInput,
   type ReportModel,
   reportFiles,
+  type Section,
 } from "@penfield/report";
 import type { ListedCensus } from "../censuses/findCensus.ts";
 import { hookKey } from "../censuses/openCensuses.ts";
+import type { Exhibit } from "../figures/exhibit.ts";
 import { whole } from "../format.ts";
 import { type Html, html, type Part } from "../html.ts";
-import { dataTable, outcomeMark, page } from "./parts.ts";
+import { dataTable, figure, outcomeMark, page } from "./parts.ts";
 import { type SectionMaps, sectionView, type UnitLinks } from "./sections.ts";
 
 /** One report: verdicts, sections, and where every number comes from. */
@@ -32,14 +34,73 @@ ${
   report.warnings.length > 0 &&
   html`<section class="notice" aria-labelledby="warnings"><h2 id="warnings">Before you believe a number</h2><ul>${report.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></section>`
 }
-<nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li></ul></nav>
+<nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li>${twins(base)}</ul></nav>
 ${report.sections.map((section) => sectionView(section, maps.get(section.id), base, unitLinks(report, censuses)))}
 ${provenance(report, base)}`,
   });
 }
 
+/** The same as data, as a table, and the figures alone. */
+const twins = (address: string, query = ""): Html =>
+  html`${["json", "csv", "svg"].map((form) => html`<li><a href="${address}.${form}${query && `?${query}`}">.${form}</a></li>`)}`;
+
+/** One section by itself, with what only a page of its own has room for. */
+export function sectionPage(
+  report: Report,
+  section: Section,
+  maps: SectionMaps,
+  {
+    base,
+    address,
+    query,
+    links,
+    region,
+    more,
+  }: {
+    readonly base: string;
+    readonly address: string;
+    readonly query: string;
+    readonly links: UnitLinks;
+    /** One column of a score map. */
+    readonly region?: Exhibit | undefined;
+    readonly more?: Part;
+  },
+): string {
+  const { sections } = report;
+  const at = sections.findIndex(({ id }) => id === section.id);
+  const beside = (step: number, rel: string, sign: (title: string) => string): Part => {
+    const other = sections[at + step];
+    return (
+      other &&
+      html`<li><a href="${base}/sections/${encodeURIComponent(other.id)}" rel="${rel}">${sign(other.title)}</a></li>`
+    );
+  };
+  const simulated = "recording" in section && section.recording.simulated;
+  return page({
+    title: `${section.title} · ${report.title}`,
+    above: [{ title: report.title, address: base }],
+    main: html`<h1>${section.title}</h1>
+<p class="about">${about(report)}${simulated && html` <strong>The recording is simulated.</strong>`}</p>
+<nav aria-label="Sections"><ul>${beside(-1, "prev", (title) => `← ${title}`)}${beside(1, "next", (title) => `${title} →`)}<li><a href="${base}#section-${section.id}">In the report</a></li>${twins(address, query)}</ul></nav>
+${region && html`<div class="figures one">${figure(region, address, query)}</div>`}${
+  section.kind === "score-map" &&
+  html`<p>One by one: ${section.columns.labels
+    .slice(0, MAX_LINKS)
+    .map(
+      (name, i) =>
+        html`${i > 0 && ", "}<a href="${address}?column=${encodeURIComponent(name)}">${name}</a>`,
+    )}${section.columns.labels.length > MAX_LINKS && `, and ${section.columns.labels.length - MAX_LINKS} more`}.</p>`
+}
+${sectionView(section, maps, base, links)}
+${more}`,
+  });
+}
+
+/** Columns of a score map that are named one by one. */
+const MAX_LINKS = 200;
+
 /** The page of a unit, where there is a census of the report's model at the hook point of its localizer. */
-function unitLinks(report: Report, censuses: readonly ListedCensus[]): UnitLinks {
+export function unitLinks(report: Report, censuses: readonly ListedCensus[]): UnitLinks {
   const pattern = report.sections.find((section) => section.kind === "selection")?.hook;
   const listed = censuses.find(
     (item) => "meta" in item && item.meta.model.sha256 === report.model?.sha256,

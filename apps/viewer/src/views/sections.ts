@@ -112,7 +112,7 @@ export function sectionView(
   unitLinks: UnitLinks = () => undefined,
 ): Html {
   return html`<section id="section-${section.id}" aria-labelledby="heading-${section.id}">
-<h2 id="heading-${section.id}">${section.title}</h2>
+<h2 id="heading-${section.id}"><a class="quiet" href="${base}/sections/${encodeURIComponent(section.id)}">${section.title}</a></h2>
 ${section.reading && html`<p class="reading">${section.reading}</p>`}
 ${sectionBody(section, maps, base, unitLinks)}
 </section>`;
