@@ -10,7 +10,7 @@ import type { Answer, Request } from "./hdf5Worker.ts";
 const MAGIC = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Seconds: for a file on a slow disk as well; for bytes, which are there, fewer, and more for many. */
 const TIMEOUT = 60;
-const TIMEOUT_OF_BYTES = 15;
+const TIMEOUT_OF_BYTES = 30;
 const BYTES_PER_SECOND = 2 ** 20;
 
 /** What is read of a file, and how errors speak of it. */
@@ -29,7 +29,7 @@ export interface ReadHdf5Options {
   readonly slices?: Readonly<Record<string, readonly (readonly [number, number])[]>> | undefined;
   /**
    * After so many seconds the file counts as damaged: a wrong byte can have the HDF5 library go in circles. Default 60; for
-   * bytes 15, and one more for each MiB.
+   * bytes 30, and one more for each MiB.
    */
   readonly timeoutSeconds?: number | undefined;
 }
