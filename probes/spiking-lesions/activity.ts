@@ -1,6 +1,11 @@
 import type { UnitSet } from "@penfield/localize";
 import { toMask } from "@penfield/localize";
-import type { RasterSection, ReportArray, TimecoursesSection } from "@penfield/report";
+import type {
+  RasterSection,
+  RateMapSection,
+  ReportArray,
+  TimecoursesSection,
+} from "@penfield/report";
 import { membraneTraces, rateMap, type SpikingIntervention, spikeRaster } from "@penfield/spiking";
 import { inputOf, type SpikingNetwork } from "./network.ts";
 import { selectTrials, type Trials } from "./task.ts";
@@ -10,7 +15,7 @@ const BIN_STEPS = 5;
 
 /** Spikes, membranes and rates of some trials, as a report shows them. */
 interface Activity {
-  readonly sections: readonly (RasterSection | TimecoursesSection)[];
+  readonly sections: readonly (RasterSection | TimecoursesSection | RateMapSection)[];
   readonly arrays: Readonly<Record<string, ReportArray>>;
 }
 
@@ -57,6 +62,10 @@ export async function describeActivity(
       order[data[3 * s + 2]!]!,
     ]),
   );
+  const groups = [
+    { title: "selected units", nUnits: selected.indices.length },
+    { title: "all others", nUnits: others.length },
+  ].filter((group) => group.nUnits > 0);
   const raster: RasterSection = {
     kind: "raster",
     id: "raster",
@@ -70,10 +79,7 @@ export async function describeActivity(
     nUnits,
     nSpikes: points.length,
     array: "raster.npy",
-    groups: [
-      { title: "selected units", nUnits: selected.indices.length },
-      { title: "all others", nUnits: others.length },
-    ].filter((group) => group.nUnits > 0),
+    groups,
   };
 
   const traced = Array.from(selected.indices.subarray(0, N_TRACES));
@@ -100,39 +106,42 @@ export async function describeActivity(
   };
 
   const { cache } = await model.run({ input: inputOf(trials), capture: [spikes] });
-  const parts = [
-    { title: "selected units", units: Array.from(selected.indices) },
-    { title: "all others", units: others },
-  ].filter(({ units }) => units.length > 0);
   const maps = sides.map(({ rows }) =>
     rateMap(cache.get(spikes)!, { dt, rows, binSteps: BIN_STEPS }),
   );
-  const nTimes = maps[0]!.times.length;
-  const lines = maps.flatMap(({ data }) =>
-    parts.flatMap(({ units }) =>
-      Array.from({ length: nTimes }, (_, bin) =>
-        units.reduce((sum, unit) => sum + data[unit * nTimes + bin]! / units.length, 0),
-      ),
-    ),
+  const nBins = maps[0]!.times.length;
+  // Within a group those that fire more for the right come last.
+  const preference = Float64Array.from({ length: nUnits }, (_, unit) => {
+    const [left, right] = maps.map(({ data }) =>
+      data.subarray(unit * nBins, (unit + 1) * nBins).reduce((sum, rate) => sum + rate, 0),
+    );
+    return right! - left!;
+  });
+  const sorted = [Array.from(selected.indices), others].flatMap((units) =>
+    [...units].sort((i, j) => preference[i]! - preference[j]!),
   );
-  const rates: TimecoursesSection = {
-    kind: "timecourses",
+  const rates: RateMapSection = {
+    kind: "rate-map",
     id: "rates",
     title: "Rates in the course of a trial",
-    reading: `Spikes per second and unit in bins of ${1000 * BIN_STEPS * dt} ms, mean over ${sides.map(({ rows, title }) => `${rows.length} trials with more on the ${title}`).join(" and ")}. Units that prefer one side and units that prefer the other are averaged.`,
-    x: "time from the beginning of the trial (s)",
-    y: "rate (spikes/s)",
-    nTimes,
-    times: "rate-times.npy",
-    series: sides.flatMap(({ title: side }) =>
-      parts.map(({ title }) => ({ title, group: `more on the ${side}` })),
-    ),
+    reading: `Spikes per second of every unit in bins of ${1000 * BIN_STEPS * dt} ms, mean over ${sides.map(({ rows, title }) => `${rows.length} trials with more on the ${title}`).join(" and ")}. Within a group units that fire more on trials with more on the left come first, those that fire more for the right last.`,
+    measure: "spikes/s",
+    nUnits,
+    units: "rate-units.npy",
+    groups,
+    columns: {
+      kind: "time",
+      title: "time from the beginning of the trial (s)",
+      from: 0,
+      to: nBins * BIN_STEPS * dt,
+      nBins,
+    },
+    maps: sides.map(({ title }) => ({ title: `more on the ${title}` })),
     array: "rates.npy",
-    low: null,
-    high: null,
-    spans: [],
-    lines: [],
   };
+  const cells = maps.flatMap(({ data }) =>
+    sorted.flatMap((unit) => Array.from(data.subarray(unit * nBins, (unit + 1) * nBins))),
+  );
   const row = (data: Float64Array): ReportArray => ({ data, shape: [1, data.length] });
   return {
     sections: [raster, membranes, rates],
@@ -140,8 +149,8 @@ export async function describeActivity(
       "raster.npy": { data: Float64Array.from(points.flat()), shape: [points.length, 3] },
       "membrane-times.npy": row(traces.times),
       "membranes.npy": { data: traces.data, shape: [traces.series.length, traces.times.length] },
-      "rate-times.npy": row(maps[0]!.times),
-      "rates.npy": { data: Float64Array.from(lines), shape: [lines.length / nTimes, nTimes] },
+      "rate-units.npy": row(Float64Array.from(sorted)),
+      "rates.npy": { data: Float64Array.from(cells), shape: [maps.length, nUnits * nBins] },
     },
   };
 }

@@ -51,12 +51,18 @@ test("planted memory units are found, all and no others, and their loss is loss 
     "membrane-times.npy",
     "membranes.npy",
     "raster.npy",
-    "rate-times.npy",
+    "rate-units.npy",
     "rates.npy",
     "selection-mask.npy",
     "selection-q.npy",
     "selection-t.npy",
   ]);
+  // The memory units stand at the top of the map of rates, those of one side first.
+  const ordered = Array.from(arrays["rate-units.npy"]!.data as Float64Array);
+  expect(ordered.slice(0, 12).sort((a, b) => a - b)).toEqual(truth);
+  expect([...ordered].sort((a, b) => a - b)).toEqual(Array.from({ length: 64 }, (_, i) => i));
+  const sides = ordered.slice(0, 12).map((unit) => (unit <= 30 ? "left" : "right"));
+  expect(new Set(sides.slice(0, 6)).size).toBe(1);
 });
 
 test("goes on where it was stopped, to the same report", async () => {

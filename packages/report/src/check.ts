@@ -8,6 +8,7 @@ import type {
   MatrixSection,
   ModelComparisonSection,
   RasterSection,
+  RateMapSection,
   RdmsSection,
   Report,
   ScoreMapSection,
@@ -137,6 +138,8 @@ function sectionFault(section: Section): Fault | undefined {
       return timecoursesFault(section);
     case "raster":
       return rasterFault(section);
+    case "rate-map":
+      return rateMapFault(section);
     case "brain-map":
       return brainMapFault(section);
     default:
@@ -167,6 +170,8 @@ function sectionFiles(section: Section): readonly NamedFile[] {
       return named(section, ["times", "array", "low", "high"]);
     case "raster":
       return named(section, ["array"]);
+    case "rate-map":
+      return named(section, ["units", "array"]);
     case "brain-map":
       return named(section, ["indices", "array"]).concat(
         section.maps.flatMap(({ file }, i) =>
@@ -245,6 +250,11 @@ function shapesOf(
     }
     case "raster":
       return [[section.array, [section.nSpikes, 3]]];
+    case "rate-map":
+      return [
+        [section.units, [1, section.nUnits]],
+        [section.array, [section.maps.length, section.nUnits * columnsOf(section)]],
+      ];
     case "brain-map":
       return [
         [section.indices, [1, section.nTargets]],
@@ -467,7 +477,32 @@ function timecoursesFault({ series, spans }: TimecoursesSection): Fault | undefi
       };
 }
 
-function rasterFault({ groups, nUnits }: RasterSection): Fault | undefined {
+/** Columns of a rate map. */
+const columnsOf = ({ columns }: RateMapSection): number =>
+  columns.kind === "time" ? columns.nBins : columns.labels.length;
+
+function rateMapFault(section: RateMapSection): Fault | undefined {
+  const { columns, maps, nUnits } = section;
+  const n = columnsOf(section);
+  if (columns.kind === "time" && columns.from >= columns.to) {
+    const expected = `more than ${columns.from}, where the first bin begins`;
+    return { path: ["columns", "to"], expected, got: shown(columns.to) };
+  }
+  if (columns.kind === "conditions" && n > MAX_LABELS) {
+    const expected = `at most ${MAX_LABELS} labels`;
+    return { path: ["columns", "labels"], expected, got: String(n) };
+  }
+  if (nUnits * n * maps.length > 2 ** 27) {
+    const expected = `at most 2^27 values in all, with ${maps.length} maps of ${n} columns`;
+    return { path: ["nUnits"], expected, got: shown(nUnits) };
+  }
+  return rasterFault(section);
+}
+
+function rasterFault({
+  groups,
+  nUnits,
+}: Pick<RasterSection, "groups" | "nUnits">): Fault | undefined {
   const total = groups.reduce((sum, group) => sum + group.nUnits, 0);
   return counted(["groups"], nUnits, "units in all groups", total);
 }

@@ -30,6 +30,7 @@ export type {
   NoteSection,
   PointMap,
   RasterSection,
+  RateMapSection,
   RdmsSection,
   Report,
   ReportInput,

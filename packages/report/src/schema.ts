@@ -357,6 +357,31 @@ const raster = z.strictObject({
   groups: z.array(z.strictObject({ title: label, nUnits: positive })).min(1),
 });
 
+const rateMap = z.strictObject({
+  kind: z.literal("rate-map"),
+  ...head,
+  measure: label,
+  nUnits: positive,
+  units: arrayFile,
+  groups: z.array(z.strictObject({ title: label, nUnits: positive })).min(1),
+  columns: z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("time"),
+      title: label,
+      from: z.number(),
+      to: z.number(),
+      nBins: positive,
+    }),
+    z.strictObject({
+      kind: z.literal("conditions"),
+      title: label,
+      labels: z.array(label).min(1),
+    }),
+  ]),
+  maps: z.array(z.strictObject({ title: label })).min(1),
+  array: arrayFile,
+});
+
 const brainMap = z.strictObject({
   kind: z.literal("brain-map"),
   ...head,
@@ -448,6 +473,7 @@ export const reportSchema: z.ZodType<Report> = z.strictObject({
       identification,
       timecourses,
       raster,
+      rateMap,
       brainMap,
       units,
       note,

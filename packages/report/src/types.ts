@@ -109,6 +109,7 @@ export type Section =
   | IdentificationSection
   | TimecoursesSection
   | RasterSection
+  | RateMapSection
   | BrainMapSection
   | UnitsSection
   | NoteSection;
@@ -507,6 +508,40 @@ export interface RasterSection extends SectionHead {
   readonly array: string;
   /** Parts of the units, in order, covering all. */
   readonly groups: readonly { readonly title: string; readonly nUnits: number }[];
+}
+
+/** What every unit does over time, or in several conditions, as colours. */
+export interface RateMapSection extends SectionHead {
+  readonly kind: "rate-map";
+  /** What the colours stand for: "spikes/s". */
+  readonly measure: string;
+  readonly nUnits: number;
+  /** Name of a file in `arrays/`, [1, nUnits]: the number of the unit that each row shows. */
+  readonly units: string;
+  /** Parts of the rows, in order, covering all. */
+  readonly groups: readonly { readonly title: string; readonly nUnits: number }[];
+  /** Bins of time, all of one length, or conditions. */
+  readonly columns: RateMapTime | RateMapConditions;
+  /** Drawn one after the other in the same colours. */
+  readonly maps: readonly { readonly title: string }[];
+  /** [nMaps, nUnits nColumns], units by columns; NaN stays blank. */
+  readonly array: string;
+}
+
+interface RateMapTime {
+  readonly kind: "time";
+  /** "time from the beginning of the trial (s)". */
+  readonly title: string;
+  /** Where the first bin begins and the last one ends. */
+  readonly from: number;
+  readonly to: number;
+  readonly nBins: number;
+}
+
+interface RateMapConditions {
+  readonly kind: "conditions";
+  readonly title: string;
+  readonly labels: readonly string[];
 }
 
 /** Values of voxels, shown in slices. */

@@ -4,6 +4,7 @@ import { fixed, pText, short } from "../format.ts";
 import { type Html, html } from "../html.ts";
 import { axisBelow, box, type Exhibit, label, px, rule, span, WIDTH } from "./exhibit.ts";
 import type { FieldMaps } from "./scoreMap.ts";
+import { bandsCaption, unitBands } from "./unitBands.ts";
 
 const LEFT = 48;
 const RIGHT = WIDTH - 14;
@@ -148,7 +149,7 @@ function peakOf(
 const MOST_SPIKES = 4000;
 const MOST_TRIALS = 6;
 
-/** One raster for each trial: a dot for a spike, units upwards. */
+/** One raster for each trial: a dash for a spike, units in the order of their groups. */
 export function rasterFigures(section: RasterSection, { fields }: FieldMaps): readonly Exhibit[] {
   const { trials, nSpikes, nUnits, duration, groups } = section;
   const spikes = fields["array"]!;
@@ -159,30 +160,28 @@ export function rasterFigures(section: RasterSection, { fields }: FieldMaps): re
       if (spikes[3 * i] === k && unit >= 0 && unit < nUnits) own.push([spikes[3 * i + 1]!, unit]);
     }
     const height = Math.min(260, Math.max(80, nUnits * 2.2));
-    const [top, bottom] = [14, 14 + height];
+    const top = 8;
+    const { bands, bottom, marks } = unitBands(groups, { top, height, left: LEFT, right: RIGHT });
     const x = scaleLinear([0, duration], [LEFT, RIGHT]);
-    const y = scaleLinear([0, nUnits], [bottom, top]);
     const drawn = own.slice(0, MOST_SPIKES);
     // One path: a dash as high as a unit's row.
-    const dash = Math.max(0.8, (height / nUnits) * 0.8);
+    const row = height / nUnits;
+    const dash = Math.max(0.8, row * 0.8);
     const path = drawn
-      .map(([time, unit]) => `M${px(x(time))} ${px(y(unit + 0.9))}v${px(dash)}`)
+      .map(([time, unit]) => {
+        const { firstUnit, top: above } = bands.findLast((band) => band.firstUnit <= unit)!;
+        return `M${px(x(time))} ${px(above + (unit - firstUnit + 0.1) * row)}v${px(dash)}`;
+      })
       .join("");
-    let from = 0;
-    const names = groups.map(({ title, nUnits: n }, g) => {
-      const middle = y(from + n / 2);
-      from += n;
-      return html`${label(LEFT - 5, middle + 4, title.length > 7 ? `${title.slice(0, 6)}…` : title, { anchor: "end" })}${g < groups.length - 1 && rule(LEFT, y(from), RIGHT, y(from), "grid")}`;
-    });
     return {
       id: `${section.id}-${k}`,
       title: trial,
       description: `${own.length} spikes of ${nUnits} units in ${short(duration)} s: ${short(own.length / nUnits / duration)} per unit and second.`,
-      caption: `Each mark is a spike; units upwards${groups.length > 1 ? `: ${groups.map(({ title, nUnits: n }) => `${title} (${n})`).join(", ")}` : ""}.${own.length > drawn.length ? ` The first ${drawn.length} of ${own.length} spikes.` : ""}`,
+      caption: `Each mark is a spike, each row a unit${bandsCaption(groups)}.${own.length > drawn.length ? ` The first ${drawn.length} of ${own.length} spikes.` : ""}`,
       drawing: {
         width: WIDTH,
         height: bottom + 36,
-        content: html`${rule(LEFT, top, LEFT, bottom, "axis")}${names}<path class="spikes" d="${path}"/>${axisBelow(x, { ticks: x.ticks(6), y: bottom, from: LEFT, to: RIGHT, title: "time (s)", write: short })}`,
+        content: html`${marks}${bands.map((band) => rule(LEFT, band.top, LEFT, band.bottom, "axis"))}${label(LEFT - 5, bands[0]!.top + 8, "units", { anchor: "end", kind: "tick" })}<path class="spikes" d="${path}"/>${axisBelow(x, { ticks: x.ticks(6), y: bottom, from: LEFT, to: RIGHT, title: "time (s)", write: short })}`,
       },
       numbers: { columns: ["time", "unit"], rows: own.map(([time, unit]) => [time, unit]) },
       nShown: 24,

@@ -2,6 +2,7 @@ import type {
   BrainMapSection,
   IdentificationSection,
   RasterSection,
+  RateMapSection,
   ReportRecording,
   ScoreMapSection,
   Section,
@@ -10,6 +11,7 @@ import type {
 import { brainMapFigures } from "../figures/brainMap.ts";
 import type { Exhibit } from "../figures/exhibit.ts";
 import { identificationFigures } from "../figures/identification.ts";
+import { rateMapFigures } from "../figures/rateMap.ts";
 import { type FieldMaps, scoreMapFigures } from "../figures/scoreMap.ts";
 import { rasterFigures, timecourseFigures } from "../figures/timecourses.ts";
 import { fixed, interval, whole } from "../format.ts";
@@ -22,9 +24,10 @@ export type BrainSection =
   | IdentificationSection
   | TimecoursesSection
   | RasterSection
+  | RateMapSection
   | BrainMapSection;
 
-const KINDS = ["score-map", "identification", "timecourses", "raster", "brain-map"];
+const KINDS = ["score-map", "identification", "timecourses", "raster", "rate-map", "brain-map"];
 
 export const isBrainSection = (section: Section): section is BrainSection =>
   KINDS.includes(section.kind);
@@ -43,6 +46,9 @@ export function fieldFiles(section: BrainSection): Readonly<Record<string, strin
       break;
     case "raster":
       named["array"] = section.array;
+      break;
+    case "rate-map":
+      Object.assign(named, { units: section.units, array: section.array });
       break;
     case "brain-map":
       Object.assign(named, { indices: section.indices, array: section.array });
@@ -68,6 +74,11 @@ export function nValues(section: BrainSection): number {
       return section.series.length * section.nTimes;
     case "raster":
       return section.nSpikes * 3;
+    case "rate-map": {
+      const { columns } = section;
+      const n = columns.kind === "time" ? columns.nBins : columns.labels.length;
+      return section.nUnits * n * section.maps.length;
+    }
     case "brain-map":
       return section.nTargets * section.maps.length;
     case "identification":
@@ -88,6 +99,8 @@ export function brainExhibits(
       return timecourseFigures(section, maps);
     case "raster":
       return rasterFigures(section, maps);
+    case "rate-map":
+      return rateMapFigures(section, maps);
     case "brain-map":
       return brainMapFigures(section, maps);
   }
