@@ -17,7 +17,14 @@ export {
   unitTypes,
 } from "./census/classify.ts";
 export type { CensusContext, ContextKind } from "./census/contexts.ts";
-export { type Facet, type FacetOptions, type Facets, facetsOf } from "./census/facets.ts";
+export type { FacetName } from "./census/facetNames.ts";
+export {
+  type Facet,
+  type FacetOptions,
+  type Facets,
+  facetsOf,
+  unitFacets,
+} from "./census/facets.ts";
 export { spellingOf, type TokenFamily, tokenFamilies } from "./census/families.ts";
 export type { CensusHookMeta, CensusMeta, UnitColumn } from "./census/format.ts";
 export {
@@ -27,6 +34,7 @@ export {
   type TurnedHook,
 } from "./census/heavierSide.ts";
 export { topicLabels } from "./census/labels.ts";
+export { type GroupCounts, logOddsZ } from "./census/logOdds.ts";
 export {
   adjustedRandIndex,
   balancedKMeans,
@@ -60,6 +68,7 @@ export {
 } from "./census/spikingSource.ts";
 export type { ContextCounts } from "./census/state.ts";
 export { type CensusDocument, type CensusOptions, takeCensus } from "./census/takeCensus.ts";
+export type { UnitFacet, UnitFacets } from "./census/unitNotes.ts";
 export {
   type CompareUnitsOptions,
   censusBlocks,

@@ -1,3 +1,4 @@
+import { logOddsZ } from "@penfield/localize";
 import type { Rule } from "./rule.ts";
 import type { RuleText, SharedFeature } from "./ruleText.ts";
 
@@ -192,19 +193,12 @@ export class LiteralFinder {
       for (const word of this.#documentWords[d]!) (about ? inside : outside)[word]!++;
     }
     if (nInside < MIN_COUNT || nOutside < MIN_COUNT) return [];
-    // The prior weighs as much as one document in ten.
-    const weight = 0.1;
     const up: { word: number; z: number }[] = [];
     const down: { word: number; z: number }[] = [];
     for (let word = 0; word < this.#words.length; word++) {
-      const total = inside[word]! + outside[word]!;
-      if (total < MIN_COUNT || this.#words[word] === "") continue;
-      const a = weight * total;
-      const rest = weight * (nInside + nOutside);
-      const odds = (y: number, size: number) => Math.log((y + a) / (size + rest - y - a + 1e-9));
-      const variance = 1 / (inside[word]! + a) + 1 / (outside[word]! + a);
-      const z =
-        (odds(inside[word]!, nInside) - odds(outside[word]!, nOutside)) / Math.sqrt(variance);
+      const counts = { inside: inside[word]!, outside: outside[word]!, nInside, nOutside };
+      if (counts.inside + counts.outside < MIN_COUNT || this.#words[word] === "") continue;
+      const z = logOddsZ(counts);
       if (Math.abs(z) > 3) (z > 0 ? up : down).push({ word, z });
     }
     return [up, down].flatMap((scored) => {

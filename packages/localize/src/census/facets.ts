@@ -1,13 +1,17 @@
-import { createRng } from "@penfield/core";
+import { createRng, type LongWork, throwIfAborted } from "@penfield/core";
 import type { Census } from "./census.ts";
 import type { CensusContext } from "./contexts.ts";
+import { type FacetName, facetName, type NamedContext } from "./facetNames.ts";
 import { spellingOf } from "./families.ts";
+import type { UnitFacets } from "./unitNotes.ts";
 
 /** One of the kinds of context that a unit answers to. */
 export interface Facet {
   readonly contexts: readonly CensusContext[];
   /** Words that set this facet's contexts off from the others', the strongest first; of a single facet the most frequent. */
   readonly words: readonly string[];
+  /** What its contexts have in common and those of the other facets and random ones have not, in words; undefined if nothing. */
+  readonly name: FacetName | undefined;
 }
 
 export interface Facets {
@@ -33,7 +37,8 @@ const AFTER = 1;
  * that answers to unrelated things has more than one facet.
  *
  * Contexts are vectors of words weighted by log(nTokens / count), the word at the peak twice; they are parted by k-means on the sphere
- * for 2 to `maxFacets` groups, and the parting with the largest mean silhouette is taken.
+ * for 2 to `maxFacets` groups, and the parting with the largest mean silhouette is taken. Each facet is named by the words, in one place before the peak or around
+ * it, or the class of tokens that tell its contexts from the other facets' and from random contexts of the corpus, by log-odds.
  *
  * Source: after Nguyen, Yosinski & Clune (2016), Multifaceted Feature Visualization, which parts the top images of a unit;
  * words in place of image embeddings are our choice.
@@ -45,7 +50,8 @@ const AFTER = 1;
  * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
  * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
  * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
- * (await facetsOf(census, 0)).facets[0].words.includes("b") // => true
+ * const [facet] = (await facetsOf(census, 0)).facets;
+ * [facet.words.includes("b"), facet.name.phrase] // => [true, "on 'b'"]
  * await census.close();
  */
 export async function facetsOf(
@@ -53,11 +59,12 @@ export async function facetsOf(
   unit: number,
   { maxFacets = 4, minSilhouette = 0.15, seed = 0 }: FacetOptions = {},
 ): Promise<Facets> {
-  const [{ top, sampled }, tokens, counts, word] = await Promise.all([
+  const [{ top, sampled }, tokens, counts, word, starts] = await Promise.all([
     census.contexts(unit),
     census.tokens(),
     census.tokenCounts(),
     census.words(),
+    census.documentStarts(),
   ]);
   const seen = new Set<number>();
   const contexts = [...top, ...sampled.filter(({ bin }) => bin >= census.meta.nBins / 2)].filter(
@@ -81,11 +88,112 @@ export async function facetsOf(
   }
   const groups = best?.groups ?? contexts.map(() => 0);
   const nFacets = Math.max(0, ...groups) + (groups.length > 0 ? 1 : 0);
-  const facets = Array.from({ length: nFacets }, (_, g) => ({
-    contexts: contexts.filter((_, i) => groups[i] === g),
-    words: tellingWords(vectors, groups, g),
-  })).sort((a, b) => b.contexts.length - a.contexts.length);
+  const named = (context: CensusContext): NamedContext => ({
+    tokens: Array.from(tokens.subarray(context.start, context.start + context.values.length), word),
+    peak: context.peak,
+  });
+  const texts = contexts.map(named);
+  const random = randomPlaces(tokens, starts, seed).map(({ start, peak }) => ({
+    tokens: Array.from(tokens.subarray(start, start + peak + AFTER + 1), word),
+    peak,
+  }));
+  const facets = Array.from(
+    { length: nFacets },
+    (_, g): Facet => ({
+      contexts: contexts.filter((_, i) => groups[i] === g),
+      words: tellingWords(vectors, groups, g),
+      name: facetName(
+        texts.filter((_, i) => groups[i] === g),
+        { others: texts.filter((_, i) => groups[i] !== g), random },
+      ),
+    }),
+  ).sort((a, b) => b.contexts.length - a.contexts.length);
   return { facets, silhouette: best?.silhouette };
+}
+
+/** Random places that names of facets are held against. */
+const N_RANDOM = 400;
+
+/** Places of the corpus, each with the tokens before it that make a context. */
+function randomPlaces(
+  tokens: Uint32Array,
+  starts: Uint32Array,
+  seed: number,
+): { start: number; peak: number }[] {
+  const rng = createRng(seed, 96);
+  return Array.from({ length: N_RANDOM }, () => {
+    const place = rng.below(tokens.length);
+    const start = Math.max(starts[lastAtMost(starts, place)]!, place - BEFORE);
+    return { start, peak: place - start };
+  });
+}
+
+/** Of numbers in rising order, which is the last that is not above a value. */
+function lastAtMost(numbers: Uint32Array, value: number): number {
+  let [low, high] = [0, numbers.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (numbers[middle]! <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** Contexts of each facet that a note points to. */
+const NOTED_CONTEXTS = 5;
+
+/**
+ * The facets of units as notes for `writeUnitNotes(folder, "facets", notes)`, which other programs, such as the viewer, can show.
+ *
+ * @param options.units - Default all.
+ *
+ * Cost: some milliseconds for each unit.
+ *
+ * @example
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ * import { join } from "node:path";
+ * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
+ * const [note] = await unitFacets(census);
+ * note.facets.map(({ phrase }) => phrase) // => ["on 'b'"]
+ * await census.close();
+ */
+export async function unitFacets(
+  census: Census,
+  options: FacetOptions & LongWork & { readonly units?: ArrayLike<number> | undefined } = {},
+): Promise<UnitFacets[]> {
+  const units = Array.from(options.units ?? { length: census.nUnits }, (unit, i) =>
+    options.units ? (unit as number) : i,
+  );
+  const notes: UnitFacets[] = [];
+  for (const unit of units) {
+    throwIfAborted(options.signal, "unitFacets");
+    const { facets, silhouette } = await facetsOf(census, unit, options);
+    notes.push({
+      unit,
+      silhouette: silhouette ?? null,
+      facets: facets.map(({ contexts, words, name }) => ({
+        phrase: name?.phrase ?? null,
+        words,
+        share: name?.share ?? null,
+        otherShare: name?.otherShare ?? null,
+        nContexts: contexts.length,
+        contexts: [...contexts]
+          .sort((a, b) => b.value - a.value)
+          .slice(0, NOTED_CONTEXTS)
+          .map(({ start, peak, value }) => ({ start, peak, value })),
+      })),
+    });
+    options.onProgress?.({
+      stage: "parting contexts",
+      done: notes.length,
+      total: units.length,
+      unit: "units",
+    });
+  }
+  return notes;
 }
 
 type Vector = ReadonlyMap<string, number>;

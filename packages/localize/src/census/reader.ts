@@ -17,6 +17,8 @@ export {
 export { openTokenReader, type TokenReader } from "./tokenReader.ts";
 export {
   openUnitNotes,
+  type UnitFacet,
+  type UnitFacets,
   type UnitNeighbour,
   type UnitNeighbours,
   type UnitNoteKind,

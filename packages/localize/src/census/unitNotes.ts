@@ -9,9 +9,16 @@ import { fileError, writeFileAtomic } from "@penfield/core";
  * - `descriptions`: what `describeUnits` found;
  * - `classes`: what `classifyUnits` found;
  * - `weights`: `UnitWeights`, from `weightStatistics`;
- * - `neighbours`: `UnitNeighbours`, as from `compareUnits`.
+ * - `neighbours`: `UnitNeighbours`, as from `compareUnits`;
+ * - `facets`: `UnitFacets`, from `unitFacets`.
  */
-export const unitNoteKinds = ["descriptions", "classes", "weights", "neighbours"] as const;
+export const unitNoteKinds = [
+  "descriptions",
+  "classes",
+  "weights",
+  "neighbours",
+  "facets",
+] as const;
 
 export type UnitNoteKind = (typeof unitNoteKinds)[number];
 
@@ -43,6 +50,31 @@ export interface UnitNeighbour {
   /** Number in its census. */
   readonly unit: number;
   readonly r: number;
+}
+
+/** The kinds of contexts that one unit answers to, the one with the most contexts first. */
+export interface UnitFacets {
+  readonly unit: number;
+  /** How well the kinds are parted, -1 to 1; null for a single one. */
+  readonly silhouette: number | null;
+  readonly facets: readonly UnitFacet[];
+}
+
+export interface UnitFacet {
+  /** `on 'bread' or 'butter'`: finishes "active ..."; null where its contexts have nothing in common that others have not. */
+  readonly phrase: string | null;
+  /** Words that set it off, the strongest first. */
+  readonly words: readonly string[];
+  /** Share of its contexts that the phrase holds for, and of the other facets' and random ones. */
+  readonly share: number | null;
+  readonly otherShare: number | null;
+  readonly nContexts: number;
+  /** Up to five, the highest first: where each begins among all tokens of the census, and the token it was chosen for, counted from there. */
+  readonly contexts: readonly {
+    readonly start: number;
+    readonly peak: number;
+    readonly value: number;
+  }[];
 }
 
 /** No line of notes is as long; a longer one is a broken file. */
@@ -178,6 +210,7 @@ const beginnings: Partial<Record<UnitNoteKind, RegExp>> = {
   classes: /^\{"unit":(\d{1,9}),"types":(\[[^\]]*\])(?:,"primary":("[^"\\]*"))?[,}]/,
   weights: /^\{"unit":(\d{1,9}),/,
   neighbours: /^\{"unit":(\d{1,9}),/,
+  facets: /^\{"unit":(\d{1,9}),/,
 };
 const BEGINNING_BYTES = 400;
 const CLOSING_BRACE = 125;
