@@ -20,19 +20,22 @@ type Classes = Awaited<ReturnType<typeof classifyUnits>>;
 export async function annotateCensus(census: Census, model: HookedModel): Promise<Classes> {
   const classes = await classifyUnits(census);
   await writeUnitNotes(census.folder, "classes", classes);
-  const neurons = census.meta.hooks.filter(({ name }) => name.endsWith("mlp.hook_post"));
-  if (neurons.length > 0)
+  if (neuronLayers(census).length > 0) {
     await writeUnitNotes(census.folder, "weights", await weights(census, model));
+  }
   return classes;
 }
 
+/** The layers whose MLP neurons a census counts. */
+export const neuronLayers = (census: Census): number[] =>
+  census.meta.hooks.flatMap(({ name, layer }) =>
+    layer !== null && name === `blocks.${layer}.mlp.hook_post` ? [layer] : [],
+  );
+
 async function weights(census: Census, model: HookedModel): Promise<UnitWeights[]> {
-  const names = new Set(census.meta.hooks.map(({ name }) => name));
-  const layers = await weightStatistics(model);
+  const layers = await weightStatistics(model, { layers: neuronLayers(census) });
   return layers.flatMap((layer) => {
-    const name = `blocks.${layer.layer}.mlp.hook_post`;
-    if (!names.has(name)) return [];
-    const { firstUnit } = census.hook(name);
+    const { firstUnit } = census.hook(`blocks.${layer.layer}.mlp.hook_post`);
     const roles = outputRoles(layer, model.cfg.nLayers);
     const pairs = (tokens: Int32Array, scores: Float32Array, unit: number) =>
       Array.from({ length: layer.nTokens }, (_, i) => {

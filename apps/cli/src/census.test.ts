@@ -62,12 +62,26 @@ describe("penfield census and describe", () => {
     expect(said.code, said.err).toBe(0);
     expect(said.out).toMatch(/^\d of 3 units have a reliable description/);
     expect(said.out).toMatch(/floor, random weights: .* of 2 units reach it/);
+    expect(said.out).toMatch(/floor, rules of other units: median r -?\d/);
+    // Other options: refused as long as nobody says that the old ones may go.
+    const hook = "blocks.0.mlp.hook_post";
+    const again = ["describe", at("own"), "--units", `${hook}:3`, "--floor-units", "1"];
+    const refused = await penfield(...again, "--max-length", "1");
+    expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/--replace/)]);
+    const model = ["--model", "organism-a", "--output-score", "--threads", "1"];
+    const replaced = await penfield(...again, "--max-length", "1", "--replace", ...model);
+    expect(replaced.code, replaced.err).toBe(0);
+    expect(replaced.out).toMatch(/0 of 1 units write something that their weights name/);
+    const untrained = await penfield("describe", at("floor"), ...model);
+    expect(untrained.err).toMatch(/expected the model of the census, .*untrained, got organism-a/);
   });
 
   test.each<[readonly string[], RegExp, number]>([
     [["census", "--out", "x"], /expected --corpus PATH, got none/, 2],
     [["census", "--corpus", "texts.txt"], /expected --out DIR, got none/, 2],
     [["describe"], /expected the folder of a census, got none/, 2],
+    [["describe", "x", "--output-score"], /expected --model M with --output-score, got none/, 2],
+    [["census", "organism-a"], /expected options only, got "organism-a"/, 2],
     [["describe", "nowhere"], /expected a complete census, got no meta.json/, 1],
   ])("%j: one clear error", async (words, message, exit) => {
     const { code, out, err } = await penfield(...words);

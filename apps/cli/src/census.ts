@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { DataError, UsageError } from "@penfield/core";
 import {
+  type DescribeOptions,
   describeUnits,
   type OutputSideScore,
   objectives,
@@ -23,8 +24,9 @@ import {
 import { writeUnitNotes } from "@penfield/localize/census-reader";
 import { isOrganism, organismFolder } from "@penfield/organisms";
 import { isSpikingName } from "@penfield/probes";
+import { quantile } from "@penfield/stats";
 import { loadCorpus } from "@penfield/store";
-import { annotateCensus, writeNeighbours } from "./annotate.ts";
+import { annotateCensus, neuronLayers, writeNeighbours } from "./annotate.ts";
 import { columns, shown } from "./compare/record.ts";
 import {
   choiceOption,
@@ -197,7 +199,11 @@ const EXAMPLE = "penfield census --model organism-a --corpus texts.txt --out cen
 /** One pass over a corpus: what every unit of a model does. */
 export async function census(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, censusOptions);
-  refuseWords("census", positionals, "Name the corpus with --corpus, the folder with --out.");
+  refuseWords(
+    "census",
+    positionals,
+    "Name the model with --model, the corpus with --corpus, the folder with --out.",
+  );
   const text = (name: string): string | undefined => values[name] as string | undefined;
   const name = text("model") ?? "organism-a";
   const spiking = isSpikingCommand(name, values, ownSpikingOptions);
@@ -330,7 +336,7 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
       ...settings,
       ...unitsOption(text("units"), taken),
       ...(other ? { randomModel: other } : {}),
-      ...(model ? { weights: await weightStatistics(model) } : {}),
+      ...(model ? await writtenBy(model, taken) : {}),
       ...(model && values["output-score"] ? { outputModel: model } : {}),
       folder: resolve(folder),
       onProgress: bar.onProgress,
@@ -343,8 +349,10 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     }
     const held = found.units.filter(({ refusal }) => refusal === undefined);
     const { shuffled, randomModel } = found.floors;
+    const otherRules = found.units.flatMap(({ otherRuleR }) => otherRuleR ?? []);
     io.out.write(
       `${held.length} of ${found.units.length} units have a reliable description (${percent(held.length / found.units.length)})\n` +
+        `floor, rules of other units: median r ${shown(otherRules.length === 0 ? undefined : quantile(otherRules, 0.5))}\n` +
         `floor, shuffled values: ${percent(shuffled.shareDescribed)} of ${shuffled.nUnits} units reach the limit\n` +
         `${randomModel ? `floor, random weights: ${percent(randomModel.shareDescribed)} of ${randomModel.nUnits} units reach it\n` : "The floor of random weights was not measured: census --untrained, then --random-model DIR.\n"}\n`,
     );
@@ -364,6 +372,18 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     await other?.close();
     await taken.close();
   }
+}
+
+/** What describes the output side of a model's neurons. */
+async function writtenBy(
+  model: HookedModel,
+  taken: Census,
+): Promise<Pick<DescribeOptions, "weights" | "tokenText">> {
+  const { tokenizer } = model;
+  return {
+    weights: await weightStatistics(model, { layers: neuronLayers(taken) }),
+    tokenText: tokenizer && ((token) => tokenizer.toStrTokens([token])[0]!),
+  };
 }
 
 /** What units write, those with a score beside its floors. */

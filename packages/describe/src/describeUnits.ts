@@ -112,6 +112,8 @@ export interface DescribeOptions extends LongWork {
   readonly randomModel?: Census | undefined;
   /** What the weights of the model's MLPs say, of some layers or all: adds the output side to their units. */
   readonly weights?: readonly WeightStatistics[] | undefined;
+  /** Tokens as text, for those that a unit writes and the corpus does not have; default `#17`. */
+  readonly tokenText?: ((token: number) => string) | undefined;
   /** The model of the census: the output side is scored by setting units in it. Asks for `weights`. */
   readonly outputModel?: RunnableModel | undefined;
   /** Contexts that a unit is set in, from the score documents, half of them with the unit active at their end; default 8. */
@@ -210,7 +212,11 @@ export async function describeUnits(
   const shuffledR = shuffled.r[Math.ceil(0.95 * shuffled.nUnits) - 1] ?? 0;
 
   const out: UnitDescription[] = [];
-  const word = await census.words();
+  const seen = await census.words();
+  const word = (token: number): string => {
+    const text = seen(token);
+    return text === `#${token}` && options.tokenText ? options.tokenText(token) : text;
+  };
   const written = new Map(
     (options.weights ?? []).map((own) => [own.layer, outputSides(own, own.nLayers, word)] as const),
   );

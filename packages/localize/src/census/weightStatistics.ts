@@ -180,16 +180,32 @@ async function layerStatistics(
     statistics.vocabularyVariance[u] = variance;
     statistics.vocabularySkewness[u] = skewness;
     statistics.vocabularyKurtosis[u] = kurtosis;
-    const order = Int32Array.from(row, (_, t) => t).sort((a, b) => row[b]! - row[a]! || a - b);
+    const [top, bottom] = [
+      strongest(row, statistics.nTokens, 1),
+      strongest(row, statistics.nTokens, -1),
+    ];
     for (let k = 0; k < statistics.nTokens; k++) {
       const at = u * statistics.nTokens + k;
-      statistics.topTokens[at] = order[k]!;
-      statistics.topScores[at] = row[order[k]!]!;
-      statistics.bottomTokens[at] = order.at(-1 - k)!;
-      statistics.bottomScores[at] = row[order.at(-1 - k)!]!;
+      statistics.topTokens[at] = top[k]!;
+      statistics.topScores[at] = row[top[k]!]!;
+      statistics.bottomTokens[at] = bottom[k]!;
+      statistics.bottomScores[at] = row[bottom[k]!]!;
     }
   }
   return statistics;
+}
+
+/** The places of the n largest values, or with sign -1 of the smallest, the strongest first; of equal ones the earlier. Few are wanted of many: no sort. */
+function strongest(values: Float32Array | Float64Array, n: number, sign: 1 | -1): number[] {
+  const places: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    const value = sign * values[i]!;
+    if (places.length === n && !(value > sign * values[places[n - 1]!]!)) continue;
+    let at = places.length < n ? places.length : n - 1;
+    for (; at > 0 && value > sign * values[places[at - 1]!]!; at--) places[at] = places[at - 1]!;
+    places[at] = i;
+  }
+  return places;
 }
 
 function shapeOf(values: Float64Array): { variance: number; skewness: number; kurtosis: number } {
