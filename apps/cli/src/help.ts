@@ -45,7 +45,7 @@ capture                 write the activations of a corpus to a folder that numpy
   --recordings PATH, --dt, --preset
                         of a spiking network, as of census: a recording stands for a text, a step for a token
   --inspect DIR         instead: print what is in a store
-compare A B [C ...]     how alike representations are: .npy, .npz or .safetensors files [stimuli x units]
+compare A B [C ...]     how alike representations are: .npy, .npz, .mat or .safetensors, [stimuli x units]
                         or [trials x stimuli x units]; NAME.npz:KEY names one of several arrays
   --metric N[,N]        measures (default linear-cka-unbiased; of models linear-cka); --all takes all
   --list                instead: every measure, with its invariances, needs and cost
@@ -69,14 +69,16 @@ rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files (.npy, .
                         shrinkage-diagonal; from the runs, or from --residuals P[,P], one file each
   --movie               patterns have times as last axis: scores over time [--times FILE] [--bins N]
   --searchlight FILE    scores around every voxel ([channels x 3], or a mask) [--radius N, default 2], or
-                        around every vertex of a surface (triangles) with --rings N; --resume goes on
+                        around every vertex of a surface (triangles) with --rings N
   --comparison NAME     pearson (default), cosine, spearman, tau-a, tau-b, rho-a, whitened-cosine, ...
   --over WHAT           draw both (default), subjects, conditions or none; --draws N (default 1000)
   --test NAME           t (default), bootstrap or signed-rank; --fdr Q (default 0.05)
+  --permutations N      also hold the models against N shuffles of their conditions
   --by-file             the RDMs of one file are of one subject
+  --subjects FILE       whose each file is, if subjects have several: two columns, file and subject
   --labels FILE         names of the conditions, one a line
   --seed, --threads, --out, --replace
-                        as of compare
+                        as of compare; --resume goes on with an interrupted bootstrap, movie or searchlight
 align                   how well a model predicts recordings, and whether that says anything
   --model M             its layers read the texts; or --features F[,F]: activations of any origin
                         [stimuli x units], in the order of --stimuli or of the recording

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { measures } from "@penfield/compare";
@@ -212,6 +212,42 @@ describe("several files", () => {
     expect(array.data[2]).toBeCloseTo(cka.values[0][2], 12);
     // Nothing of the user's machine goes into a report.
     expect(JSON.stringify(report)).not.toContain(root);
+  });
+
+  test("interrupted halfway it goes on with --resume, to the same bytes, and computes nothing twice", async () => {
+    const files = ["a", "b", "c", "d"].map((name) => at(`${name}.npy`));
+    const words = [
+      ...files,
+      ...["--metric", "shape,linear-cka,rdm-spearman,pwcca", "--shuffles", "2"],
+      ...["--threads", "1", "--json"],
+    ];
+    const whole = await penfield(words);
+    expect(whole.code).toBe(0);
+    // Stops when it is asked for the time of the 30th time: before a value in the middle.
+    let asked = 0;
+    const stopping = new Proxy(new AbortController().signal, {
+      get: (signal, name) => (name === "aborted" ? ++asked > 30 : Reflect.get(signal, name)),
+    });
+    const stopped = await penfield(words, stopping);
+    expect([stopped.code, stopped.out]).toEqual([1, ""]);
+    expect(stopped.err).toMatch(/--resume to go on/);
+    const kept = async (): Promise<[string, unknown][]> => {
+      const names = await readdir(at("cache/work"), { recursive: true });
+      const parts = names.filter((name) => name.endsWith(".json"));
+      const texts = await Promise.all(
+        parts.map((name) => readFile(at(`cache/work/${name}`), "utf8")),
+      );
+      return texts.flatMap((text) => JSON.parse(text) as [string, unknown][]);
+    };
+    const values = await kept();
+    expect(values).toHaveLength(30);
+    expect(new Set(values.map(([key]) => key)).size).toBe(30);
+    const resumed = await penfield([...words, "--resume"]);
+    expect([resumed.code, resumed.out]).toEqual([0, whole.out]);
+    expect(await kept()).toEqual([]);
+    // Without --resume nothing of before is taken.
+    await penfield(words, AbortSignal.abort());
+    expect((await penfield(words)).out).toBe(whole.out);
   });
 
   test("an older report stays without --replace", async () => {

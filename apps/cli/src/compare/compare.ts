@@ -42,7 +42,7 @@ import {
   shown,
 } from "./record.ts";
 import type { CompareSettings } from "./settings.ts";
-import { openWork, readDestination } from "./work.ts";
+import { openWork, readDestination, valueStore } from "./work.ts";
 
 const string = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
@@ -261,6 +261,7 @@ async function compareFiles(
     ...[chosen.map(({ info }) => info.name), shuffles, settings.seed, settings.rdmMethod],
   ];
   const { store, clear } = await openWork("compare", inputs, settings.resume);
+  const work = await valueStore(store);
   const bar = createProgressBar(io.err);
   const linalg = createLinalg({ threads: settings.threads });
   const warnings = new Set<string>();
@@ -270,13 +271,14 @@ async function compareFiles(
       linalg,
       onProgress: bar.onProgress,
       signal: io.signal,
-      work: store,
+      work,
       lenient: settings.all,
       warn: (text) => warnings.add(text),
     };
     result = await measureFiles(items, chosen, shuffles, settings.seed, comparing, warnings);
   } finally {
     bar.finish();
+    await work.flush();
     await linalg.dispose();
   }
   if (destination) {

@@ -18,7 +18,7 @@ import {
 import { printFolder, printMatrix } from "./print.ts";
 import { emptyReport, linalgRecord, measureRecord, shown } from "./record.ts";
 import type { CompareSettings } from "./settings.ts";
-import { openWork } from "./work.ts";
+import { openWork, valueStore } from "./work.ts";
 
 /** What `penfield compare --models` is told. */
 export interface ModelSettings extends CompareSettings, Omit<Reading, "threads"> {
@@ -66,6 +66,7 @@ export async function compareModels(
     ...[chosen.map(({ info }) => info.name), shuffles, seed, rdmMethod],
   ];
   const { store, clear } = await openWork("compare-models", inputs, settings.resume);
+  const work = await valueStore(store);
   const warnings = new Set<string>();
   const matrices: { section: MatrixSection; measured: MeasuredMatrix }[] = [];
   let models: readonly [Layers, Layers];
@@ -88,7 +89,7 @@ export async function compareModels(
       linalg,
       onProgress: bar.onProgress,
       signal: io.signal,
-      work: store,
+      work,
       lenient: settings.all,
       // Of many layers, the same warning in other numbers says nothing more.
       warn: (text) => warnings.add(text),
@@ -107,6 +108,7 @@ export async function compareModels(
     }
   } finally {
     bar.finish();
+    await work.flush();
     await linalg.dispose();
   }
   const notes = condense([...warnings]);

@@ -7,17 +7,17 @@ import {
   throwIfAborted,
 } from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
-import type { WorkStore } from "@penfield/probes";
 import type { MatrixSection, PointMap } from "@penfield/report";
 import { type Item, type Measured, type PairMeasure, reorder } from "./measures.ts";
+import type { ValueStore } from "./work.ts";
 
 /** What every comparison of a command shares. */
 export interface Comparing {
   readonly linalg: Linalg;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
-  /** Keeps what took long, so that an interrupted command can go on. */
-  readonly work: WorkStore;
+  /** Keeps values, so that an interrupted command can go on. */
+  readonly work: Pick<ValueStore, "getJson" | "putJson">;
   /** Whether a measure that cannot be computed is a warning and not an error. */
   readonly lenient: boolean;
   readonly warn: (text: string) => void;
@@ -27,16 +27,12 @@ export interface Comparing {
 export const scopedTo = (comparing: Comparing, scope: string): Comparing => ({
   ...comparing,
   work: {
-    ...comparing.work,
     getJson: (key) => comparing.work.getJson(`${scope} ${key}`),
     putJson: (key, value) => comparing.work.putJson(`${scope} ${key}`, value),
   },
 });
 
-/** Values that took longer are worth keeping. */
-const KEEP_AFTER_MS = 200;
-
-/** One value; kept if it took long, and found again if it was. */
+/** One value, kept and found again. */
 async function measureOnce(
   measure: PairMeasure,
   x: Item,
@@ -51,7 +47,6 @@ async function measureOnce(
     | { value: number | null; warnings: string[] }
     | undefined;
   if (known) return { value: known.value ?? Number.NaN, warnings: known.warnings };
-  const start = performance.now();
   let measured: Measured;
   try {
     measured = await measure.compute(linalg, x, y);
@@ -60,7 +55,11 @@ async function measureOnce(
     const { name } = measure.info;
     measured = { value: Number.NaN, warnings: [`${name}: left out: ${error.message}`] };
   }
-  if (performance.now() - start > KEEP_AFTER_MS) await work.putJson(key, measured);
+  // NaN is null in a file.
+  await work.putJson(key, {
+    ...measured,
+    value: Number.isNaN(measured.value) ? null : measured.value,
+  });
   return measured;
 }
 

@@ -33,3 +33,43 @@ export async function readDestination(
   await checkDestination(folder, { replace });
   return { folder, replace };
 }
+
+/** What is kept is written at most so often: a file for each of thousands of quick values would take longer than they. */
+const WRITE_EVERY_MS = 500;
+
+/** Values by their key, kept many to a file. */
+export interface ValueStore {
+  getJson(key: string): Promise<unknown>;
+  putJson(key: string, value: unknown): Promise<void>;
+  /** Writes what is not written yet: before a command ends, however it ends. */
+  flush(): Promise<void>;
+}
+
+/** A store of many small values in one of few large parts. */
+export async function valueStore(store: WorkStore): Promise<ValueStore> {
+  const values = new Map<string, unknown>();
+  let nParts = 0;
+  for (; ; nParts++) {
+    const part = await store.getJson(`values ${nParts}`);
+    if (!Array.isArray(part)) break;
+    for (const [key, value] of part as [string, unknown][]) values.set(key, value);
+  }
+  let waiting: [string, unknown][] = [];
+  let last = performance.now();
+  const flush = async (): Promise<void> => {
+    if (waiting.length === 0) return;
+    const part = waiting;
+    waiting = [];
+    last = performance.now();
+    await store.putJson(`values ${nParts++}`, part);
+  };
+  return {
+    getJson: async (key) => values.get(key),
+    async putJson(key, value) {
+      values.set(key, value);
+      waiting.push([key, value]);
+      if (performance.now() - last > WRITE_EVERY_MS) await flush();
+    },
+    flush,
+  };
+}

@@ -85,9 +85,10 @@ export function readPlaces(
     throw new UsageError("rsa: expected --movie or --searchlight, got both");
   }
   const others = movie ? ["radius", "rings"] : ["times", "bins"];
-  const odd = ["combine", "over", "draws", "test", "labels", "by-file", ...others].find(
-    (name) => values[name] !== undefined,
-  );
+  const odd = [
+    ...["combine", "over", "draws", "test", "permutations", "labels", "by-file", "subjects"],
+    ...others,
+  ].find((name) => values[name] !== undefined);
   if (odd !== undefined) {
     throw new UsageError(`--${odd}: expected without ${what}, got both`, {
       hint: "Maps give each model's score at each place, with t tests over the files.",

@@ -299,3 +299,57 @@ export async function readLabels(path: string, n: number): Promise<readonly stri
   }
   return lines.map((line) => line.slice(0, 200));
 }
+
+/**
+ * Whose each RDM is, from a table of two columns: a file (with or without its ending) or an RDM, and its subject. Tabs or commas
+ * between them; a first line "file, subject" may say so.
+ */
+export async function readSubjects(
+  path: string,
+  all: readonly { readonly rdm: string; readonly file: string }[],
+): Promise<readonly string[]> {
+  const where = `rsa: ${basename(path)}`;
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw fileError("rsa", path, cause);
+  });
+  const subjectOf = new Map<string, string>();
+  for (const [at, line] of text
+    .replace(/^\ufeff/, "")
+    .split(/\r?\n/)
+    .entries()) {
+    if (line.trim() === "") continue;
+    const cells = line.split(line.includes("\t") ? "\t" : ",").map((cell) => cell.trim());
+    const [name, subject] = cells;
+    if (cells.length !== 2 || !name || !subject) {
+      throw new FormatError(
+        `${where}: line ${at + 1}: expected a file and its subject, got ${JSON.stringify(line.slice(0, 80))}`,
+        { hint: "Two columns, tabs or commas between: sub-01_ses-1.npy, sub-01" },
+      );
+    }
+    if (at === 0 && subject.toLowerCase() === "subject") continue;
+    if (subjectOf.has(name)) {
+      throw new FormatError(
+        `${where}: line ${at + 1}: expected every file once, got ${name} again`,
+      );
+    }
+    subjectOf.set(name, subject);
+  }
+  const used = new Set<string>();
+  const found = all.map(({ rdm, file }) => {
+    const name = [rdm, file, file.replace(ENDS, "")].find((one) => subjectOf.has(one));
+    if (name === undefined) {
+      throw new FormatError(
+        `${where}: expected the subject of ${rdm} (${file}), got no line for it`,
+      );
+    }
+    used.add(name);
+    return subjectOf.get(name)!;
+  });
+  const unused = [...subjectOf.keys()].find((name) => !used.has(name));
+  if (unused !== undefined) {
+    throw new FormatError(`${where}: expected files or RDMs of the data, got ${unused}`, {
+      hint: `The data are ${[...new Set(all.map(({ file }) => file))].slice(0, 10).join(", ")}.`,
+    });
+  }
+  return found;
+}

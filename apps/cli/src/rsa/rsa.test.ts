@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,7 @@ const categorical = (groupOf: (i: number) => number): Float64Array =>
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "penfield-rsa-"));
+  process.env["PENFIELD_CACHE"] = at("cache");
   const rng = createRng(5);
   const kinds = Array.from({ length: 2 * P }, () => rng.normal());
   const patterns = (noise: number): Float64Array =>
@@ -89,7 +90,10 @@ beforeAll(async () => {
   await writeFile(at("labels.txt"), `${labels.join("\n")}\n`);
   await writeFile(at("few.txt"), "one\ntwo\n");
 });
-afterAll(() => rm(root, { recursive: true, force: true }));
+afterAll(async () => {
+  delete process.env["PENFIELD_CACHE"];
+  await rm(root, { recursive: true, force: true });
+});
 
 async function penfield(words: readonly string[], signal = new AbortController().signal) {
   let out = "";
@@ -110,7 +114,10 @@ const json = async (words: readonly string[]) => {
     "1",
     "--json",
   ]);
-  expect([code, err.replace(/^(reading|bootstrap|resampling).*\n/gm, "")]).toEqual([0, ""]);
+  expect([code, err.replace(/^(reading|bootstrap|resampling|shuffling).*\n/gm, "")]).toEqual([
+    0,
+    "",
+  ]);
   return JSON.parse(out);
 };
 const scores = ({ models }: ModelComparisonSection) => models.map(({ score }) => score.value!);
@@ -219,6 +226,148 @@ describe("data and models", () => {
   });
 });
 
+describe("several sessions of a subject", () => {
+  test("--subjects: sessions are drawn and left out together; as --by-file where files say the same", async () => {
+    const table = (lines: readonly string[]) =>
+      writeFile(at("subjects.tsv"), `${lines.join("\n")}\n`);
+    const words = [at("data"), at("stack.npy"), "--models", at("models"), "--over", "subjects"];
+    await table([
+      "file\tsubject",
+      "sub-1\tA",
+      "sub-2.npy\tA",
+      "sub-3\tB",
+      "sub-4\tB",
+      "sub-5\tC",
+      "stack\tD",
+    ]);
+    const mapped = await json([...words, "--subjects", at("subjects.tsv")]);
+    expect(mapped.comparison.nSubjects).toBe(4);
+    expect(mapped.comparison.nRdms).toBe(7);
+    const each = await json(words);
+    expect(each.comparison.nSubjects).toBe(7);
+    expect(mapped.ceiling.upper).not.toBe(each.ceiling.upper);
+    await table([
+      "sub-1, a",
+      "sub-2, b",
+      "sub-3, c",
+      "sub-4, d",
+      "sub-5, e",
+      "stack 1, f",
+      "stack 2, f",
+    ]);
+    const commas = await json([...words, "--subjects", at("subjects.tsv")]);
+    expect(commas).toEqual(await json([...words, "--by-file"]));
+  });
+
+  test.each([
+    ["sub-1\tA\n", /expected the subject of sub-2 \(sub-2\.npy\), got no line/],
+    ["sub-1\tA\nsub-1\tB\n", /line 2: expected every file once, got sub-1 again/],
+    ["sub-1 A\n", /line 1: expected a file and its subject, got "sub-1 A"/],
+    ["1\tA\nsub-9\tB\n", /expected files or RDMs of the data, got sub-9|the subject of sub-1/],
+    ["sub-1\t\n", /line 1: expected a file and its subject/],
+  ])("a table that does not say it: %j", async (text, message) => {
+    await writeFile(at("bad.tsv"), text);
+    const { code, err } = await penfield([at("data"), "--subjects", at("bad.tsv")]);
+    expect(err).toMatch(message);
+    expect([code, /^Code: ERR_FORMAT$/m.test(err)]).toEqual([1, true]);
+  });
+
+  test("a name in it that is none of the data's", async () => {
+    const lines = [1, 2, 3, 4, 5].map((s) => `sub-${s}\t${s}`);
+    await writeFile(at("typo.tsv"), `${lines.join("\n")}\nsub-6\t6\n`);
+    const { err } = await penfield([at("data"), "--subjects", at("typo.tsv")]);
+    expect(err).toMatch(/expected files or RDMs of the data, got sub-6/);
+  });
+});
+
+describe("shuffled conditions", () => {
+  test("--permutations: p of each model and against the best, beside the bootstrap, in print and report", async () => {
+    const out = at("reports/shuffled");
+    const words = [
+      at("data"),
+      "--models",
+      at("models"),
+      "--permutations",
+      "199",
+      "--over",
+      "subjects",
+    ];
+    const { permutation } = await json([...words, "--out", out]);
+    expect(permutation.nDraws).toBe(199);
+    const [half, odd] = permutation.models;
+    // With 462 ways to halve the conditions, a shuffle may be none.
+    expect(half.name).toBe("a-half");
+    expect(Math.max(half.p, half.pMax)).toBeLessThan(0.025);
+    expect(odd.p).toBeGreaterThan(0.05);
+    expect((await readReport(out)).warnings.join()).toMatch(
+      /Against 199 shuffles of the conditions.* a-half 0\.0\d+ \(0\.0\d+\), b-odd 0\.\d+/,
+    );
+    const { out: text } = await penfield(words);
+    expect(text).toMatch(/^a-half +0\.\d{4} +0\.0\d+ +0\.0\d+$/m);
+  });
+
+  test("a model without variation is left out, a distance is small where models are good", async () => {
+    const words = [at("data"), "--models", at("models"), "--models", at("constant.npy")];
+    const { permutation, warnings } = await json([
+      ...words,
+      "--permutations",
+      "99",
+      "--over",
+      "none",
+    ]);
+    expect(permutation.models.map(({ name }: { name: string }) => name)).not.toContain("constant");
+    expect(warnings.join()).toMatch(/Shuffled conditions: constant left out/);
+    const far = await json([
+      ...[at("data"), "--models", at("models"), "--permutations", "99", "--over", "none"],
+      ...["--comparison", "bures-metric"],
+    ]);
+    expect(far.permutation.models[0].p).toBeLessThan(0.04);
+  });
+});
+
+describe("interrupted", () => {
+  test.each([
+    ["a bootstrap", ["--draws", "300"], "bootstrap", 6],
+    ["a cross-validated one", ["--combine", "weighted", "--draws", "30"], "bootstrap", 15],
+    ["shuffles", ["--over", "none", "--permutations", "300"], "shuffling", 2],
+  ])("%s goes on with --resume, to the same bytes", async (_, more, stage, after) => {
+    const words = [at("data"), "--models", at("models"), ...more, "--threads", "1", "--json"];
+    const whole = await penfield(words);
+    expect([whole.code, whole.err.includes("Error")], whole.err).toEqual([0, false]);
+    let seen = false;
+    let asked = 0;
+    const stopping = new Proxy(new AbortController().signal, {
+      // Some parts after the first word of the stage.
+      get: (signal, name) =>
+        name === "aborted" ? seen && ++asked > after : Reflect.get(signal, name),
+    });
+    let out = "";
+    let err = "";
+    const code = await runCommandLine(["rsa", ...words], {
+      out: { write: (text) => (out += text) },
+      err: {
+        write: (text) => {
+          err += text;
+          seen ||= text.startsWith(stage);
+        },
+      },
+      signal: stopping,
+    });
+    expect([code, out]).toEqual([1, ""]);
+    expect(JSON.parse(err.split("\n").find((line) => line.startsWith("{"))!).error).toMatchObject({
+      code: "ERR_INTERRUPTED",
+      hint: expect.stringContaining("--resume"),
+    });
+    const kept = async () =>
+      (await readdir(at("cache/work"), { recursive: true })).filter((name) => /json$/.test(name));
+    const nKept = (await kept()).length;
+    expect(nKept).toBeGreaterThan(0);
+    const resumed = await penfield([...words, "--resume"]);
+    expect([resumed.code, resumed.out]).toEqual([0, whole.out]);
+    expect(await kept()).toEqual([]);
+  });
+});
+
 describe("the report", () => {
   test("holds RDMs, scores and a map; hostile labels stay text", async () => {
     const out = at("reports/rsa");
@@ -295,6 +444,8 @@ test.each<[string, string[], 1 | 2, string, RegExp]>([
   ["rdm", ["data", "--rdm", "x"], 2, "ERR_USAGE", /--rdm: expected correlation/],
   ["over", ["data", "--over", "x"], 2, "ERR_USAGE", /--over: expected none, rdms, subjects/],
   ["draws", ["data", "--draws", "1"], 2, "ERR_USAGE", /--draws/],
+  ["shuffles of nothing", ["data", "--permutations", "9"], 2, "ERR_USAGE", /expected --models/],
+  ["both", ["data", "--by-file", "--subjects", "x.tsv"], 2, "ERR_USAGE", /--subjects or --by-file/],
   [
     "bures over conditions",
     ["data", "--comparison", "bures", "--over", "both"],

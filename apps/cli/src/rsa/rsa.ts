@@ -17,13 +17,16 @@ import {
   type RdmComparison,
   type RdmModel,
   type Rdms,
+  type Resumable,
   rdmComparisonMeasures,
+  rdmPermutationTest,
   sampleWarning,
   scoreIntervals,
   squareRdm,
+  takeRdms,
   testModels,
 } from "@penfield/compare";
-import { DataError, InterruptedError, ShapeError, UsageError } from "@penfield/core";
+import { DataError, InterruptedError, type LongWork, ShapeError, UsageError } from "@penfield/core";
 import { createLinalg, type Linalg } from "@penfield/linalg";
 import {
   type MatrixSection,
@@ -45,9 +48,9 @@ import {
   measureRecord,
   shown,
 } from "../compare/record.ts";
-import { readDestination } from "../compare/work.ts";
+import { openWork, readDestination } from "../compare/work.ts";
 import { choiceOption, numberOption, type Options, readWords, type Values } from "../options.ts";
-import { createProgressBar, type ProgressBar } from "../progressBar.ts";
+import { createProgressBar } from "../progressBar.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { mapModels, readPlaces } from "./mapping.ts";
 import {
@@ -61,6 +64,7 @@ import {
   rdmMethodNames,
   readLabels,
   readRdmFile,
+  readSubjects,
 } from "./rdmFiles.ts";
 
 const string = { type: "string" } as const;
@@ -87,8 +91,10 @@ export const rsaOptions: Options = {
   draws: string,
   test: string,
   fdr: string,
+  permutations: string,
   labels: string,
   "by-file": flag,
+  subjects: string,
   seed: string,
   threads: string,
   out: string,
@@ -131,6 +137,8 @@ export interface RsaSettings {
   readonly fdr: number;
   readonly seed: number;
   readonly byFile: boolean;
+  /** Shuffles of conditions that models are held against; 0: none. */
+  readonly permutations: number;
 }
 
 interface Result {
@@ -138,6 +146,7 @@ interface Result {
   readonly models: Rdms | undefined;
   readonly computed: boolean;
   readonly comparison: ModelComparisonSection | undefined;
+  readonly permutation: Permutation | undefined;
   readonly ceiling: { readonly lower: number | null; readonly upper: number | null } | null;
   readonly among: { readonly section: MatrixSection; readonly values: Float64Array } | undefined;
   readonly over: Over;
@@ -168,9 +177,7 @@ async function noiseSources(
 
 /** Options of movies and searchlights, without either. */
 function checkAlone(values: Values): void {
-  const odd = ["times", "bins", "radius", "rings", "resume"].find(
-    (name) => values[name] !== undefined,
-  );
+  const odd = ["times", "bins", "radius", "rings"].find((name) => values[name] !== undefined);
   if (odd !== undefined) {
     throw new UsageError(`--${odd}: expected --movie or --searchlight beside it, got neither`);
   }
@@ -191,6 +198,13 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
     list.split(","),
   );
   const labelFile = values["labels"] as string | undefined;
+  const subjectFile = values["subjects"] as string | undefined;
+  if (subjectFile !== undefined && settings.byFile) {
+    throw new UsageError("rsa: expected --subjects or --by-file, got both");
+  }
+  if (settings.permutations > 0 && modelPaths.length === 0) {
+    throw new UsageError("--permutations: expected --models to shuffle, got none");
+  }
   const destination = await readDestination(values);
   const [dataFiles, modelFiles] = [await listFiles(positionals), await listFiles(modelPaths)];
   const noises = await noiseSources(values, settings, dataFiles);
@@ -213,6 +227,7 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
   const linalg = createLinalg({ threads });
   let read: { data: readonly RdmFile[]; models: readonly RdmFile[] };
   let result: Result;
+  let clear: () => Promise<void>;
   try {
     const total = dataFiles.length + modelFiles.length;
     let done = 0;
@@ -235,10 +250,22 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
     checkConditions([...read.data, ...read.models]);
     const n = read.data[0]!.rdms.nConditions;
     const names = labelFile === undefined ? undefined : await readLabels(labelFile, n);
-    result = await analyse(read.data, read.models, names, settings, linalg, bar, io.signal);
+    const subjects = await subjectsOf(read.data, settings, subjectFile);
+    const files = [...read.data, ...read.models].map(({ file }) => [file.name, file.sha256]);
+    const work = await openWork("rsa", [files, settings, subjects], Boolean(values["resume"]));
+    clear = work.clear;
+    result = await analyse(read.data, read.models, names, subjects, settings, {
+      linalg,
+      onProgress: bar.onProgress,
+      signal: io.signal,
+      keep: work.store,
+    });
   } catch (cause) {
     if (!(cause instanceof InterruptedError)) throw cause;
-    throw new InterruptedError("rsa: interrupted", { hint: "Nothing was written.", cause });
+    throw new InterruptedError("rsa: interrupted", {
+      hint: "The same command with --resume goes on from what was computed.",
+      cause,
+    });
   } finally {
     bar.finish();
     await linalg.dispose();
@@ -247,6 +274,7 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
     const { report, arrays } = rsaReport(read, result, settings, linalg, destination.folder);
     await writeReport(destination.folder, { report, arrays }, { replace: destination.replace });
   }
+  await clear();
   if (values["json"]) {
     io.out.write(`${JSON.stringify(asJson(result, destination?.folder))}\n`);
   } else print(result, destination?.folder, io);
@@ -318,6 +346,7 @@ function readRsaSettings(values: Values): RsaSettings {
     fdr: numberOption(values, "fdr", { min: 0.000001, max: 1 }) ?? 0.05,
     seed: numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42,
     byFile: Boolean(values["by-file"]),
+    permutations: numberOption(values, "permutations", { whole: true, max: 1_000_000 }) ?? 0,
   };
 }
 
@@ -347,21 +376,41 @@ function joined(files: readonly RdmFile[], labels: readonly string[] | undefined
   };
 }
 
+/** Whose RDM each is. */
+async function subjectsOf(
+  files: readonly RdmFile[],
+  { byFile }: RsaSettings,
+  subjectFile: string | undefined,
+): Promise<readonly string[]> {
+  const all = files.flatMap(({ file, rdms }, at) =>
+    Array.from({ length: rdms.nRdms }, (_, i) => ({ at, i, file, name: String(rdms.names[i]) })),
+  );
+  if (subjectFile !== undefined) {
+    return readSubjects(
+      subjectFile,
+      all.map(({ name, file }) => ({ rdm: name, file: file.name })),
+    );
+  }
+  return all.map(({ at, i }) => (byFile ? `${at}` : `${at} ${i}`));
+}
+
+/** What long work is done with. */
+interface Working extends Required<LongWork>, Required<Resumable> {
+  readonly linalg: Linalg;
+}
+
 async function analyse(
   dataFiles: readonly RdmFile[],
   modelFiles: readonly RdmFile[],
   labels: readonly string[] | undefined,
+  subjects: readonly string[],
   settings: RsaSettings,
-  linalg: Linalg,
-  bar: ProgressBar,
-  signal: AbortSignal,
+  working: Working,
 ): Promise<Result> {
-  const { comparison: method, byFile } = settings;
+  const { comparison: method } = settings;
+  const { linalg } = working;
   const data = joined(dataFiles, labels);
   const models = modelFiles.length === 0 ? undefined : joined(modelFiles, labels);
-  const subjects = dataFiles.flatMap(({ rdms }, file) =>
-    Array.from({ length: rdms.nRdms }, (_, i) => (byFile ? `${file}` : `${file} ${i}`)),
-  );
   const nSubjects = new Set(subjects).size;
   const warnings = warningsOf(data, models, method);
   const options = { method, subjects, linalg };
@@ -371,13 +420,14 @@ async function analyse(
   }
   const over = settings.over ?? usualOver(method, nSubjects);
   let comparison: ModelComparisonSection | undefined;
+  let permutation: Permutation | undefined;
   if (models) {
     const { draws: nDraws, seed, combine } = settings;
     const combined = combine.map(
       (kind): RdmModel => ({ name: combinations[kind], kind, rdms: models }),
     );
     const fixed = [...fixedModels(models), ...combined];
-    const folds = { ...options, seed, onProgress: bar.onProgress, signal };
+    const folds = { ...options, ...working, seed };
     const single =
       combine.length === 0
         ? await evaluateModels(fixed, data, options)
@@ -405,11 +455,12 @@ async function analyse(
       }
     });
     comparison = comparisonSection(evaluation, single, data, nSubjects, over, ceiling, settings);
-    if (over === "none" && byFile && nSubjects < data.nRdms) {
+    if (over === "none" && nSubjects < data.nRdms) {
       warnings.push(
         "Without draws every RDM counts by itself in intervals and tests, though several are of one subject: use --over subjects.",
       );
     }
+    permutation = await permutationOf(models, data, settings, working, warnings);
   }
   const all = models ? concatRdms([data, models]) : data;
   const among =
@@ -417,7 +468,58 @@ async function analyse(
       ? undefined
       : await amongRdms(all, settings, linalg);
   const computed = dataFiles.some((file) => file.computed);
-  return { data, models, computed, comparison, ceiling, among, over, warnings };
+  return { data, models, computed, comparison, permutation, ceiling, among, over, warnings };
+}
+
+/** Models against their own RDMs with conditions in other orders. */
+interface Permutation {
+  readonly nDraws: number;
+  readonly models: readonly {
+    readonly name: string;
+    readonly observed: number;
+    readonly p: number;
+    /** Against the best of all models in each shuffle. */
+    readonly pMax: number;
+  }[];
+}
+
+async function permutationOf(
+  models: Rdms,
+  data: Rdms,
+  { permutations: nDraws, comparison: method, seed }: RsaSettings,
+  working: Working,
+  warnings: string[],
+): Promise<Permutation | undefined> {
+  if (nDraws === 0) return undefined;
+  const info = rdmComparisonMeasures.find(({ name }) => name === `rdm-${method}`)!;
+  const tail = info.larger === "more alike" ? "greater" : "less";
+  // Models that vary alone have a relation to be tested.
+  const { data: similar } = await compareRdms(models, data, { method, linalg: working.linalg });
+  const isDefined = (m: number): boolean =>
+    similar.subarray(m * data.nRdms, (m + 1) * data.nRdms).every((v) => !Number.isNaN(v));
+  const tested = Array.from({ length: models.nRdms }, (_, m) => m).filter(isDefined);
+  if (tested.length < models.nRdms) {
+    const left = models.names.filter((_, m) => !isDefined(m));
+    warnings.push(`Shuffled conditions: ${left.join(", ")} left out, undefined for some RDM.`);
+  }
+  if (tested.length === 0) return undefined;
+  const some = takeRdms(models, tested);
+  const { observed, p, pMax } = await rdmPermutationTest(some, data, {
+    ...working,
+    method,
+    nDraws,
+    seed,
+    tail,
+  });
+  return {
+    nDraws,
+    models: some.names.map((name, m) => ({
+      name: String(name),
+      observed: observed[m]!,
+      p: p[m]!,
+      pMax: pMax[m]!,
+    })),
+  };
 }
 
 const usualOver = (method: RdmComparison, nSubjects: number): Over =>
@@ -641,7 +743,7 @@ function conditionMap(data: Rdms, computed: boolean): PointMap | null {
 
 function rsaReport(
   read: { readonly data: readonly RdmFile[]; readonly models: readonly RdmFile[] },
-  { data, models, computed, comparison, among, over, warnings }: Result,
+  { data, models, computed, comparison, permutation, among, over, warnings }: Result,
   settings: RsaSettings,
   linalg: Pick<Linalg, "backend" | "threads">,
   folder: string,
@@ -698,15 +800,24 @@ function rsaReport(
         test,
         fdr,
         byFile,
+        permutations: settings.permutations,
         combine: settings.combine.join(",") || null,
         noise: settings.noise ?? null,
         ...linalgRecord(linalg),
       },
-      warnings,
+      warnings: [...warnings, ...permutationNotes(permutation)],
       sections: [...(comparison ? [comparison] : []), section, ...(among ? [among.section] : [])],
     },
   };
 }
+
+/** For readers of the report. */
+const permutationNotes = (permutation: Permutation | undefined): string[] =>
+  permutation
+    ? [
+        `Against ${permutation.nDraws} shuffles of the conditions, p of each model, and against the best of all in each shuffle: ${permutation.models.map(({ name, p, pMax }) => `${name} ${pShown(p)} (${pShown(pMax)})`).join(", ")}.`,
+      ]
+    : [];
 
 function intervalMethod(
   over: Over,
@@ -722,7 +833,7 @@ function intervalMethod(
 }
 
 function asJson(result: Result, folder: string | undefined): object {
-  const { data, models, comparison, ceiling, among, warnings } = result;
+  const { data, models, comparison, permutation, ceiling, among, warnings } = result;
   const listed = (set: Rdms | undefined): object[] =>
     set
       ? set.names.map((name, k) => ({
@@ -739,6 +850,7 @@ function asJson(result: Result, folder: string | undefined): object {
     models: listed(models),
     ceiling,
     comparison: comparison ?? null,
+    permutation: permutation ?? null,
     among: among
       ? {
           names: among.section.rows.labels,
@@ -752,11 +864,24 @@ function asJson(result: Result, folder: string | undefined): object {
 }
 
 function print(result: Result, folder: string | undefined, io: Surroundings): void {
-  const { data, models, comparison, ceiling, among, warnings } = result;
+  const { data, models, comparison, permutation, ceiling, among, warnings } = result;
   io.out.write(
     `${data.nRdms} data ${data.nRdms === 1 ? "RDM" : "RDMs"}${models ? `, ${models.nRdms} model ${models.nRdms === 1 ? "RDM" : "RDMs"}` : ""} of ${data.nConditions} conditions\n`,
   );
   if (comparison) printComparison(comparison, io);
+  if (permutation) {
+    io.out.write(
+      `\nConditions of the models shuffled ${permutation.nDraws} times\n${columns([
+        ["model", "similarity", "p", "p against the best"],
+        ...permutation.models.map(({ name, observed, p, pMax }) => [
+          name,
+          shown(observed),
+          pShown(p),
+          pShown(pMax),
+        ]),
+      ])}`,
+    );
+  }
   if (ceiling) {
     io.out.write(`\nNoise ceiling: ${shown(ceiling.lower)} to ${shown(ceiling.upper)}\n`);
   }

@@ -247,7 +247,7 @@ export interface BootstrapCrossValidationOptions
  * @param options - As {@link crossValidateModels} and {@link bootstrapModels}. Default folds are those for 1 - 1/e of the subjects and
  *   conditions, as many as a draw has different ones of.
  * @returns Evaluations `[nDraws, nModels, 1]`: means over folds and repeats. Draws with fewer different subjects than folds, or fewer
- *   than 3 different conditions per fold, are NaN and counted.
+ *   than 3 different conditions per fold, are NaN and counted; so are those in which a model cannot be fitted.
  * @throws As {@link crossValidateModels}.
  *
  * Cost: nDraws nRepeats times crossValidateModels.
@@ -298,7 +298,7 @@ export function bootstrapCrossValidation(
     ]);
     for (const [d, draw] of draws.entries()) {
       throwIfAborted(options.signal, name);
-      options.onProgress?.({ stage: "bootstrap", done: d, total: draws.length, unit: "draw" });
+      options.onProgress?.({ stage: "bootstrap", done: d, total: draws.length, unit: "draws" });
       const rows = over === "conditions" ? undefined : Array.from(draw.subjects ?? []);
       const places = over === "rdms" ? undefined : Array.from(draw.conditions ?? []);
       const different = [...new Set(rows ?? subjects.labels.keys())];
@@ -351,7 +351,14 @@ export function bootstrapCrossValidation(
         testConditions: copies(fold.testConditions, conditions, drawn),
       }));
       const inner = { ...options, method };
-      const result = await overFolds(linalg, models, sample, ofSample, folds, inner, drawn);
+      const result = await overFolds(linalg, models, sample, ofSample, folds, inner, drawn).catch(
+        (cause: unknown) => {
+          // Conditions that are drawn may leave a model's RDMs alike, which on all of them differ: such a draw says nothing.
+          if (cause instanceof DataError) return undefined;
+          throw cause;
+        },
+      );
+      if (!result) return new Array<number>(models.length + 2).fill(Number.NaN);
       const nFolds = folds.length;
       const scores = models.map((_, m) =>
         meanDefined(result.scores.subarray(m * nFolds, (m + 1) * nFolds)),

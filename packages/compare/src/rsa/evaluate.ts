@@ -210,6 +210,7 @@ async function inParts(
   counts: readonly Counts[],
   { onProgress, signal, keep }: LongWork & Resumable,
   key: string,
+  { before = 0, total = counts.length }: { before?: number; total?: number } = {},
 ): Promise<Scores[]> {
   const size = 64;
   // Models, lower and upper ceiling of each draw.
@@ -230,7 +231,7 @@ async function inParts(
     }
     // Work without a pause would never see a signal.
     await new Promise((resolve) => setImmediate(resolve));
-    onProgress?.({ stage: "bootstrap", done: out.length, total: counts.length, unit: "draw" });
+    onProgress?.({ stage: "bootstrap", done: before + out.length, total, unit: "draws" });
   }
   return out;
 }
@@ -415,7 +416,8 @@ export function dualBootstrap(
     const key = bootstrapKey(name, sampled, [draws]);
     const scores: Scores[][] = [];
     for (const [kind, counts] of kinds.entries()) {
-      scores.push(await inParts(linalg, sampled, counts, options, `${key} ${kind}`));
+      const progress = { before: kind * draws.length, total: kinds.length * draws.length };
+      scores.push(await inParts(linalg, sampled, counts, options, `${key} ${kind}`, progress));
     }
     return dualResult(predicted.names, method, scores, usable, nSubjects, data.nConditions);
   });

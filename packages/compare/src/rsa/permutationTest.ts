@@ -124,7 +124,7 @@ async function shuffledInParts(
   const nulls = new Float64Array(nDraws * width);
   for (let start = 0; start < nDraws; start += size) {
     throwIfAborted(signal, name);
-    onProgress?.({ stage: "shuffling", done: start, total: nDraws, unit: "draw" });
+    onProgress?.({ stage: "shuffling", done: start, total: nDraws, unit: "draws" });
     // Work without a pause would never see a signal.
     await new Promise((resolve) => setImmediate(resolve));
     const work = Array.from({ length: Math.min(size, nDraws - start) }, next);
