@@ -51,8 +51,23 @@ export async function describeActivity(
   // Selected units first.
   const mask = toMask(selected);
   const others = Array.from({ length: nUnits }, (_, j) => j).filter((j) => !mask[j]);
+  const { cache } = await model.run({ input: inputOf(trials), capture: [spikes] });
+  const maps = sides.map(({ rows }) =>
+    rateMap(cache.get(spikes)!, { dt, rows, binSteps: BIN_STEPS }),
+  );
+  const nBins = maps[0]!.times.length;
+  // Within a group those that fire more for the right come last.
+  const preference = Float64Array.from({ length: nUnits }, (_, unit) => {
+    const [left, right] = maps.map(({ data }) =>
+      data.subarray(unit * nBins, (unit + 1) * nBins).reduce((sum, rate) => sum + rate, 0),
+    );
+    return right! - left!;
+  });
+  const sorted = [Array.from(selected.indices), others].flatMap((units) =>
+    [...units].sort((i, j) => preference[i]! - preference[j]!),
+  );
   const order = new Int32Array(nUnits);
-  [...selected.indices, ...others].forEach((unit, place) => {
+  sorted.forEach((unit, place) => {
     order[unit] = place;
   });
   const points = rasters.flatMap(({ data, nRows }, k) =>
@@ -71,7 +86,7 @@ export async function describeActivity(
     id: "raster",
     title: "Spikes in single trials",
     reading:
-      "A dot for each spike that is sent, in one trial with more pulses on the left and one with more on the right, intact and with no spike leaving the selected units. Pulses come in the first 0.2 s, the cue after 0.45 s.",
+      "Each spike that is sent, in one trial with more pulses on the left and one with more on the right, intact and with no spike leaving the selected units. Pulses come in the first 0.2 s, the cue after 0.45 s. Units are in the order of the map of rates below.",
     trials: ["intact", "silenced"].flatMap((state) =>
       sides.map(({ title }) => `more on the ${title}, ${state}`),
     ),
@@ -105,21 +120,6 @@ export async function describeActivity(
     lines: [],
   };
 
-  const { cache } = await model.run({ input: inputOf(trials), capture: [spikes] });
-  const maps = sides.map(({ rows }) =>
-    rateMap(cache.get(spikes)!, { dt, rows, binSteps: BIN_STEPS }),
-  );
-  const nBins = maps[0]!.times.length;
-  // Within a group those that fire more for the right come last.
-  const preference = Float64Array.from({ length: nUnits }, (_, unit) => {
-    const [left, right] = maps.map(({ data }) =>
-      data.subarray(unit * nBins, (unit + 1) * nBins).reduce((sum, rate) => sum + rate, 0),
-    );
-    return right! - left!;
-  });
-  const sorted = [Array.from(selected.indices), others].flatMap((units) =>
-    [...units].sort((i, j) => preference[i]! - preference[j]!),
-  );
   const rates: RateMapSection = {
     kind: "rate-map",
     id: "rates",

@@ -263,9 +263,11 @@ function truthOf(networks: readonly NoisyNetwork[], trials: readonly Trials[], s
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`;
+/** Distances of some measures are a thousand times those of others. */
+const short = (value: number): string => String(Number(value.toPrecision(3)));
 const outcome = (seen: boolean): Verdict["outcome"] => (seen ? "seen" : "not seen");
 const sayTest = ({ title }: Measured, { score, between, within, p }: GroupTest): string =>
-  `${title}: ${percent(score)} of nearest neighbours are of the network's own group (p = ${p.toFixed(3)}; mean distance between groups ${between.toFixed(3)}, within ${within.toFixed(3)})`;
+  `${title}: ${percent(score)} of nearest neighbours are of the network's own group (p = ${p.toFixed(3)}; mean distance between groups ${short(between)}, within ${short(within)})`;
 
 function verdictsOf(truth: Truth, measured: readonly Measured[], nTrials: number): Verdict[] {
   const { nDiffering, nMeans } = truth;
@@ -310,21 +312,24 @@ async function report(
 ): Promise<ProbeResult> {
   const { nPerGroup } = size;
   const truth = truthOf(networks, trials, size);
-  const labels = GROUPS.flatMap(({ title }) =>
-    Array.from({ length: nPerGroup }, (_, i) => `${title} ${i + 1}`),
-  );
+  // Networks of one kind are counted through: the second group with private noise goes on where the first ends.
+  const labels = GROUPS.flatMap(({ kind }, g) => {
+    const before = GROUPS.slice(0, g).filter((group) => group.kind === kind).length * nPerGroup;
+    return Array.from({ length: nPerGroup }, (_, i) => `${kind} ${before + i + 1}`);
+  });
   const { section: raster, data: dots } = await rasterOf(networks, stimuli, seed, size);
-  const models = networks.map(
-    ({ model, kind }, i): ReportModel => ({
-      name: labels[i]!,
-      source: `built by the probe, ${kind} noise, seed ${seed}`,
-      sha256: model.sha256,
+  const models = GROUPS.map(({ title }, g): ReportModel => {
+    const own = networks.slice(g * nPerGroup, (g + 1) * nPerGroup);
+    return {
+      name: `${nPerGroup} networks with ${title}`,
+      source: `built by the probe, seed ${seed}; the hash is of those of all ${nPerGroup}`,
+      sha256: sha256(own.map(({ model }) => model.sha256).join(" ")),
       nLayers: 1,
       dModel: size.nUnits,
       // A spiking network has no vocabulary.
       dVocab: 1,
-    }),
-  );
+    };
+  });
   const matrices = measured.map(({ name, title, metric, distances }): MatrixSection => {
     const { points, explained } = classicalMds(distances);
     const triangle = metric ? triangleCheck(distances) : undefined;
@@ -333,8 +338,7 @@ async function report(
       kind: "matrix",
       id: `matrix-${name}`,
       title: `${title}, all pairs`,
-      reading:
-        "Larger is less alike. The map places alike networks near each other; only distances mean something in it.",
+      reading: `The map places alike networks near each other; only distances mean something in it. Private ${nPerGroup + 1} to ${2 * nPerGroup} are the second group with private noise.${name === "energy-shape" ? " Squared distances are estimated without bias: within noise they fall below 0, which counts as 0, and then the triangle inequality fails." : ""}`,
       measure: { name, title, larger: "less alike", metric },
       rows: axis,
       columns: axis,
@@ -454,7 +458,7 @@ async function rasterOf(
       id: "raster",
       title: "One trial of each kind",
       reading:
-        "A dot for each spike, the same stimulus in a network with private and in one with shared noise. Units of a group share a source of noise in the second.",
+        "The same stimulus in a network with private and in one with shared noise. Units of a group share a source of noise in the second.",
       trials: shown.map((i) => GROUPS[i / nPerGroup]!.title),
       duration: nSteps * DT_SECONDS,
       nUnits,

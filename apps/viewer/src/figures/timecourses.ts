@@ -22,30 +22,41 @@ export function timecourseFigures(
   section: TimecoursesSection,
   { fields }: FieldMaps,
 ): readonly Exhibit[] {
-  const groups = [...new Set(section.series.map(({ group }) => group))];
-  return groups.slice(0, MOST_GROUPS).map((group, g) => groupFigure(section, fields, group, g));
+  const groups = [...new Set(section.series.map(({ group }) => group))].slice(0, MOST_GROUPS);
+  const { nTimes } = section;
+  const drawn = groups.flatMap((group) => membersOf(section, group).slice(0, MOST_SERIES));
+  // All groups have the same axis, as they have the same measure.
+  const ends = span([
+    ...section.lines.map(({ value }) => value),
+    ...drawn.flatMap((s) =>
+      ["array", "low", "high"].flatMap((field) =>
+        fields[field] ? finite(fields[field], s * nTimes, nTimes) : [],
+      ),
+    ),
+  ]);
+  return groups.map((group, g) => groupFigure(section, fields, group, g, ends));
 }
+
+/** Places of the series of a group. */
+const membersOf = ({ series }: TimecoursesSection, group: string): number[] =>
+  series.flatMap((one, s) => (one.group === group ? [s] : []));
 
 function groupFigure(
   section: TimecoursesSection,
   fields: FieldMaps["fields"],
   group: string,
   place: number,
+  ends: readonly [number, number],
 ): Exhibit {
   const { nTimes, series, spans, lines } = section;
   const times = fields["times"]!;
-  const members = series.flatMap((one, s) => (one.group === group ? [s] : []));
+  const members = membersOf(section, group);
   const shown = members.slice(0, MOST_SERIES);
   const valueAt = (field: string, s: number, t: number) => fields[field]?.[s * nTimes + t];
-  const all = shown.flatMap((s) =>
-    ["array", "low", "high"].flatMap((field) =>
-      fields[field] ? finite(fields[field]!, s * nTimes, nTimes) : [],
-    ),
-  );
   const key = shown.length > 1 ? 14 * Math.ceil(shown.length / 2) : 0;
   const [top, bottom] = [14 + key, 176 + key];
   const x = scaleLinear(span([times[0]!, times[nTimes - 1]!]), [LEFT, RIGHT]);
-  const y = scaleLinear(span([...all, ...lines.map(({ value }) => value)]), [bottom, top]).nice(5);
+  const y = scaleLinear(ends, [bottom, top]).nice(5);
   const step = Math.max(1, Math.ceil(nTimes / MOST_POINTS));
   const path = (field: string, s: number): string =>
     d3line<number>(
@@ -91,7 +102,7 @@ function groupFigure(
     id: `${section.id}-${place}`,
     title: group || section.y,
     description: `${shown.map((s) => peakOf(section, fields, s)).join(" ")}${own.map(({ series: s, from, to, p }) => ` ${series[s]!.title}: ${short(from)} to ${short(to)}, ${pText(p)}.`).join("")}`,
-    caption: `${section.y}.${fields["low"] ? " Bands: intervals." : ""}${own.length > 0 ? " Bars at the bottom: spans that hold against chance." : ""}${members.length > shown.length ? ` The first ${shown.length} of ${members.length} series.` : ""}${step > 1 ? ` One sample in ${step} is drawn.` : ""}`,
+    caption: `${section.y.slice(0, 1).toUpperCase()}${section.y.slice(1)}.${fields["low"] ? " Bands: intervals." : ""}${own.length > 0 ? " Bars at the bottom: spans that hold against chance." : ""}${members.length > shown.length ? ` The first ${shown.length} of ${members.length} series.` : ""}${step > 1 ? ` One sample in ${step} is drawn.` : ""}`,
     drawing: { width: WIDTH, height: bottom + 36, content },
     numbers: {
       columns: [
@@ -159,7 +170,7 @@ export function rasterFigures(section: RasterSection, { fields }: FieldMaps): re
       const unit = spikes[3 * i + 2]!;
       if (spikes[3 * i] === k && unit >= 0 && unit < nUnits) own.push([spikes[3 * i + 1]!, unit]);
     }
-    const height = Math.min(260, Math.max(80, nUnits * 2.2));
+    const height = Math.min(260, Math.max(120, nUnits * 2.2));
     const top = 8;
     const { bands, bottom, marks } = unitBands(groups, { top, height, left: LEFT, right: RIGHT });
     const x = scaleLinear([0, duration], [LEFT, RIGHT]);
