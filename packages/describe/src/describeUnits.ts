@@ -1,10 +1,9 @@
-import { appendFile, mkdir, readFile, truncate } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   ArgumentError,
   createRng,
   DataError,
-  FileError,
   fileError,
   type LongWork,
   permutation,
@@ -15,6 +14,8 @@ import {
 } from "@penfield/core";
 import type { RunnableModel } from "@penfield/hooks";
 import type { Census, WeightStatistics } from "@penfield/localize";
+import { unitsOfHooks } from "./hookUnits.ts";
+import { LineFile } from "./lineFile.ts";
 import { type OutputSide, outputSides, scoreOutputSide } from "./outputSide.ts";
 import { findRule } from "./rules/findRule.ts";
 import { LiteralFinder } from "./rules/literals.ts";
@@ -187,28 +188,43 @@ export async function describeUnits(
     options.units ? (unit as number) : i,
   );
   const setting = await prepare(census, options);
-  const file = options.folder ? await RuleFile.open(options.folder, census, options) : undefined;
+  const kept = options.folder
+    ? await openRules(options.folder, census, setting, options)
+    : undefined;
 
   const rules = new Map<number, Rule | Refusal>();
   for (const unit of units) {
     throwIfAborted(options.signal, "describeUnits");
-    let found = file?.known.get(unit);
+    let found = kept?.known.get(unit);
     if (found === undefined) {
       found = fit(await census.values(unit), thresholdOf(census, unit), setting, options);
-      await file?.add(unit, found);
+      await kept?.file.add({ unit, [typeof found === "string" ? "refusal" : "rule"]: found });
     }
     rules.set(unit, found);
     report(options, "finding rules", rules.size, units.length);
   }
 
-  const hooks = new Set(units.map((unit) => census.place(unit).hook.name));
-  const shuffled = await floorOf(unitsOf(census, hooks), setting, options, (values) => {
-    const order = permutation(values.length, createRng(seed, 79));
-    return values.map((_, i) => values[order[i]!]!);
-  });
+  const caller = "describeUnits";
+  const shuffled = await floorOf(
+    { census, units: unitsOfHooks(census, units, { caller }) },
+    setting,
+    options,
+    (values) => {
+      const order = permutation(values.length, createRng(seed, 79));
+      return values.map((_, i) => values[order[i]!]!);
+    },
+  );
   const random =
     randomModel &&
-    (await floorOf(unitsOf(randomModel, hooks), setting, options, (values) => values));
+    (await floorOf(
+      {
+        census: randomModel,
+        units: unitsOfHooks(census, units, { other: randomModel, caller }),
+      },
+      setting,
+      options,
+      (values) => values,
+    ));
   const shuffledR = shuffled.r[Math.ceil(0.95 * shuffled.nUnits) - 1] ?? 0;
 
   const out: UnitDescription[] = [];
@@ -252,7 +268,7 @@ export async function describeUnits(
   }
   const descriptions = { units: out, floors: { shuffled, randomModel: random } };
   if (options.folder) {
-    const resumed = file !== undefined && file.known.size > 0;
+    const resumed = (kept?.known.size ?? 0) > 0;
     await writeDescriptions(join(options.folder, "descriptions.jsonl"), out, resumed);
     await writeFileAtomic(
       join(options.folder, "floors.json"),
@@ -520,17 +536,6 @@ async function readPanel(
   return makePanel(units, columns, score);
 }
 
-/** All units of some hooks. */
-function unitsOf(census: Census, hooks: ReadonlySet<string>): { census: Census; units: number[] } {
-  const units = census.meta.hooks
-    .filter(({ name }) => hooks.has(name))
-    .flatMap(({ firstUnit, nUnits }) => Array.from({ length: nUnits }, (_, i) => firstUnit + i));
-  if (units.length > 0 || hooks.size === 0) return { census, units };
-  throw new DataError(
-    `describeUnits: expected a random model's census with ${[...hooks].join(", ")}, got ${census.meta.hooks.map(({ name }) => name).join(", ")}`,
-  );
-}
-
 /** Fits and scores rules for some of these units, whose values were changed. */
 async function floorOf(
   { census, units }: { readonly census: Census; readonly units: readonly number[] },
@@ -572,79 +577,47 @@ function report(options: DescribeOptions, stage: string, done: number, total: nu
   }
 }
 
-/** What a line of the rules file says of its unit; undefined if that is no rule and no refusal. */
-function ruleOfLine(line: string): Rule | Refusal | undefined {
-  const { rule, refusal } = JSON.parse(line) as { rule?: unknown; refusal?: unknown };
-  if (refusals.includes(refusal as Refusal)) return refusal as Refusal;
-  try {
-    return parseRule(rule);
-  } catch {
-    return undefined;
-  }
+/** Rules as they are found, one a line, so that work that was stopped goes on. */
+interface RuleFile {
+  readonly file: LineFile;
+  readonly known: ReadonlyMap<number, Rule | Refusal>;
 }
 
-/** Rules as they are found, one a line, so that work that was stopped goes on. */
-class RuleFile {
-  readonly known: ReadonlyMap<number, Rule | Refusal>;
-  readonly #path: string;
-
-  private constructor(path: string, known: ReadonlyMap<number, Rule | Refusal>) {
-    this.#path = path;
-    this.known = known;
+async function openRules(
+  folder: string,
+  census: Census,
+  { splits }: Setting,
+  options: DescribeOptions,
+): Promise<RuleFile> {
+  const { objective = "correlation", maxLength = 3, penalty = 0.01, beam = 3 } = options;
+  const { minActive = 5, seed = 0 } = options;
+  const { model, corpusSha256, nKeptTokens, hooks } = census.meta;
+  const header = {
+    ...{ model: model.sha256, corpus: corpusSha256, nKeptTokens },
+    hooks: sha256(JSON.stringify(hooks)),
+    // Which documents may be looked at: what groups there are shows here.
+    splits: sha256(splits.splitOf),
+    ...{ objective, maxLength, penalty, beam, minActive, seed },
+  };
+  const file = await LineFile.open(join(folder, "rules.jsonl"), header, {
+    caller: "describeUnits",
+    content: "rules of this census and these options",
+    hint: "Choose another folder, or delete rules.jsonl and descriptions.jsonl there (penfield describe --replace).",
+  });
+  const known = new Map<number, Rule | Refusal>();
+  for (const line of file.lines) {
+    const { unit, rule, refusal } = (line ?? {}) as Record<string, unknown>;
+    const found = refusals.includes(refusal as Refusal) ? (refusal as Refusal) : ruleOf(rule);
+    if (Number.isSafeInteger(unit) && found !== undefined) known.set(unit as number, found);
   }
+  return { file, known };
+}
 
-  static async open(folder: string, census: Census, options: DescribeOptions): Promise<RuleFile> {
-    const { objective, maxLength, penalty, beam, minActive, seed, groupOf } = options;
-    const { model, corpusSha256, nKeptTokens, hooks } = census.meta;
-    const identity = sha256(
-      JSON.stringify([
-        ...[model, corpusSha256, nKeptTokens, hooks, objective, maxLength, penalty, beam],
-        ...[minActive, seed, groupOf !== undefined],
-      ]),
-    );
-    const path = join(folder, "rules.jsonl");
-    const header = `${JSON.stringify({ identity })}\n`;
-    try {
-      await mkdir(folder, { recursive: true });
-      const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-        if (cause.code === "ENOENT") return "";
-        throw cause;
-      });
-      if (text === "") {
-        await writeFileAtomic(path, header);
-        return new RuleFile(path, new Map());
-      }
-      if (!text.startsWith(header)) {
-        throw new FileError(
-          `describeUnits: ${path}: expected rules of this census and these options, got others`,
-          {
-            hint: "Choose another folder, or delete rules.jsonl and descriptions.jsonl there (penfield describe --replace).",
-          },
-        );
-      }
-      // A line that a stop has cut is left out.
-      const whole = text.slice(0, text.lastIndexOf("\n") + 1);
-      await truncate(path, Buffer.byteLength(whole));
-      const known = new Map<number, Rule | Refusal>();
-      for (const line of whole.split("\n").slice(1, -1)) {
-        // A line that was damaged is found again.
-        const unit = unitOfLine(line);
-        const found = unit === undefined ? undefined : ruleOfLine(line);
-        if (found !== undefined) known.set(unit!, found);
-      }
-      return new RuleFile(path, known);
-    } catch (cause) {
-      if (cause instanceof FileError) throw cause;
-      throw fileError("describeUnits", path, cause);
-    }
-  }
-
-  async add(unit: number, found: Rule | Refusal): Promise<void> {
-    const line = typeof found === "string" ? { unit, refusal: found } : { unit, rule: found };
-    try {
-      await appendFile(this.#path, `${JSON.stringify(line)}\n`);
-    } catch (cause) {
-      throw fileError("describeUnits", this.#path, cause);
-    }
+/** What is no rule is found again. */
+function ruleOf(json: unknown): Rule | undefined {
+  try {
+    return parseRule(json);
+  } catch {
+    return undefined;
   }
 }

@@ -7,6 +7,8 @@ export interface LineFileOptions {
   readonly caller: string;
   /** What the lines are: "rules of this census and these options". */
   readonly content: string;
+  /** What to do where it is a file of other work; default to choose another folder. */
+  readonly hint?: string | undefined;
 }
 
 /**
@@ -35,7 +37,7 @@ export class LineFile {
   static async open(
     path: string,
     header: Readonly<Record<string, unknown>>,
-    { caller, content }: LineFileOptions,
+    { caller, content, hint = "Choose another folder." }: LineFileOptions,
   ): Promise<LineFile> {
     const first = JSON.stringify(header);
     try {
@@ -53,7 +55,7 @@ export class LineFile {
       if (found !== first) {
         throw new FileError(
           `${caller}: ${path}: expected ${content}, got ${differenceOf(header, found)}`,
-          { hint: "Choose another folder." },
+          { hint },
         );
       }
       const lines = rest.map((line, i): unknown => {

@@ -354,8 +354,7 @@ async function outputsOf(
   weights: readonly WeightStatistics[],
 ): Promise<(hook: string, index: number) => OutputSide | undefined> {
   const word = await census.words();
-  const nLayers = Math.max(1, ...weights.map(({ layer }) => layer + 1));
-  const sides = new Map(weights.map((own) => [own.layer, outputSides(own, nLayers, word)]));
+  const sides = new Map(weights.map((own) => [own.layer, outputSides(own, own.nLayers, word)]));
   const layers = new Map(census.meta.hooks.map(({ name, layer }) => [name, layer]));
   // The statistics are those of the MLP's neurons.
   return (hook, index) =>
