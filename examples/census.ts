@@ -1,10 +1,11 @@
-// What does every neuron of a model do?   npm run -s example -- census [organism-b] [full]
-// Of the first and the last layer, on some texts; "full": all layers, all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside.
+// What does every neuron of a model do?   npm run -s example -- census [organism-b] [full | all]
+// Of the first and the last layer, on some texts; "full": all layers, all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside;
+// "all": the same with every neuron in words.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRng, sampleWithoutReplacement } from "@penfield/core";
-import { describeUnits } from "@penfield/describe";
+import { describeUnits, partOfSpeechLabels, type Rule } from "@penfield/describe";
 import { HookedModel } from "@penfield/hooks";
 import {
   type Census,
@@ -15,12 +16,14 @@ import {
   modelSource,
   openCensus,
   takeCensus,
+  topicLabels,
   unitTypes,
   weightStatistics,
 } from "@penfield/localize";
 import { type OrganismName, organismFolder } from "@penfield/organisms";
 
-const full = process.argv.includes("full");
+const all = process.argv.includes("all");
+const full = all || process.argv.includes("full");
 const name: OrganismName = process.argv.includes("organism-b") ? "organism-b" : "organism-a";
 const other: OrganismName = name === "organism-a" ? "organism-b" : "organism-a";
 const folder = await mkdtemp(join(tmpdir(), "penfield-census-"));
@@ -38,8 +41,8 @@ async function textsOf(corpus: string): Promise<{ id: string; text: string }[]> 
     lines.forEach((line, i) => {
       const item = JSON.parse(line) as Record<string, string>;
       const { text, sentence_good: good, sentence_bad: bad, prompt } = item;
-      const all = [text, good, bad, prompt && `${prompt}${item["good"]}`];
-      for (const [k, own] of all.entries())
+      const parts = [text, good, bad, prompt && `${prompt}${item["good"]}`];
+      for (const [k, own] of parts.entries())
         if (own) texts.push({ id: `${file}/${i}/${k}`, text: own });
     });
   }
@@ -87,10 +90,30 @@ async function census(model: HookedModel, as: string): Promise<Census> {
 
 /** How many of a census' neurons are of each type. */
 async function typesOf(taken: Census): Promise<Record<string, number>> {
-  const classes = await classifyUnits(taken);
+  const labels = [
+    await partOfSpeechLabels(taken),
+    await topicLabels(taken, (id) => id.split("/")[0]),
+  ];
+  const classes = await classifyUnits(taken, { labels });
   return Object.fromEntries(
     unitTypes.map((type) => [type, classes.filter(({ types }) => types.includes(type)).length]),
   );
+}
+
+/** What kinds of conditions a rule is made of. */
+function conditionsOf(rule: Rule): string[] {
+  if (rule.type === "and" || rule.type === "or") return rule.rules.flatMap(conditionsOf);
+  return rule.type === "not" ? conditionsOf(rule.rule) : [rule.type];
+}
+
+/** How many of some lists hold each word, the most frequent first. */
+function counted(lists: readonly Iterable<string>[]): string {
+  const counts = new Map<string, number>();
+  for (const word of lists.flatMap((list) => [...list])) {
+    counts.set(word, (counts.get(word) ?? 0) + 1);
+  }
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  return sorted.map(([word, n]) => `${word} ${n}`).join("; ");
 }
 
 const model = await HookedModel.fromPretrained(organismFolder(name), { verify: "none" });
@@ -117,11 +140,14 @@ for (const type of unitTypes) {
   console.log([type, ...counts].join("\t"));
 }
 
-// In words: some neurons of each layer. The two sentences of a pair are never parted.
+// In words: some neurons of each layer, or all. The two sentences of a pair are never parted.
 const perLayer = full ? 50 : 4;
 const rng = createRng(2);
 const units = own.meta.hooks.flatMap(({ firstUnit, nUnits }) =>
-  Array.from(sampleWithoutReplacement(nUnits, perLayer, rng), (i) => firstUnit + i),
+  Array.from(
+    sampleWithoutReplacement(nUnits, all ? nUnits : perLayer, rng),
+    (i) => firstUnit + i,
+  ).sort((a, b) => a - b),
 );
 const start = performance.now();
 const described = await describeUnits(own, {
@@ -129,26 +155,57 @@ const described = await describeUnits(own, {
   weights: await weightStatistics(model),
   groupOf: (id) => id.split("/").slice(0, 2).join("/"),
   randomModel: random,
-  nFloorUnits: full ? 100 : 5,
+  nFloorUnits: all ? 500 : full ? 100 : 5,
 });
 const held = described.units.filter(({ refusal }) => refusal === undefined);
 console.log(
   `${held.length} of ${units.length} neurons have a reliable description (${percent(held.length / units.length)}), in ${seconds(start)} s`,
 );
 const { shuffled, randomModel } = described.floors;
-const middle = (sorted: readonly number[]) => sorted[Math.floor(sorted.length / 2)]!.toFixed(2);
-console.log(
-  `held-out r, median: ${middle(described.units.map(({ r }) => r).sort((a, b) => a - b))}`,
-);
-console.log(
-  `rules fitted to shuffled values: median ${middle(shuffled.r)}, ${shuffled.nUnits} neurons`,
-);
+/** The median with the quartiles, of a list in rising order. */
+const spread = (sorted: readonly number[]) => {
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((q) =>
+    sorted[Math.floor(q * sorted.length)]!.toFixed(2),
+  );
+  return `median ${middle} [${low}, ${high}]`;
+};
+const rising = (values: readonly number[]) => [...values].sort((a, b) => a - b);
+const rs = rising(described.units.map(({ r }) => r));
+const reach = percent(rs.filter((r) => r >= 0.3).length / rs.length);
+console.log(`held-out r: ${spread(rs)}, ${reach} reach 0.3`);
+console.log(`rules fitted to shuffled values: ${spread(shuffled.r)}, ${shuffled.nUnits} neurons`);
 if (randomModel) {
   // What texts make easy: a network that has learnt nothing reads tokens and positions too.
   const { r, nUnits, shareDescribed } = randomModel;
   console.log(
-    `random weights: median ${middle(r)}, ${percent(shareDescribed)} of ${nUnits} neurons reach 0.3`,
+    `random weights: ${spread(r)}, ${percent(shareDescribed)} of ${nUnits} neurons reach 0.3`,
   );
+}
+if (full) {
+  for (const { name: hook } of own.meta.hooks) {
+    const here = described.units.filter((unit) => unit.hook === hook);
+    const n = here.filter(({ refusal }) => refusal === undefined).length;
+    const layer = spread(rising(here.map(({ r }) => r)));
+    console.log(`${hook}: ${n} of ${here.length} described, held-out r ${layer}`);
+  }
+  for (const [what, values] of [
+    ["r of other neurons' rules", held.map(({ otherRuleR = 0 }) => otherRuleR)],
+    ["precision", held.map(({ scores }) => scores!.precision)],
+    ["recall", held.map(({ scores }) => scores!.recall)],
+    ["detection", held.map(({ scores }) => scores!.detectionAuroc ?? 0.5)],
+    ["fuzzing", held.map(({ scores }) => scores!.fuzzingAuroc ?? 0.5)],
+  ] as const) {
+    console.log(`described neurons, ${what}: ${spread(rising(values))}`);
+  }
+  const specific = held.filter(({ scores }) => scores!.specificityRank === 1).length;
+  console.log(
+    `no other of 99 neurons goes better with the rule: ${specific} of ${held.length} (${percent(specific / held.length)})`,
+  );
+  console.log(
+    `conditions of their rules: ${counted(held.map(({ rule }) => new Set(conditionsOf(rule!))))}`,
+  );
+  const refusals = described.units.flatMap(({ refusal }) => (refusal ? [[refusal]] : []));
+  if (refusals.length > 0) console.log(`refused: ${counted(refusals)}`);
 }
 for (const { hook, index, sentence, r, output } of held.sort((a, b) => b.r - a.r).slice(0, 12)) {
   const writes = output?.sentence ? `; ${output.sentence}` : "";
