@@ -41,7 +41,7 @@ export async function compareTrials(
   checkLeast(name, "stimuli", Math.min(x.nStimuli, y.nStimuli));
   const value = await measure.compute(linalg, x, y);
   const nRepeats = Math.min(x.nRepeats, y.nRepeats);
-  return flagged(measure, value, nRepeats, Math.max(x.nUnits, y.nUnits), "repeats");
+  return flagged(measure, value, nRepeats, Math.max(x.nUnits, y.nUnits), "repeats", x.nStimuli);
 }
 
 /**
@@ -154,8 +154,9 @@ function flagged(
   n: number,
   nUnits: number,
   what: string,
+  nRows?: number,
 ): MeasuredSimilarity {
-  const few = sampleWarning(measure, n, nUnits, what);
+  const few = sampleWarning(measure, n, nUnits, what, nRows);
   const warnings = few ? [few] : [];
   if (Number.isNaN(value)) {
     warnings.push(

@@ -266,6 +266,7 @@ export {
   type Trials,
 } from "./stochastic/gaussian.ts";
 export { type GaussianProcess, gaussianProcessDistance } from "./stochastic/gaussianProcess.ts";
+export { gaussianProcessOf } from "./stochastic/gaussianProcessOf.ts";
 export {
   type DynamicsMeasure,
   dynamicsMeasures,

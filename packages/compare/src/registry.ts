@@ -56,9 +56,10 @@ export interface MeasureInfo {
   readonly memory: string;
   /**
    * The least number of stimuli (or conditions) at which the measure means something for
-   * representations of `nUnits` units. With fewer it is computed and flagged, or refused if it is not defined.
+   * representations of `nUnits` units. With fewer it is computed and flagged, or refused if it is not defined. Of
+   * repeated responses it counts repeats, of trajectories times; a few ask for the number of rows too (default 1).
    */
-  readonly minSample: (nUnits: number) => number;
+  readonly minSample: (nUnits: number, nRows?: number) => number;
   /** `minSample` in words, and what goes wrong below it. */
   readonly minSampleRule: string;
   /**
@@ -96,6 +97,7 @@ export interface RdmComparisonMeasure extends MeasureInfo {
  * Says when a measure is given fewer stimuli than it needs to mean something.
  *
  * @param samples - What they are called: stimuli (default), conditions, repeats, times.
+ * @param nRows - Stimuli or times of repeated responses.
  * @returns A sentence, or undefined if there are enough.
  *
  * @example
@@ -107,8 +109,9 @@ export function sampleWarning(
   nSamples: number,
   nUnits: number,
   samples = "stimuli",
+  nRows = 1,
 ): string | undefined {
-  const least = minSample(nUnits);
+  const least = minSample(nUnits, nRows);
   if (nSamples >= least) return undefined;
   return `${name}: ${nSamples} ${samples} are fewer than the ${least} it needs with ${nUnits} units (${minSampleRule})`;
 }

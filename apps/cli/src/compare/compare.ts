@@ -34,6 +34,7 @@ import {
 import { printFolder, printMatrix } from "./print.ts";
 import {
   columns,
+  condense,
   distinct,
   emptyReport,
   inputOf,
@@ -396,7 +397,11 @@ async function measureFiles(
       },
     });
   }
-  return { items, measured, values, matrices, warnings: [...warnings] };
+  // Too few stimuli for files of many sizes is one thing to say; what is said of a file is said of each.
+  const isFew = (text: string): boolean => / are fewer than the /.test(text);
+  const notes = [...warnings];
+  const said = [...condense(notes.filter(isFew)), ...notes.filter((text) => !isFew(text))];
+  return { items, measured, values, matrices, warnings: said };
 }
 
 const statistic = (value: number): number | null => (Number.isFinite(value) ? value : null);

@@ -16,7 +16,7 @@ import {
   shuffledOrders,
 } from "./pairs.ts";
 import { printFolder, printMatrix } from "./print.ts";
-import { emptyReport, linalgRecord, measureRecord, shown } from "./record.ts";
+import { condense, emptyReport, linalgRecord, measureRecord, shown } from "./record.ts";
 import type { CompareSettings } from "./settings.ts";
 import { openWork, valueStore } from "./work.ts";
 
@@ -231,18 +231,6 @@ const nested = (values: Float64Array, width: number): (number | null)[][] =>
   Array.from({ length: values.length / width }, (_, i) =>
     Array.from(values.subarray(i * width, (i + 1) * width), (v) => (Number.isFinite(v) ? v : null)),
   );
-
-/** The first of the warnings that differ only in numbers, with how many there were. */
-function condense(warnings: readonly string[]): readonly string[] {
-  const groups = new Map<string, string[]>();
-  for (const text of warnings) {
-    const key = text.replace(/\d+/g, "#");
-    groups.set(key, [...(groups.get(key) ?? []), text]);
-  }
-  return [...groups.values()].map(([first, ...more]) =>
-    more.length === 0 ? first! : `${first} (and the like for ${more.length} more)`,
-  );
-}
 
 function modelsReport(
   [a, b]: readonly [Layers, Layers],

@@ -103,3 +103,15 @@ export function shown(value: number | null | undefined): string {
   }
   return value.toFixed(4).replace(/^-(0\.0+)$/, "$1");
 }
+
+/** The first of the warnings that differ only in numbers, with how many there were. */
+export function condense(warnings: readonly string[]): readonly string[] {
+  const groups = new Map<string, string[]>();
+  for (const text of warnings) {
+    const key = text.replace(/\d+/g, "#");
+    groups.set(key, [...(groups.get(key) ?? []), text]);
+  }
+  return [...groups.values()].map(([first, ...more]) =>
+    more.length === 0 ? first! : `${first} (and the like for ${more.length} more)`,
+  );
+}

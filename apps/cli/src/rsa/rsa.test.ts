@@ -299,7 +299,8 @@ describe("shuffled conditions", () => {
     expect(half.name).toBe("a-half");
     expect(Math.max(half.p, half.pMax)).toBeLessThan(0.025);
     expect(odd.p).toBeGreaterThan(0.05);
-    expect((await readReport(out)).warnings.join()).toMatch(
+    const [section] = (await readReport(out)).sections;
+    expect(section?.reading).toMatch(
       /Against 199 shuffles of the conditions.* a-half 0\.0\d+ \(0\.0\d+\), b-odd 0\.\d+/,
     );
     const { out: text } = await penfield(words);

@@ -805,19 +805,28 @@ function rsaReport(
         noise: settings.noise ?? null,
         ...linalgRecord(linalg),
       },
-      warnings: [...warnings, ...permutationNotes(permutation)],
-      sections: [...(comparison ? [comparison] : []), section, ...(among ? [among.section] : [])],
+      warnings,
+      sections: [
+        ...(comparison ? [withPermutation(comparison, permutation)] : []),
+        section,
+        ...(among ? [among.section] : []),
+      ],
     },
   };
 }
 
-/** For readers of the report. */
-const permutationNotes = (permutation: Permutation | undefined): string[] =>
-  permutation
-    ? [
-        `Against ${permutation.nDraws} shuffles of the conditions, p of each model, and against the best of all in each shuffle: ${permutation.models.map(({ name, p, pMax }) => `${name} ${pShown(p)} (${pShown(pMax)})`).join(", ")}.`,
-      ]
-    : [];
+/** What shuffles say stands with the models in a report. */
+function withPermutation(
+  comparison: ModelComparisonSection,
+  permutation: Permutation | undefined,
+): ModelComparisonSection {
+  if (!permutation) return comparison;
+  const each = permutation.models.map(
+    ({ name, p, pMax }) => `${name} ${pShown(p)} (${pShown(pMax)})`,
+  );
+  const reading = `${comparison.reading} Against ${permutation.nDraws} shuffles of the conditions, p of each model, and in brackets against the best of all: ${each.join(", ")}.`;
+  return { ...comparison, reading };
+}
 
 function intervalMethod(
   over: Over,

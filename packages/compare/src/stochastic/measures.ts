@@ -4,6 +4,7 @@ import { dsa } from "../dynamics/dsa.ts";
 import type { MeasureInfo } from "../registry.ts";
 import { energyShapeDistance } from "./energy.ts";
 import { gaussianResponses, gaussianShapeDistance, type Trials } from "./gaussian.ts";
+import { processShapeDistance } from "./gaussianProcessOf.ts";
 
 /** A measure of repeated responses of two networks. */
 export interface StochasticMeasure extends MeasureInfo {
@@ -68,6 +69,19 @@ export const stochasticMeasures: readonly StochasticMeasure[] = [
           group: "permutation",
         })
       ).distance,
+  },
+  {
+    ...gaussian,
+    name: "gaussian-process-shape",
+    title: "Gaussian process shape distance, rows as times",
+    invariances: ["permutation", "rotation", "stimulus-order"],
+    cost: "per iteration 20 (n p)^3; some 50 to 200 iterations",
+    memory: "eight (n p) x (n p) matrices",
+    minSample: (nUnits: number, nRows = 1): number => nUnits * nRows + 2,
+    minSampleRule:
+      "more repeats than units times times, plus 1: with fewer, the covariance over time is singular and mostly noise",
+    source: "Nejatbakhsh et al. 2024",
+    compute: processShapeDistance,
   },
   {
     ...energy,

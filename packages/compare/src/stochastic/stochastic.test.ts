@@ -13,6 +13,7 @@ import {
   type Trials,
 } from "./gaussian.ts";
 import { gaussianProcessDistance } from "./gaussianProcess.ts";
+import { gaussianProcessOf } from "./gaussianProcessOf.ts";
 import { dynamicsMeasures, stochasticMeasures } from "./measures.ts";
 
 const linalg = createLinalg({ threads: 1 });
@@ -221,6 +222,34 @@ describe("gaussianProcessDistance", () => {
     const whole = await gaussianProcessDistance(linalg, process(x), process(y));
     const each = await gaussianShapeDistance(linalg, x, y);
     expect(whole.distance).toBeCloseTo(Math.sqrt(3) * each.distance, 6);
+  });
+});
+
+describe("gaussianProcessOf", () => {
+  test("by hand, and against loops over repeats", async () => {
+    const x = trials(3, 7, 2, 5);
+    const { mean, covariance } = await gaussianProcessOf(linalg, x, { ridge: 0.5 });
+    const at = (t: number, k: number) => x.data[(Math.floor(k / 2) * 7 + t) * 2 + (k % 2)]!;
+    for (let a = 0; a < 6; a++) {
+      for (let b = 0; b < 6; b++) {
+        let sum = 0;
+        for (let t = 0; t < 7; t++) sum += (at(t, a) - mean.data[a]!) * (at(t, b) - mean.data[b]!);
+        expect(covariance.data[a * 6 + b]).toBeCloseTo(sum / 6 + (a === b ? 0.5 : 0), 12);
+      }
+    }
+    // What is between times of one unit alone is what gaussianResponses has.
+    const { means, covariances } = gaussianResponses(x);
+    expect([...mean.data]).toEqual([...means.data].map((v) => expect.closeTo(v, 12)));
+    expect(covariance.data[1]).toBeCloseTo(covariances.data[1]!, 12);
+  });
+
+  test("one trial, NaN and sizes that no one decomposes are refused", async () => {
+    await expect(gaussianProcessOf(linalg, trials(3, 1, 2, 1))).rejects.toThrow(ShapeError);
+    const bad = { ...trials(2, 2, 1, 1), data: Float64Array.of(1, 2, Number.NaN, 3) };
+    await expect(gaussianProcessOf(linalg, bad)).rejects.toThrow(DataError);
+    const process = stochasticMeasures.find(({ name }) => name === "gaussian-process-shape")!;
+    const large = trials(300, 2, 10, 1);
+    await expect(process.compute(linalg, large, large)).rejects.toThrow(/at most 2048 times/);
   });
 });
 
