@@ -97,6 +97,17 @@ describe("matmul", () => {
     expect(out).toEqual(new Float64Array(4));
   });
 
+  test("into an array of the caller's nothing is left for the garbage collector", async () => {
+    const a = filled(256, 4, 1);
+    const out = new Float64Array(256 * 256);
+    await linalg.matmul(a, a, { transposeB: true, out });
+    const before = process.memoryUsage().arrayBuffers;
+    // 100 times half a mebibyte.
+    for (let i = 0; i < 100; i++) await linalg.matmul(a, a, { transposeB: true, out });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * 2 ** 20);
+    expect(out).toEqual((await linalg.matmul(a, a, { transposeB: true })).data);
+  });
+
   test("refuses arrays for the product that it does not fit", async () => {
     const a = filled(2, 3, 1);
     const into = (out: Float32Array | Float64Array) =>
