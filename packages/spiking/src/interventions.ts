@@ -220,15 +220,8 @@ export function compileOp(
     case "patch":
       return patchOp(hook, op.source, rows, units, nRows, nUnits, active);
     case "shift":
-      requireCount(hook, "steps", op.steps);
-      return delayOp(rows, units, nUnits, op.steps, () => op.steps, active);
-    case "jitter": {
-      requireCount(hook, "maxSteps", op.maxSteps);
-      const random = placedRandom(seedOf(hook, op.seed));
-      const draw = (step: number, place: number) =>
-        Math.floor(random.uniform(step, place) * (op.maxSteps + 1));
-      return delayOp(rows, units, nUnits, op.maxSteps, draw, active);
-    }
+    case "jitter":
+      return delayOp(rows, units, nUnits, delayOf(hook, op), active);
     default:
       throw new HookPointError(
         `run: ${hook}: expected an operation for spiking networks, got ${JSON.stringify((op as { type?: unknown }).type)}`,
@@ -290,16 +283,34 @@ function patchOp(
   };
 }
 
+/** By how many steps values are held back. */
+export interface DelayDraw {
+  readonly most: number;
+  draw(step: number, place: number): number;
+}
+
+export function delayOf(hook: string, op: SpikingOp & { type: "shift" | "jitter" }): DelayDraw {
+  if (op.type === "shift") {
+    requireCount(hook, "steps", op.steps);
+    return { most: op.steps, draw: () => op.steps };
+  }
+  requireCount(hook, "maxSteps", op.maxSteps);
+  const random = placedRandom(seedOf(hook, op.seed));
+  return {
+    most: op.maxSteps,
+    draw: (step, place) => Math.floor(random.uniform(step, place) * (op.maxSteps + 1)),
+  };
+}
+
 /** Holds values back; what is on its way arrives even after the window has closed. */
 function delayOp(
   rows: Int32Array,
   units: Int32Array,
   nUnits: number,
-  most: number,
-  draw: (step: number, place: number) => number,
+  { most, draw }: DelayDraw,
   active: (step: number) => boolean,
 ): CompiledOp {
-  const places = Int32Array.from(rows).length * units.length;
+  const places = rows.length * units.length;
   const pending = Array.from({ length: most + 1 }, () => new Float64Array(places));
   return (values, step) => {
     const takes = active(step);

@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { ArgumentError, type FloatArray, fileError, HookPointError, sha256 } from "@penfield/core";
 import { type HookPoint, matchesHook } from "@penfield/hooks";
-import { checkIntervention, requireList, type SpikingIntervention } from "./interventions.ts";
+import { chooseCaptures } from "./captures.ts";
+import { checkIntervention, type SpikingIntervention } from "./interventions.ts";
 import { type Network, type NetworkNode, planNetwork, sizeOf } from "./network.ts";
 import { isNeuron, isSpiking, type NirArray, type NirGraph, type NirNode } from "./nir/nodes.ts";
 import { readNir } from "./nir/readNir.ts";
@@ -343,62 +344,19 @@ export class SpikingModel {
   }
 
   #captures(wanted: readonly (string | SpikingCapture)[]): CaptureRequest[] {
-    const requests = new Map<
-      string,
-      { readonly request: CaptureRequest; readonly named: boolean }
-    >();
-    for (const one of wanted) {
-      const request: SpikingCapture = typeof one === "string" ? { hook: one } : one;
-      const names = request.hook.includes("*")
-        ? this.listHooks(request.hook).filter((h) => h.readable && h.kind !== "weight")
-        : [];
-      const named = names.length === 0;
-      for (const hook of named ? [this.hookPoint(request.hook)] : names) {
-        const before = requests.get(hook.name);
-        const now = this.#capture(hook, request);
-        // What is said of a hook point by name counts, whatever patterns say beside it.
-        if (before?.named && !named) continue;
-        if (before && before.named === named && !sameCapture(before.request, now)) {
-          throw new ArgumentError(
-            `run: ${hook.name}: expected one capture of a hook point, got several that differ`,
-            { hint: "Capture the whole and take the parts, or run once for each." },
-          );
-        }
-        requests.set(hook.name, { request: now, named });
-      }
-    }
-    return Array.from(requests.values(), ({ request }) => request);
-  }
-
-  #capture(
-    hook: SpikingHookPoint,
-    { units, from, to, every, as = "dense" }: SpikingCapture,
-  ): CaptureRequest {
-    if (hook.kind === "weight" || hook.kind === "edge") {
-      throw new HookPointError(`run: expected values in time to capture, got ${hook.name}`, {
-        hint: hook.kind === "weight" ? "Read weights by model.weights(hook)." : undefined,
-      });
-    }
-    requireOneOf("as", as, ["dense", "events"], `run: ${hook.name}`);
-    if (units !== undefined) requireList(`run: ${hook.name}: expected units`, units);
-    const wrong = Array.from(units ?? []).find(
-      (u) => !(Number.isInteger(u) && u >= 0 && u < hook.nUnits!),
-    );
-    if (wrong !== undefined) {
-      throw new ArgumentError(
-        `run: ${hook.name}: expected units within 0..${hook.nUnits! - 1}, got ${wrong}`,
-      );
-    }
-    return {
-      hook: hook.name,
-      node: this.network.nodes.findIndex((n) => n.name === hook.node),
-      place: hook.kind,
-      units: units && Int32Array.from(units),
-      from,
-      to,
-      every,
-      events: as === "events",
-    };
+    return Array.from(chooseCaptures(wanted, this), ([hook, capture]): CaptureRequest => {
+      const { units, from, to, every, as } = capture;
+      return {
+        hook: hook.name,
+        node: this.network.nodes.findIndex((n) => n.name === hook.node),
+        place: hook.kind as CapturePlace,
+        units: units && Int32Array.from(units),
+        from,
+        to,
+        every,
+        events: as === "events",
+      };
+    });
   }
 
   #interventions(wanted: readonly SpikingIntervention[]): SpikingIntervention[] {
@@ -456,18 +414,10 @@ function checkStep(dt: unknown): void {
   }
 }
 
-const sameCapture = (a: CaptureRequest, b: CaptureRequest): boolean =>
-  JSON.stringify(a) === JSON.stringify(b);
-
-function requireOneOf(
-  name: string,
-  value: string,
-  allowed: readonly string[],
-  where = "SpikingModel",
-): void {
+function requireOneOf(name: string, value: string, allowed: readonly string[]): void {
   if (allowed.includes(value)) return;
   throw new ArgumentError(
-    `${where}: expected ${name} of ${allowed.join(", ")}, got ${JSON.stringify(value)}`,
+    `SpikingModel: expected ${name} of ${allowed.join(", ")}, got ${JSON.stringify(value)}`,
   );
 }
 

@@ -7,6 +7,7 @@ import {
   ModelError,
   ShapeError,
   sha256,
+  throwIfAborted,
 } from "@penfield/core";
 import { matchesHook } from "@penfield/hooks";
 import {
@@ -15,24 +16,40 @@ import {
   elementType,
   encodeModel,
   exposeTensor,
-  type GraphProto,
   indexGraph,
   type ModelProto,
-  makeNode,
-  makeValueInfo,
-  type ValueInfoProto,
 } from "@penfield/onnx";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import { chooseCaptures, requireUnits } from "../captures.ts";
 import {
-  activeIn,
   type CompiledOp,
+  checkIntervention,
   compileOp,
-  indices,
   inTurn,
   type SpikingIntervention,
 } from "../interventions.ts";
-import type { SpikingHookPoint } from "../model.ts";
-import { makeRecorder, type Recorder, type SpikingValues } from "../simulate/capture.ts";
+import type { SpikingCapture, SpikingHookPoint } from "../model.ts";
+import {
+  type CaptureRequest,
+  makeRecorder,
+  type Recorder,
+  type SpikingValues,
+} from "../simulate/capture.ts";
+import { type Layout, layoutOf, makeMask, rowsFirst, type SpikeMask } from "./spikeMask.ts";
+import {
+  captureName,
+  findSpikes,
+  findWeights,
+  guessStates,
+  ownName,
+  replaceWeights,
+  rowShape,
+  type SpikeHook,
+  type State,
+  type WeightHook,
+  weightsOf,
+  wireSpikes,
+} from "./stepGraph.ts";
 
 /** How a one-step graph is opened. */
 export interface OpenStepOptions {
@@ -48,7 +65,8 @@ export interface OpenStepOptions {
 export interface StepRequest {
   /** `[row, step, ...]`. */
   readonly input: { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
-  readonly capture?: readonly string[] | undefined;
+  /** Hook points by name, alias or pattern with `*`, or with what is wanted of them. */
+  readonly capture?: readonly (string | SpikingCapture)[] | undefined;
   readonly interventions?: readonly SpikingIntervention[] | undefined;
   /** States to begin from, as `StepResult.state` gives them; zeros without. */
   readonly state?: StepState | undefined;
@@ -59,6 +77,8 @@ export interface StepRequest {
 export interface StepState {
   readonly values: ReadonlyMap<string, Float32Array>;
   readonly step: number;
+  /** Spikes that shift and jitter hold back, by hook point. */
+  readonly pending?: ReadonlyMap<string, readonly Float64Array[]> | undefined;
 }
 
 export interface StepResult {
@@ -70,25 +90,14 @@ export interface StepResult {
   readonly state: StepState;
 }
 
-interface State {
-  readonly input: string;
-  readonly output: string;
-  /** One row's sizes. */
-  readonly shape: readonly number[];
-}
-
-interface SpikeHook {
-  readonly name: string;
-  readonly aliases: readonly string[];
-  readonly tensor: string;
-}
-
 /**
  * A network of which the ONNX graph is one time step, its states going in and out (as snnTorch and Spyx export):
  * the graph in a loop, with hook points at its spikes and states.
  *
  * Spikes are found by structure: a comparison whose result is cast to numbers. `<state>.spikes` is the one that
- * looks at the new state, `<state>.reset` at the old one; others are called after their tensors.
+ * looks at the new state, `<state>.reset` at the old one; others are called after their tensors, and after the module
+ * that made them: `block.q_lif.spikes.0` is the first step of a layer whose steps are in the graph. A unit with changed
+ * spikes resets by them where the graph resets by the same tensor.
  */
 export class StepModel {
   readonly name: string;
@@ -103,6 +112,7 @@ export class StepModel {
   readonly #input: string;
   readonly #outputs: readonly string[];
   readonly #spikes: readonly SpikeHook[];
+  readonly #weights: readonly WeightHook[];
   readonly #threads: number | undefined;
 
   private constructor(
@@ -142,6 +152,7 @@ export class StepModel {
     const stateOutputs = new Set(pairs.map(([, output]) => output));
     this.#outputs = graph.output.map((v) => v.name).filter((v) => !stateOutputs.has(v));
     this.#spikes = findSpikes(graph, this.#states);
+    this.#weights = findWeights(graph);
     this.hookPoints = this.#listHookPoints();
   }
 
@@ -177,10 +188,19 @@ export class StepModel {
     );
   }
 
+  /** The weights at a `.weight` hook point, `[out, in]` or `[out, in, ...kernel]`. Copy. */
+  weights(hook: string): { readonly data: Float64Array; readonly shape: readonly number[] } {
+    const { name } = this.hookPoint(hook);
+    const found = this.#weights.find((w) => w.name === name);
+    if (!found) throw new HookPointError(`weights: expected a .weight hook point, got ${hook}`);
+    return { data: weightsOf(this.#model.graph!, found), shape: found.shape };
+  }
+
   /**
    * Runs the graph step by step.
    *
-   * At spikes `zero`, `constant`, `mean`, `scale`, `add` and `noise` are possible; at states all operations.
+   * All operations are possible at spikes and states; at spikes `resample` and `patch` come before any others. Weights are
+   * changed for the whole of a run.
    */
   async run(request: StepRequest): Promise<StepResult> {
     const { data, shape } = request.input;
@@ -194,25 +214,26 @@ export class StepModel {
     const wrong = Array.prototype.findIndex.call(data, (v) => !Number.isFinite(v));
     if (wrong >= 0)
       throw new DataError(`run: expected finite values, got ${data[wrong]} at ${wrong}`);
-    const capture = (request.capture ?? []).flatMap((wanted) => {
-      const found = wanted.includes("*") ? this.listHooks(wanted) : [];
-      return found.length > 0 ? found : [this.hookPoint(wanted)];
+    const capture = chooseCaptures(request.capture ?? [], this);
+    const interventions = (request.interventions ?? []).map((i) => {
+      checkIntervention(i);
+      return { ...i, hook: this.hookPoint(i.hook).name };
     });
-    const interventions = (request.interventions ?? []).map((i) => ({
-      ...i,
-      hook: this.hookPoint(i.hook).name,
-    }));
     const wired = this.#spikes.filter((s) => interventions.some((i) => i.hook === s.name));
-    const read = this.#spikes.filter((s) => capture.some((h) => h.name === s.name));
-    const session = await this.#session(wired, read);
+    const read = this.#spikes.filter((s) => [...capture.keys()].some((h) => h.name === s.name));
+    const layouts = await this.#layouts(new Set([...wired, ...read]), nRows, rest);
+    const masks = new Map(
+      wired.map((spike) => {
+        const layout = layouts.get(spike)!;
+        const mine = interventions.filter((i) => i.hook === spike.name);
+        const pending = request.state?.pending?.get(spike.name);
+        return [spike, makeMask(mine, nRows, layout, pending)] as const;
+      }),
+    );
+    const session = await this.#session(masks, read, interventions);
     try {
-      return await this.#loop(
-        session,
-        request,
-        { nRows, nSteps, rest, width },
-        capture,
-        interventions,
-      );
+      const size = { nRows, nSteps, rest, width };
+      return await this.#loop(session, request, size, { capture, interventions, masks, layouts });
     } finally {
       await session.release();
     }
@@ -248,10 +269,15 @@ export class StepModel {
     session: InferenceSession,
     { input, state, signal }: StepRequest,
     size: { nRows: number; nSteps: number; rest: readonly number[]; width: number },
-    capture: readonly SpikingHookPoint[],
-    interventions: readonly SpikingIntervention[],
+    wanted: {
+      readonly capture: ReadonlyMap<SpikingHookPoint, SpikingCapture>;
+      readonly interventions: readonly SpikingIntervention[];
+      readonly masks: ReadonlyMap<SpikeHook, SpikeMask>;
+      readonly layouts: ReadonlyMap<SpikeHook, Layout>;
+    },
   ): Promise<StepResult> {
     const { nRows, nSteps, rest, width } = size;
+    const { capture, interventions, masks, layouts } = wanted;
     const firstStep = state?.step ?? 0;
     const states = new Map(
       this.#states.map(({ input: name, shape }) => {
@@ -273,24 +299,23 @@ export class StepModel {
       }),
     );
     const recorders = new Map<string, Recorder>();
-    const record = (name: string, values: Float32Array, step: number): void => {
+    const recorderOf = (name: string, nUnits: number, part?: SpikingCapture): Recorder => {
       let recorder = recorders.get(name);
       if (!recorder) {
-        recorder = makeRecorder(
-          { hook: name, node: 0, place: "out" },
-          nRows,
-          values.length / nRows,
-          firstStep,
-          nSteps,
-          (from) => new Float32Array(from as number),
-        );
+        const { units, from, to, every, as } = part ?? { hook: name };
+        requireUnits(name, units, nUnits);
+        const request: CaptureRequest = {
+          ...{ hook: name, node: 0, place: "out", from, to, every, events: as === "events" },
+          units: units && Int32Array.from(units),
+        };
+        const floats = (from: number | ArrayLike<number>) => new Float32Array(from as number);
+        recorder = makeRecorder(request, nRows, nUnits, firstStep, nSteps, floats);
         recorders.set(name, recorder);
       }
-      recorder.take(values, step, 1);
+      return recorder;
     };
-    const masks = new Map<string, SpikeMask>();
     for (let t = 0; t < nSteps; t++) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal, "run");
       const step = firstStep + t;
       const x = new Float32Array(nRows * width);
       for (let row = 0; row < nRows; row++) {
@@ -304,76 +329,110 @@ export class StepModel {
       for (const { input: name, shape } of this.#states) {
         feeds[name] = new Tensor("float32", states.get(name)!, [nRows, ...shape]);
       }
-      for (const [k, spike] of this.#spikes.entries()) {
-        const mine = interventions.filter((i) => i.hook === spike.name);
-        if (mine.length === 0) continue;
-        let mask = masks.get(spike.name);
-        if (!mask) {
-          mask = makeMask(mine, nRows, await this.#widthOf(spike, feeds));
-          masks.set(spike.name, mask);
-        }
-        mask.fill(step);
-        feeds[scaleName(k)] = new Tensor("float32", mask.scale, mask.shape);
-        feeds[addName(k)] = new Tensor("float32", mask.add, mask.shape);
+      for (const [spike, mask] of masks) {
+        Object.assign(feeds, mask.feeds(this.#spikes.indexOf(spike), step));
       }
       const result = (await session.run(feeds)) as Record<string, Tensor>;
+      for (const [spike, mask] of masks) {
+        const own = result[ownName(this.#spikes.indexOf(spike))];
+        if (own) mask.sent(step, own.data as Float32Array);
+      }
       for (const { input: name, output } of this.#states) {
         const values = Float32Array.from(result[output]!.data as Float32Array);
         changes.get(name)?.(values, step);
         states.set(name, values);
       }
-      for (const name of this.#outputs) record(name, result[name]!.data as Float32Array, step);
-      for (const hook of capture) {
+      for (const name of this.#outputs) {
+        const { data, dims } = result[name]!;
+        if (nRows > 1 && dims[0] !== nRows) {
+          throw new ShapeError(
+            `run: ${name}: expected an output with ${nRows} rows as its first axis, got [${dims.join(", ")}]`,
+            { hint: "Run one row at a time, or export it with rows first." },
+          );
+        }
+        recorderOf(name, data.length / nRows).take(data as Float32Array, step, 1);
+      }
+      for (const [hook, part] of capture) {
         const k = this.#spikes.findIndex((s) => s.name === hook.name);
-        const values = k >= 0 ? result[captureName(k)]!.data : states.get(hook.node)!;
-        record(hook.name, values as Float32Array, step);
+        const values =
+          k < 0
+            ? states.get(hook.node)!
+            : rowsFirst(
+                result[captureName(k)]!.data as Float32Array,
+                layouts.get(this.#spikes[k]!)!,
+                nRows,
+              );
+        recorderOf(hook.name, values.length / nRows, part).take(values, step, 1);
       }
     }
-    const outputs = new Map(this.#outputs.map((name) => [name, recorders.get(name)!.values()]));
+    const none: SpikingValues = {
+      ...{ data: new Float32Array(0), shape: [nRows, 0, 0], axes: ["row", "step", "unit"] },
+      ...{ steps: { from: firstStep, every: 1 }, events: undefined },
+    };
+    const of = (name: string): SpikingValues => recorders.get(name)?.values() ?? none;
+    const outputs = new Map(this.#outputs.map((name) => [name, of(name)]));
+    const pending = new Map(
+      Array.from(masks, ([{ name }, mask]) => [name, mask.pending()] as const),
+    );
     return {
-      output: outputs.values().next().value!,
+      output: outputs.values().next().value ?? none,
       outputs,
-      cache: new Map(capture.map(({ name }) => [name, recorders.get(name)!.values()])),
-      state: { values: states, step: firstStep + nSteps },
+      cache: new Map(Array.from(capture.keys(), ({ name }) => [name, of(name)])),
+      state: { values: states, step: firstStep + nSteps, pending },
     };
   }
 
-  /** Sizes of a spike tensor, by a look at one step. */
-  async #widthOf(spike: SpikeHook, feeds: Record<string, Tensor>): Promise<readonly number[]> {
-    const session = await this.#session([], [spike]);
+  /** Sizes of spike tensors, and where their rows are: by a look at one step with one row more. */
+  async #layouts(
+    spikes: ReadonlySet<SpikeHook>,
+    nRows: number,
+    rest: readonly number[],
+  ): Promise<Map<SpikeHook, Layout>> {
+    if (spikes.size === 0) return new Map();
+    const session = await this.#session(new Map(), [...spikes], []);
+    const sizesWith = async (n: number): Promise<(readonly number[])[]> => {
+      const zeros = (sizes: readonly number[]) => {
+        const dims = [n, ...sizes];
+        return new Tensor("float32", new Float32Array(dims.reduce((a, b) => a * b, 1)), dims);
+      };
+      const feeds = Object.fromEntries([
+        [this.#input, zeros(rest)],
+        ...this.#states.map(({ input, shape }) => [input, zeros(shape)] as const),
+      ]);
+      const result = await session.run(feeds);
+      return Array.from(spikes, (s) => result[captureName(this.#spikes.indexOf(s))]!.dims);
+    };
     try {
-      const plain = Object.fromEntries(
-        Object.entries(feeds).filter(([name]) => session.inputNames.includes(name)),
+      const own = await sizesWith(nRows).catch((cause) => {
+        throw new ModelError(
+          `run: ${this.name}: onnxruntime cannot run it: ${(cause as Error).message}`,
+          { cause },
+        );
+      });
+      // A graph that was exported for so many rows and no more has them first, or nobody knows where.
+      const more = await sizesWith(nRows + 1).catch(() =>
+        own.map(([n = 0, ...sizes]) => [n + 1, ...sizes]),
       );
-      const result = await session.run(plain);
-      return result[captureName(this.#spikes.indexOf(spike))]!.dims;
+      return new Map(
+        Array.from(spikes, (spike, i) => [spike, layoutOf(spike.name, own[i]!, more[i]!, nRows)]),
+      );
     } finally {
       await session.release();
     }
   }
 
   async #session(
-    wired: readonly SpikeHook[],
+    wired: ReadonlyMap<SpikeHook, SpikeMask>,
     read: readonly SpikeHook[],
+    interventions: readonly SpikingIntervention[],
   ): Promise<InferenceSession> {
     const model = copyModel(this.#model);
     const graph = model.graph!;
-    for (const spike of wired) {
-      const k = this.#spikes.indexOf(spike);
-      const own = `${spike.tensor}::own`;
-      const scaled = `${spike.tensor}::scaled`;
-      for (const node of graph.node) {
-        node.output = node.output.map((name) => (name === spike.tensor ? own : name));
-      }
-      graph.node.push(
-        makeNode("Mul", [own, scaleName(k)], [scaled]),
-        makeNode("Add", [scaled, addName(k)], [spike.tensor]),
-      );
-      graph.input.push(
-        makeValueInfo(scaleName(k), "float32"),
-        makeValueInfo(addName(k), "float32"),
-      );
+    for (const weight of this.#weights) {
+      const mine = interventions.filter((i) => i.hook === weight.name);
+      if (mine.length > 0) replaceWeights(graph, weight, mine);
     }
+    for (const [spike, mask] of wired) wireSpikes(graph, spike, this.#spikes.indexOf(spike), mask);
     for (const spike of read) {
       exposeTensor(graph, spike.tensor, captureName(this.#spikes.indexOf(spike)), {
         type: elementType.float32,
@@ -430,152 +489,19 @@ export class StepModel {
         nUnits: this.#states.find((s) => name.startsWith(`${s.input}.`))?.shape.at(-1),
       }),
     );
-    return [...states, ...spikes];
-  }
-}
-
-const scaleName = (k: number): string => `penfield::scale::${k}`;
-const addName = (k: number): string => `penfield::add::${k}`;
-const captureName = (k: number): string => `penfield::capture::${k}`;
-
-function guessStates(
-  inputs: readonly ValueInfoProto[],
-  outputs: readonly ValueInfoProto[],
-  file: string,
-): [string, string][] {
-  const rest = inputs.slice(1).map((v) => v.name);
-  const names = outputs.map((v) => v.name);
-  const likely = (input: string) =>
-    names.find((output) =>
-      [
-        `${input}_out`,
-        `${input}_next`,
-        `${input}_new`,
-        `${input}.1`,
-        `new_${input}`,
-        `next_${input}`,
-      ]
-        .concat(input.endsWith("_in") ? [input.replace(/_in$/, "_out"), input.slice(0, -3)] : [])
-        .includes(output),
+    const weights = this.#weights.map(
+      ({ name, initializer, shape }): SpikingHookPoint => ({
+        ...common,
+        name,
+        kind: "weight",
+        node: name.replace(/\.weight$/, ""),
+        nodeType: shape.length > 2 ? "Conv" : "MatMul",
+        axes: shape.length > 2 ? ["out", "in", "kernel"] : ["out", "in"],
+        aliases: initializer === name ? [] : [initializer],
+        tensor: initializer,
+        nUnits: shape[0],
+      }),
     );
-  const byName = rest.map(likely);
-  if (byName.every((output) => output !== undefined) && new Set(byName).size === rest.length) {
-    return rest.map((input, i) => [input, byName[i]!]);
+    return [...states, ...spikes, ...weights];
   }
-  if (names.length <= rest.length) {
-    throw new ModelError(
-      `StepModel: ${file}: expected an output for each of the states ${rest.join(", ")}, got ${names.join(", ")}`,
-      { hint: "Say which is which: { states: [[input, output], ...] }." },
-    );
-  }
-  return rest.map((input, i) => [input, names[names.length - rest.length + i]!]);
-}
-
-function rowShape(declared: ValueInfoProto, file: string): number[] {
-  const type = declared.type?.value;
-  const dims = type?.case === "tensorType" ? (type.value.shape?.dim ?? []) : [];
-  const sizes = dims.slice(1).map((d) => (d.value.case === "dimValue" ? Number(d.value.value) : 0));
-  if (dims.length < 2 || sizes.some((n) => n < 1)) {
-    throw new ModelError(
-      `StepModel: ${file}: expected a state ${declared.name} of [row, units], got sizes that the file does not say`,
-      { hint: "Export it with only the first axis dynamic." },
-    );
-  }
-  return sizes;
-}
-
-/** Comparisons that are cast to numbers: `Greater -> Cast`, and what they look at. */
-function findSpikes(graph: GraphProto, states: readonly State[]): SpikeHook[] {
-  const index = indexGraph(graph);
-  const compares = ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"];
-  const taken = new Set<string>();
-  return index.order.flatMap((number): SpikeHook[] => {
-    const node = graph.node[number]!;
-    if (!compares.includes(node.opType)) return [];
-    const readers = index.consumers.get(node.output[0]!) ?? [];
-    return readers
-      .map((reader) => graph.node[reader]!)
-      .filter((reader) => reader.opType === "Cast")
-      .map((cast) => {
-        const tensor = cast.output[0]!;
-        const seen = lookedAt(graph, index, node.input);
-        const state = states.find((s) => seen === s.input || seen === s.output);
-        const kind = seen === state?.input ? "reset" : "spikes";
-        const scope = [tensor, node.output[0]!]
-          .map((path) => /^\/?([^/]+)\//.exec(path)?.[1])
-          .find((found) => found !== undefined);
-        const plain = state ? `${state.input}.${kind}` : `${tensor}.spikes`;
-        const name = taken.has(plain) ? `${tensor}.${kind}` : plain;
-        taken.add(name);
-        return { name, tensor, aliases: [tensor, ...(scope && state ? [`${scope}.${kind}`] : [])] };
-      });
-  });
-}
-
-/** What a comparison looks at: back through differences from constants. */
-function lookedAt(
-  graph: GraphProto,
-  index: ReturnType<typeof indexGraph>,
-  inputs: readonly string[],
-): string {
-  let [at = ""] = inputs.filter((name) => !index.isConstant(name));
-  for (;;) {
-    const producer = index.producer.get(at);
-    const node = producer === undefined ? undefined : graph.node[producer]!;
-    if (!node || !["Sub", "Identity"].includes(node.opType)) return at;
-    const varying = node.input.filter((name) => !index.isConstant(name));
-    // A difference of two things that change is a new state, not a look at one.
-    if (varying.length !== 1) return at;
-    at = varying[0]!;
-  }
-}
-
-interface SpikeMask {
-  readonly scale: Float32Array;
-  readonly add: Float32Array;
-  readonly shape: readonly number[];
-  fill(step: number): void;
-}
-
-function makeMask(
-  interventions: readonly SpikingIntervention[],
-  nRows: number,
-  shape: readonly number[],
-): SpikeMask {
-  const size = shape.reduce((a, b) => a * b, 1);
-  const n = size / nRows;
-  const scale = new Float32Array(size);
-  const add = new Float32Array(size);
-  const parts = interventions.map((intervention) => {
-    const { hook, op } = intervention;
-    const compiled = compileOp(intervention, nRows, n);
-    const active = activeIn(intervention);
-    const units = indices("units", hook, intervention.units, n);
-    const rows = indices("rows", hook, intervention.rows, nRows);
-    if (!["zero", "constant", "mean", "scale", "add", "noise"].includes(op.type)) {
-      throw new HookPointError(
-        `run: ${hook}: expected zero, constant, mean, scale, add or noise at spikes of a step graph, got ${op.type}`,
-        { hint: "What the spikes are is only known inside the graph." },
-      );
-    }
-    const sets = ["zero", "constant", "mean"].includes(op.type);
-    return { compiled, active, units, rows, sets, factor: op.type === "scale" ? op.factor : 1 };
-  });
-  return {
-    scale,
-    add,
-    shape,
-    fill(step) {
-      scale.fill(1);
-      add.fill(0);
-      for (const { compiled, active, units, rows, sets, factor } of parts) {
-        if (!active(step)) continue;
-        for (const row of rows) {
-          for (const unit of units) scale[row * n + unit]! *= sets ? 0 : factor;
-        }
-        // What is added goes through the same operations as the values would.
-        compiled(add, step);
-      }
-    },
-  };
 }
