@@ -61,6 +61,8 @@
     });
   }
 
+  const grids = document.querySelector("g[data-columns]");
+  if (!grids && !find('a[rel="next"]', 'a[rel="prev"]', '[role="search"] input[name="q"]')) return;
   const foot = document.createElement("footer");
   const button = document.createElement("button");
   const say = () => {

@@ -71,7 +71,7 @@ export function formOf(file: string): [name: string, form: Form] {
 }
 
 /** Pages of other programs on this machine, such as notebooks, may hold what was asked for with `embed=1`. */
-const MAY_EMBED = "frame-ancestors http://127.0.0.1:* http://localhost:* http://[::1]:*";
+const MAY_EMBED = "frame-ancestors http://127.0.0.1:* http://localhost:*";
 
 /** Sends one thing in the form that its address asks for. */
 export async function sendShown(

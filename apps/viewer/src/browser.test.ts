@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -26,6 +28,13 @@ const unitPages = [
   "censuses/toy-a/units/0/10?text=one%20two%20three",
   "censuses/toy-a/compare?n=0.10&with=toy-b&m=0.11",
   "censuses/toy-a/search?q=bank",
+  "censuses/toy-a/sets",
+  "censuses/toy-a/compare?with=toy-b",
+];
+
+const sectionPages = [
+  "reports/localizer/sections/selection?t=1",
+  "reports/brain/sections/scores?column=IFG",
 ];
 
 describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePath})`, () => {
@@ -96,8 +105,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     ["a phone, dark", { viewport: { width: 380, height: 800 }, colorScheme: "dark" }],
     ["no JavaScript", { viewport: { width: 380, height: 800 }, javaScriptEnabled: false }],
   ])("%s: everything is there, nothing complains, nothing scrolls sideways", async (_, options) => {
-    const more = options.colorScheme === "dark" ? unitPages : [];
-    for (const path of ["", "reports/full", "reports/comparison", "reports/brain", ...more]) {
+    for (const path of ["", "reports/full", "reports/comparison", "reports/brain"]) {
       const { seen, complaints } = await visit(path, options, async (page) => ({
         overflow: options.javaScriptEnabled === false ? 0 : await overflow(page),
         headings: await page.getByRole("heading", { level: 2 }).count(),
@@ -114,52 +122,45 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     }
   });
 
-  test.each(["", "reports/full", "reports/comparison", "reports/brain", ...unitPages])(
-    "%s: axe finds nothing serious",
+  const missing = "censuses/toy-a/units/0/99";
+  // One visit for all of it: a page is opened and read by axe a good deal more slowly than it is looked at.
+  test.each([
+    ...["", "reports/full", "reports/comparison", "reports/brain"],
+    ...[...unitPages, ...sectionPages, missing, "censuses/toy-a/units/0/10?embed=1"],
+  ])(
+    "%s: axe finds nothing serious, no text of a drawing is cut off, and a phone does not scroll sideways, with every part unfolded",
     async (path) => {
       const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
-      const { seen } = await visit(path, { viewport: { width: 1280, height: 900 } }, (page) =>
-        page
-          .evaluate(axe)
-          .then(() => page.evaluate("axe.run()") as Promise<{ violations: Violation[] }>),
-      );
-      const serious = seen.violations.filter(
-        ({ impact }) => impact === "serious" || impact === "critical",
-      );
-      expect(serious.map(({ id, nodes }) => [id, nodes[0]!.html.slice(0, 200)])).toEqual([]);
-    },
-  );
-
-  test.each(["reports/full", "reports/comparison", "reports/brain"])(
-    "%s: with every part unfolded, a phone still does not scroll sideways",
-    async (path) => {
       const { seen } = await visit(
         path,
-        { viewport: { width: 380, height: 800 } },
+        { viewport: { width: 1280, height: 900 } },
         async (page) => {
+          const cut =
+            await page.evaluate(`[...document.querySelectorAll("svg.chart")].flatMap((svg) => {
+            const edge = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll("text")].filter((text) => {
+              const box = text.getBoundingClientRect();
+              return box.left < edge.left - 1 || box.right > edge.right + 1 || box.bottom > edge.bottom + 1 || box.top < edge.top - 1;
+            }).map((text) => text.textContent);
+          })`);
+          const { violations } = (await page
+            .evaluate(axe)
+            .then(() => page.evaluate('axe.run({ resultTypes: ["violations"] })'))) as {
+            violations: Violation[];
+          };
+          await page.setViewportSize({ width: 380, height: 800 });
           await page.evaluate(
             "for (const one of document.querySelectorAll('details')) one.open = true",
           );
-          return overflow(page);
+          return { cut, violations, overflow: await overflow(page) };
         },
       );
-      expect(seen).toBe(0);
-    },
-  );
-
-  test.each(["reports/full", "reports/comparison", "reports/brain", ...unitPages.slice(0, 4)])(
-    "%s: no text of a drawing is cut off at its edge",
-    async (path) => {
-      const { seen } = await visit(path, { viewport: { width: 1280, height: 900 } }, (page) =>
-        page.evaluate(`[...document.querySelectorAll("svg.chart")].flatMap((svg) => {
-        const edge = svg.getBoundingClientRect();
-        return [...svg.querySelectorAll("text")].filter((text) => {
-          const box = text.getBoundingClientRect();
-          return box.left < edge.left - 1 || box.right > edge.right + 1 || box.bottom > edge.bottom + 1 || box.top < edge.top - 1;
-        }).map((text) => text.textContent);
-      })`),
+      const serious = seen.violations.filter(({ impact }) =>
+        ["serious", "critical"].includes(impact),
       );
-      expect(seen).toEqual([]);
+      expect(serious.map(({ id, nodes }) => [id, nodes[0]!.html.slice(0, 200)])).toEqual([]);
+      expect(seen.cut).toEqual([]);
+      expect(seen.overflow).toBe(0);
     },
   );
 
@@ -178,6 +179,100 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
     });
     expect(seen[0]).toBe("skip A");
     for (const kind of [" SUMMARY", "scroll DIV", " A"]) expect(seen).toContain(kind);
+  });
+
+  test("keys: j and k go on and back, / to the search field; nothing is taken while somebody types, or after they were turned off", async () => {
+    const { seen, complaints } = await visit("censuses/toy-a/units/0/10", {}, async (page) => {
+      const places: string[] = [];
+      const press = async (key: string, unit: number): Promise<void> => {
+        await page.keyboard.press(key);
+        await page.waitForURL(`**/units/0/${unit}`);
+        places.push(new URL(page.url()).pathname);
+      };
+      await press("j", 11);
+      await press("j", 12);
+      await press("k", 11);
+      await page.keyboard.press("/");
+      await page.keyboard.type("jk/");
+      const typed = await page.getByLabel("Find units by a word").inputValue();
+      await page.getByRole("button", { name: "Turn keys off" }).click();
+      await page.keyboard.press("j");
+      const button = await page.getByRole("button", { name: "Turn keys on" }).isVisible();
+      return { places, typed, button, url: new URL(page.url()).pathname };
+    });
+    expect(seen).toEqual({
+      places: [11, 12, 11].map((unit) => `/censuses/toy-a/units/0/${unit}`),
+      typed: "jk/",
+      button: true,
+      url: "/censuses/toy-a/units/0/11",
+    });
+    expect(complaints).toEqual([]);
+  });
+
+  test("arrows lead from cell to cell of a picture, and each says what it is", async () => {
+    const { seen } = await visit("reports/brain/sections/scores", {}, async (page) => {
+      const grid = page.locator("g[data-columns]").first();
+      await grid.locator('rect[tabindex="0"]').focus();
+      const said = page.getByRole("status").first();
+      const told = [await said.textContent()];
+      for (const key of ["ArrowRight", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowDown"]) {
+        await page.keyboard.press(key);
+        told.push(await said.textContent());
+      }
+      return told.map((text) => text!.split(":")[0]);
+    });
+    // At an edge nothing moves.
+    expect(seen).toEqual([...["0, IFG", "0, MFG", "1, MFG", "1, IFG", "1, IFG", "0, IFG"]]);
+  });
+
+  test("what has the focus can be seen", async () => {
+    const { seen } = await visit("censuses/toy-a/units", {}, async (page) => {
+      const outlines: string[] = [];
+      for (let i = 0; i < 12; i++) {
+        await page.keyboard.press("Tab");
+        outlines.push(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle"));
+      }
+      return outlines;
+    });
+    expect(seen.filter((style) => style === "none")).toEqual([]);
+  });
+
+  test("a page of another program on this machine holds a unit in a frame; one from elsewhere may not", async () => {
+    const outer = createServer((_request, response) => {
+      response.setHeader("Content-Type", "text/html");
+      response.end(
+        ["?embed=1", ""]
+          .map((query) => `<iframe src="${viewer.url}censuses/toy-a/units/0/10${query}"></iframe>`)
+          .join(""),
+      );
+    });
+    await new Promise<void>((resolve) => outer.listen(0, "127.0.0.1", resolve));
+    const { port } = outer.address() as AddressInfo;
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`http://127.0.0.1:${port}/`);
+    const [held, refused] = page.frames().slice(1);
+    expect(await held!.getByRole("heading", { level: 1 }).textContent()).toBe("Unit 0.10 of toy");
+    expect(await held!.locator("nav, form, header").count()).toBe(0);
+    expect(await held!.locator("a[href^='/']").first().getAttribute("target")).toBe("_blank");
+    expect(await refused!.getByRole("heading", { level: 1 }).count()).toBe(0);
+    await context.close();
+    outer.close();
+  });
+
+  test("on paper: no navigation, no fields, black on white whatever the screen was", async () => {
+    const { seen } = await visit(
+      "censuses/toy-a/units/0/10",
+      { colorScheme: "dark" },
+      async (page) => {
+        await page.emulateMedia({ media: "print", colorScheme: "dark" });
+        return page.evaluate(`({
+          paper: getComputedStyle(document.body).backgroundColor,
+          shown: [...document.querySelectorAll("nav, form, footer, .live")].filter((one) => one.checkVisibility()).length,
+        })`);
+      },
+    );
+    expect(seen).toEqual({ paper: "rgb(255, 255, 255)", shown: 0 });
   });
 
   test("numbers unfold without JavaScript", async () => {

@@ -180,6 +180,28 @@ describe("pages", () => {
     expect(body).toContain("What the model loses without them");
   });
 
+  test("a report that is cut off anywhere is an error page or a page, never a fault", async () => {
+    const whole = await readFile(join(root, "full/report.json"), "utf8");
+    const folder = join(root, "<b>cut");
+    await mkdir(folder);
+    const path = `/reports/${encodeURIComponent("<b>cut")}`;
+    for (const share of [0, 0.01, 0.3, 0.7, 0.999]) {
+      await writeFile(join(folder, "report.json"), whole.slice(0, whole.length * share));
+      for (const form of ["", ".json", ".csv", ".svg", "/sections/selection"]) {
+        const { status, body } = await raw(path + form);
+        expect([share, form, status]).toEqual([share, form, 500]);
+        expect(body).toContain("This report cannot be read");
+        expect(body).not.toContain("<b>");
+      }
+    }
+    // Without its arrays it says what is missing.
+    await writeFile(join(folder, "report.json"), whole);
+    const { status, body } = await raw(path);
+    expect(status).toBe(500);
+    expect(body).toContain("cut/arrays: there is no such file");
+    await rm(folder, { recursive: true });
+  });
+
   test("a broken report is an error page, and the viewer goes on", async () => {
     const { status, body } = await raw("/reports/broken");
     expect(status).toBe(500);
@@ -292,6 +314,11 @@ describe("files", () => {
     "/reports/full/figures/lesion-effects.svg",
     "/reports/full/figures/..%2f..%2fsecret.csv",
     "/reports/%00",
+    "/reports/full/sections/nothing",
+    "/reports/full/sections/..%2f..%2fsecret.csv",
+    "/reports/full/sections/selection/figures/..%2f..%2freport.json",
+    "/reports/full/sections/__proto__.json",
+    "/viewer.js/../../package.json",
     "/nothing",
     "/viewer.css/../../package.json",
   ])("%s is not found", async (path) => {
@@ -299,6 +326,22 @@ describe("files", () => {
     expect(status).toBe(404);
     expect(body).toContain("Not found");
     expect(body).not.toContain("secret\n");
+  });
+
+  test("queries without end, twice, or of another form do no harm", async () => {
+    for (const [query, status] of [
+      [`q=${"x".repeat(5000)}`, 200],
+      ["q=a&q=b", 302],
+      ["q[a]=1&q[b]=2", 302],
+      [Array.from({ length: 900 }, (_, i) => `a${i}=1`).join("&"), 302],
+      ["__proto__[x]=1&constructor=2", 302],
+      ["q=%00%E2%80%AE", 200],
+    ] as const) {
+      const { status: got, body } = await raw(`/?${query}`);
+      expect([query.slice(0, 30), got]).toEqual([query.slice(0, 30), status]);
+      for (const hidden of ["\u0000", "\u202e"]) expect(body.includes(hidden)).toBe(false);
+    }
+    expect((await raw(`/?q=${"x".repeat(20_000)}`)).status).toBe(431);
   });
 
   test("an address that cannot be decoded is a clear error", async () => {
@@ -332,12 +375,169 @@ describe("safety", () => {
     }
   });
 
+  test("a page is not sent again while it stays the same", async () => {
+    const { headers } = await raw("/reports/full");
+    expect(headers["cache-control"]).toBe("no-cache");
+    const again = await raw("/reports/full", { headers: { "if-none-match": headers.etag! } });
+    expect([again.status, again.body]).toEqual([304, ""]);
+    expect((await raw("/reports/brain")).headers.etag).not.toBe(headers.etag);
+  });
+
   test("it only reads", async () => {
     for (const method of ["POST", "PUT", "DELETE"]) {
       const { status, headers } = await raw("/", { method });
       expect([status, headers.allow]).toEqual([405, "GET, HEAD"]);
     }
     expect((await raw("/", { method: "HEAD" })).status).toBe(200);
+  });
+});
+
+describe("one thing in its forms", () => {
+  test.each(["/reports/full", "/reports/full/sections/selection", "/reports/full/sections/lesion"])(
+    "%s as .json, .csv and .svg",
+    async (path) => {
+      const { body } = await raw(path);
+      for (const form of ["json", "csv", "svg"]) expect(body).toContain(`href="${path}.${form}"`);
+      expect(JSON.parse((await raw(`${path}.json`)).body)).toBeTypeOf("object");
+      expect((await raw(`${path}.csv`)).body.split("\r\n").length).toBeGreaterThan(3);
+      const drawn = await raw(`${path}.svg`);
+      expect(drawn.headers["content-type"]).toBe("image/svg+xml; charset=utf-8");
+      expect(drawn.body).toMatch(/^<svg [^>]*><style>.*<svg .*<\/svg><\/g><\/svg>$/s);
+      expect(drawn.headers["content-security-policy"]).toContain("default-src 'none'");
+    },
+  );
+
+  test("the list, all of it or what has a word", async () => {
+    const all = JSON.parse((await raw("/index.json")).body);
+    expect(all.reports.map(({ name }: { name: string }) => name)).toContain("full");
+    expect(all.reports.find(({ name }: { name: string }) => name === "broken").error).toContain(
+      "version",
+    );
+    const some = JSON.parse((await raw("/index.json?q=COMPARISON")).body);
+    expect(some.reports.map(({ name }: { name: string }) => name)).toEqual(["comparison"]);
+    expect((await raw("/index.csv")).body).toMatch(/^what,name,address,/);
+    expect((await raw("/?q=zebra")).body).toContain("Nothing here has “zebra”");
+    expect((await raw("/?q=%3Cscript%3E")).body).toContain("“&lt;script&gt;”");
+  });
+
+  test("every number of a report's .csv is one of its figures' numbers", async () => {
+    const long = (await raw("/reports/full.csv")).body.split("\r\n");
+    const own = (await raw("/reports/full/figures/selection-held-out.csv")).body.split("\r\n");
+    const [, value] = own[1]!.split(",");
+    expect(long).toContain(`selection-held-out,1,value,${value}`);
+  });
+});
+
+describe("a localizer with a threshold of one's own", () => {
+  const path = "/reports/full/sections/selection";
+  const data = async (query: string) => JSON.parse((await raw(`${path}.json${query}`)).body);
+
+  test("without one, the report's selection", async () => {
+    const { nFound, units, section } = await data("");
+    expect(nFound).toBe(section.selected.nSelected);
+    expect(units.every(({ selected }: { selected: number }) => selected === 1)).toBe(true);
+    expect((await raw(path)).body).toContain("that the report selected");
+  });
+
+  test("with one, the units at or above it, from the highest", async () => {
+    const { units, byLayer, nFound } = await data("?t=2&q=0.5");
+    expect(nFound).toBe(byLayer.reduce((sum: number, n: number) => sum + n, 0));
+    const t = units.map((unit: { t: number }) => unit.t);
+    expect(t).toEqual([...t].sort((a, b) => b - a));
+    expect(Math.min(...t)).toBeGreaterThanOrEqual(2);
+    expect(units.every(({ q }: { q: number }) => q <= 0.5)).toBe(true);
+    const { body } = await raw(`${path}?t=2&q=0.5`);
+    expect(body).toContain("makes no new finding");
+    expect(body).toContain('name="t" value="2"');
+    expect((await raw(`${path}/figures/selection-volcano.csv?t=2`)).body).toMatch(/^t_from,/);
+  });
+
+  test.each(["t=x", "q=2", "t=1e99", "q=-1", `t=${"1".repeat(500)}`])(
+    "?%s is refused",
+    async (query) => {
+      expect((await raw(`${path}?${query}`)).status).toBe(400);
+    },
+  );
+
+  test("other ways to ask lead to one address", async () => {
+    const { status, headers } = await raw(`${path}?q=&t=2.0`);
+    expect([status, headers.location]).toEqual([302, `${path}?t=2`]);
+    expect((await raw(`${path}?other=1`)).headers.location).toBe(path);
+  });
+
+  test("its arrays damaged: the rest of the page", async () => {
+    const { status, body } = await raw("/reports/torn/sections/selection?t=2");
+    expect(status).toBe(200);
+    expect(body).toContain("The map of single units cannot be drawn");
+  });
+});
+
+describe("one region of a score map", () => {
+  test("all layers, beside floors, ceiling and subjects", async () => {
+    const { status, body } = await raw("/reports/brain/sections/scores?column=IFG");
+    expect(status).toBe(200);
+    expect(body).toContain("IFG: median Pearson r of each layer");
+    const csv = (await raw("/reports/brain/sections/scores.csv?column=IFG")).body;
+    expect(csv).toMatch(/^layer,score,share_of_ceiling,p,ceiling,/);
+    expect((await raw("/reports/brain/sections/scores?column=Nowhere")).status).toBe(400);
+  });
+});
+
+describe("what is not there", () => {
+  test.each([
+    ["/reports/ful", 'href="/reports/full"'],
+    ["/reports/full/sections/leson", 'href="/reports/full/sections/lesion"'],
+    ["/reports/FULL.json", 'href="/reports/full"'],
+  ])("%s: what was perhaps meant", async (path, link) => {
+    const { status, body } = await raw(path);
+    expect(status).toBe(404);
+    expect(body).toContain(link);
+  });
+});
+
+describe("others can reach it, with a token", () => {
+  let open: RunningViewer;
+  beforeAll(async () => {
+    open = await startViewer({ reportsFolder: root, port: 0, host: "0.0.0.0" });
+  });
+  afterAll(() => open.close());
+  const ask = (path: string, headers: Record<string, string> = {}) => {
+    const { port } = new URL(open.url);
+    return fetch(`http://127.0.0.1:${port}${path}`, { headers, redirect: "manual" });
+  };
+  const token = () => new URL(open.url).searchParams.get("token")!;
+
+  test("nobody gets anything without it", async () => {
+    expect(token()).toMatch(/^[\w-]{24}$/);
+    const cookie = `penfield-${new URL(open.url).port}`;
+    for (const [path, headers] of [
+      ["/", {}],
+      ["/viewer.css", {}],
+      ["/reports/full/report.json", {}],
+      ["/?token=wrong", {}],
+      [`/?token=${token().slice(0, -1)}`, {}],
+      [`/?token[]=${token()}`, {}],
+      ["/", { cookie: `${cookie}=wrong` }],
+      ["/", { cookie: `other=${token()}` }],
+    ] as const) {
+      const response = await ask(path, headers);
+      expect([path, response.status]).toEqual([path, 401]);
+      const body = await response.text();
+      expect(body).toContain("asks for a token");
+      expect(body).not.toContain(token());
+    }
+  });
+
+  test("its address gives a cookie, and is not passed on", async () => {
+    const first = await ask(`/reports/full?token=${token()}&x=1`);
+    expect([first.status, first.headers.get("location")]).toEqual([303, "/reports/full?x=1"]);
+    const cookie = first.headers.get("set-cookie")!;
+    expect(cookie).toContain("HttpOnly; SameSite=Lax; Path=/");
+    const page = await ask("/reports/full", { cookie: `a=b; ${cookie.split(";")[0]}` });
+    expect(page.status).toBe(200);
+    expect(await page.text()).not.toContain(token());
+    const away = await ask(`//evil.example/?token=${token()}`);
+    expect(away.headers.get("location")).toBe("/");
   });
 });
 

@@ -47,6 +47,13 @@ const toyModel: LiveModel = {
       tokens,
       values: tokens.map((_, i) => (i === 1 ? 2.5 : index / 1000)),
       sha256: text.startsWith("other") ? "ff" : TEST_SHA256,
+      silenced: text.startsWith("lesion")
+        ? {
+            logProbs: tokens.map((_, i) => (i === 0 ? Number.NaN : -2)),
+            silencedLogProbs: tokens.map((_, i) => (i === 0 ? Number.NaN : -2 - i)),
+            others: [0.1, -0.2, 1.7, -2],
+          }
+        : undefined,
     });
   },
 };
@@ -116,6 +123,9 @@ const pages = [
   `${a}/compare?with=toy-b`,
   `${a}/search`,
   `${a}/search?q=bank`,
+  `${a}/sets`,
+  `${a}/units?set=experiment%2Fselection`,
+  `${a}/units/0/1?shade=context`,
   "/censuses/toy-b",
   "/censuses/toy-b/units/0/1",
 ];
@@ -173,6 +183,46 @@ describe("pages", () => {
     }
     const { body } = await get(`${a}/search?q=${encodeURIComponent("<script>")}`);
     expect(body).toContain("&lt;script&gt;");
+  });
+
+  test("what a description, a document, a model or a folder is called is text in every place", async () => {
+    const hostile = '"><script>alert(1)</script>\u202e\u0000';
+    const folder = join(root, "<img src=x onerror=alert(1)>");
+    await cp(join(root, "toy-b"), folder, { recursive: true });
+    const meta = JSON.parse(await readFile(join(folder, "meta.json"), "utf8"));
+    meta.model.name = hostile;
+    await writeFile(join(folder, "meta.json"), JSON.stringify(meta));
+    const note = { unit: 1, sentence: hostile, r: 0.9, rule: hostile, source: hostile };
+    const wrong = { unit: 2, refusal: hostile, r: 0.1 };
+    await writeFile(
+      join(folder, "descriptions.jsonl"),
+      [note, wrong].map((line) => `${JSON.stringify(line)}\n`).join(""),
+    );
+    await writeFile(
+      join(folder, "classes.jsonl"),
+      `${JSON.stringify({ unit: 1, types: [hostile], primary: hostile, families: [{ kind: hostile, name: hostile, varianceReduction: 0.5 }] })}\n`,
+    );
+    const base = `/censuses/${encodeURIComponent("<img src=x onerror=alert(1)>")}`;
+    const q = encodeURIComponent("<script>");
+    for (const path of [
+      ...["/", base, `${base}.svg`, `${base}/units?sort=-r`, `${base}/units?q=${q}`],
+      ...[`${base}/search?q=${q}`, `${base}/units/0/1`, `${base}/units/0/2`, `${base}/sets`],
+      ...[`${base}/compare?n=0.1%2C0.2&with=toy-a&m=0.1`, `${base}/compare.svg?n=0.1`],
+      ...[`${base}/units/0/1?embed=1`, `${base}/units/0/1.svg`],
+    ]) {
+      const { status, body } = await get(path);
+      expect([path, status]).toEqual([path, 200]);
+      const own = body.replace('<script src="/viewer.js" defer></script>', "");
+      const found = ["<script", "<img", "\u202e", "\u0000"].filter((text) => own.includes(text));
+      expect([path, found]).toEqual([path, []]);
+      if (path.endsWith("/1"))
+        expect(own).toContain("&lt;script&gt;alert(1)&lt;/script&gt;[U+202E]");
+    }
+    const site = join(root, ".hostile");
+    await exportSite(site, { reportsFolder: folder, nUnits: 3 });
+    const written = await readFile(join(site, "index.html"), "utf8");
+    expect(written).not.toMatch(/<img|<script(?! src)/);
+    await Promise.all([folder, site].map((path) => rm(path, { recursive: true })));
   });
 
   test("white space stands as signs", () => {
@@ -356,7 +406,96 @@ describe("the table of units", () => {
   });
 });
 
+describe("searches", () => {
+  test("the word itself comes before words that begin like it, and these before the rest", async () => {
+    const folder = join(root, "ranked");
+    await cp(join(root, "toy-b"), folder, { recursive: true });
+    const said = ["active on 'riverbank'", "active on 'banks'", "active on 'bank'"];
+    const lines = said.map((sentence, unit) =>
+      JSON.stringify({ unit, sentence, r: 0.9 - unit / 10 }),
+    );
+    await writeFile(join(folder, "descriptions.jsonl"), `${lines.join("\n")}\n`);
+    const { hits } = await json("/censuses/ranked/search.json?q=bank");
+    const found = hits.filter((hit: Loose) => hit.found === "description");
+    expect(found.map(({ text }: Loose) => text)).toEqual([...said].reverse());
+    const { body } = await get("/censuses/ranked/search?q=Bank");
+    expect(body).toContain('&#39;river<mark class="hit">bank</mark>&#39;');
+    await rm(folder, { recursive: true });
+  });
+
+  test("a form's address becomes the canonical one, in one step", async () => {
+    const asked = `${a}/units?layer=&type=&described=&set=&q=bank&how=text&in=all&sort=unit`;
+    const { status, headers } = await get(asked);
+    expect([status, headers.location]).toEqual([302, `${a}/units?q=bank`]);
+    const turned = await get(`${a}/units?sort=-r&q=a+b&layer=1&embed=1`);
+    expect(turned.headers.location).toBe(`${a}/units?layer=1&q=a+b&sort=-r&embed=1`);
+    expect((await get(turned.headers.location!)).status).toBe(200);
+    expect((await get(`${a}/compare?m=0.1&with=toy-b&n=0.1`)).headers.location).toBe(
+      `${a}/compare?n=0.1&with=toy-b&m=0.1`,
+    );
+  });
+
+  test("what fits is counted by layer", async () => {
+    const { byLayer, nFound } = await json(`${a}/units.json?type=token-detector`);
+    expect(Object.keys(byLayer)).toEqual(["0", "1"]);
+    expect(byLayer["0"] + byLayer["1"]).toBe(nFound);
+    expect((await get(`${a}/units.svg?q=bank`)).body).toContain("Where the units that fit are");
+  });
+});
+
+describe("sets that reports localized", () => {
+  test("a set is its units, by layer and by type, and filters the table", async () => {
+    const { sets } = await json(`${a}/sets.json`);
+    expect(sets).toHaveLength(1);
+    const [{ name, nUnits, units }] = sets;
+    expect(name).toBe("experiment/selection");
+    expect(units).toHaveLength(nUnits);
+    const table = await json(`${a}/units.json?set=experiment%2Fselection`);
+    expect(table.units.map(({ unit }: Loose) => unit)).toEqual(units);
+    const csv = (await get(`${a}/sets.csv`)).body;
+    expect(csv).toMatch(/^set,n_units,n_described,type,n_of_type,expected\r\n/);
+    const { status, body } = await get(`${a}/units?set=nothing`);
+    expect([status, body.includes("experiment/selection")]).toEqual([400, true]);
+  });
+
+  test("a unit has its own numbers, apart from its set's", async () => {
+    const [{ units }] = (await json(`${a}/sets.json`)).sets;
+    const [layer, index] = units[0].split(".");
+    const path = `${a}/units/${layer}/${index}`;
+    const [own] = (await json(`${path}.json`)).reports;
+    expect(own.localizer).toMatchObject({ selected: true, rank: 1, nUnits: N_UNITS });
+    expect(Object.fromEntries(own.localizer.own)).toHaveProperty("d");
+    expect(own.doses[0].nUnits).toBeGreaterThanOrEqual(1);
+    const { body } = await get(path);
+    expect(body).toContain("<h4>Of this unit</h4>");
+    expect(body).toMatch(/Of the set that it is silenced with, \d+ unit/);
+    expect(body).toContain("The brain row of its set");
+    const last = await json(`${a}/units/0/3.json`);
+    expect(last.reports[0].localizer.selected).toBe(false);
+    expect(last.reports[0].brain).toEqual([]);
+  });
+});
+
+describe("two models", () => {
+  test("units that both have, from the notes on neighbours", async () => {
+    const { partners } = await json(`${a}/compare.json?with=toy-b`);
+    expect(partners[0]).toEqual({ unit: 0, other: 0, r: 0.99 });
+    const { body } = await get(`${a}/compare?with=toy-b`);
+    expect(body).toContain("120 of 120 units have a partner");
+    expect(body).toContain("Where units of toy have a partner");
+    // The other census has no notes on this one.
+    expect((await get("/censuses/toy-b/compare?with=toy-a")).body).toContain("is not known here");
+  });
+});
+
 describe("addresses", () => {
+  test("near what is not there is what is", async () => {
+    expect((await get(`${a}/units/0/99`)).body).toContain(`href="${a}/units/0/59"`);
+    expect((await get(`${a}/units/7/5`)).body).toContain(`href="${a}/units/1/5"`);
+    expect((await get(`${a}/unit`)).body).toContain(`href="${a}/units"`);
+    expect((await get("/censuses/toyb")).body).toContain('href="/censuses/toy-b"');
+  });
+
   test.each([
     "/censuses/..%2fsecret.txt",
     "/censuses/../secret.txt",
@@ -400,6 +539,16 @@ describe("a text that a reader types", () => {
     expect(body).toContain("&lt;b&gt;x&lt;/b&gt;");
     const { live } = await json(`${path}.json?text=x%20y`);
     expect(live).toMatchObject({ tokens: ["x", " y"], values: [0.001, 2.5], same: true });
+  });
+
+  test("says what silencing this unit alone does, beside other single units", async () => {
+    const text = encodeURIComponent("lesion of it");
+    const { live } = await json(`${path}.json?text=${text}`);
+    expect(live.silenced).toMatchObject({ changes: [null, -1, -2], meanChange: -1.5 });
+    const { body } = await get(`${path}?text=${text}`);
+    expect(body).toContain("by −1.5000 nats on average");
+    expect(body).toContain("by 1.0000 either way, and 2 of 4 by as much or more");
+    expect((await get(`${path}?text=x%20y`)).body).not.toContain("set to zero");
   });
 
   test.each([

@@ -3,13 +3,15 @@ import { fixed, interval, signed, withInterval } from "../format.ts";
 import { html } from "../html.ts";
 import { box, type Exhibit, label, WIDTH, wrap } from "./exhibit.ts";
 
-const LEFT = 92;
 const ROW = 46;
 
 /** Which units' loss hurts which task: localizers in rows, tasks in columns. */
 export function matrixFigure(section: DissociationSection): Exhibit {
   const { localizers, tasks, cells } = section;
-  const cellWidth = Math.max(76, (WIDTH - LEFT - 4) / Math.max(1, tasks.length));
+  const names = localizers.map(({ title }) => wrap(title, 14));
+  const longest = Math.max(0, ...names.flat().map((text) => text.length));
+  const left = Math.min(124, Math.max(84, 14 + 6.2 * longest));
+  const cellWidth = Math.max(76, (WIDTH - left - 4) / Math.max(1, tasks.length));
   const heads = tasks.map(({ title }) => wrap(title, Math.floor(cellWidth / 6.4)));
   const top = 10 + 13 * Math.max(1, ...heads.map((lines) => lines.length));
   const harm = (cell: (typeof cells)[0]): number => {
@@ -26,12 +28,12 @@ export function matrixFigure(section: DissociationSection): Exhibit {
   };
   const body = localizers.map(({ id, title }, row) => {
     const y = top + row * ROW;
-    const lines = wrap(title, 12);
+    const lines = names[row]!;
     return html`${lines.map((text, i) =>
-      label(LEFT - 8, y + ROW / 2 + 4 + (i - (lines.length - 1) / 2) * 13, text, { anchor: "end" }),
+      label(left - 8, y + ROW / 2 + 4 + (i - (lines.length - 1) / 2) * 13, text, { anchor: "end" }),
     )}${tasks.map((task, column) => {
       const cell = cells.find((one) => one.localizer === id && one.task === task.id);
-      const x = LEFT + column * cellWidth;
+      const x = left + column * cellWidth;
       if (!cell) return box(x, y, cellWidth - 2, ROW - 2, "none");
       const shade = 3 + Math.round((harm(cell) / largest(task.id)) * 3);
       return [
@@ -65,12 +67,12 @@ export function matrixFigure(section: DissociationSection): Exhibit {
     caption:
       "Rows: whose units were silenced; columns: the task. Silenced minus intact, with its interval. Orange: worse without the units; blue: better.",
     drawing: {
-      width: Math.max(WIDTH, LEFT + tasks.length * cellWidth + 4),
+      width: Math.max(WIDTH, left + tasks.length * cellWidth + 4),
       height: top + localizers.length * ROW + 4,
       content: html`${heads.map((lines, column) =>
         lines.map((text, i) =>
           label(
-            LEFT + (column + 0.5) * cellWidth - 1,
+            left + (column + 0.5) * cellWidth - 1,
             top - 6 - (lines.length - 1 - i) * 13,
             text,
             { anchor: "middle" },

@@ -108,7 +108,7 @@ export function volcanoFigure(
     id: `${section.id}-volcano`,
     title: `${section.statistic.name} against q`,
     description: `Units by ${section.statistic.name} and by the false discovery rate at which they would be found.`,
-    caption: `The darker, the more units; orange: where at least half of them are taken. Dashed: the threshold of t${threshold.q === undefined ? ", and q = 0.05" : " and of q"}. q below 10^-16 stands at the top.`,
+    caption: `The darker, the more units; orange: where at least half of them are taken. Dashed: the threshold of t${threshold.q === undefined ? ", and q = 0.05" : " and of q"}. q below 10⁻¹⁶ stands at the top.`,
     drawing: {
       width: WIDTH,
       height: BOTTOM + 36,

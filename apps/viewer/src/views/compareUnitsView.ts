@@ -55,8 +55,8 @@ function partnersFigure(a: OpenCensus, b: OpenCensus, { best }: Partners): Exhib
   const counts = new Float64Array(rows.length * columns.length);
   for (const { unit, other, r } of best) {
     if (r < ALIKE) break;
-    const row = a.meta.hooks.indexOf(a.census.place(unit).hook);
-    const column = b.meta.hooks.indexOf(b.census.place(other).hook);
+    const row = rows.indexOf(hookKey(a.meta, a.census.place(unit).hook));
+    const column = columns.indexOf(hookKey(b.meta, b.census.place(other).hook));
     if (row >= 0 && column >= 0) counts[row * columns.length + column]!++;
   }
   const n = best.filter(({ r }) => r >= ALIKE).length;
@@ -89,17 +89,24 @@ const N_PAIRS = 20;
 
 function pairs(open: OpenCensus, other: OpenCensus, { best, nNoted }: Partners): Html {
   const n = best.filter(({ r }) => r >= ALIKE).length;
-  return html`<h2>Units that both have</h2><p class="reading">Correlation of a unit's values with those of the most alike unit of the other model, on the same tokens. ${whole(n)} of ${whole(open.meta.nUnits)} units have a partner with r of at least ${ALIKE}; ${whole(nNoted)} have notes on partners at all. Two models of random weights have alike units too: see the floor in the docs of the census.</p>${dataTable(
+  const seen = new Set<number>();
+  const shown: Partners["best"][number][] = [];
+  for (const pair of best) {
+    if (shown.length === N_PAIRS) break;
+    if (!seen.has(pair.other)) shown.push(pair);
+    seen.add(pair.other);
+  }
+  return html`<h2>Units that both have</h2><p class="reading">Correlation of a unit's values with those of the most alike unit of the other model, on the same tokens. ${whole(n)} of ${whole(open.meta.nUnits)} units have a partner with r of at least ${ALIKE}; ${whole(nNoted)} have notes on partners at all. In the table each unit of the other model stands once. Two models of random weights have alike units too: see the floor in the docs of the census.</p>${dataTable(
     "Units that are most alike",
     [
       { title: html`<span class="name">${open.meta.model.name}</span>` },
       { title: html`<span class="name">${other.meta.model.name}</span>` },
       { title: "r", numeric: true },
-      { title: "Description of the first" },
-      { title: "Description of the second" },
+      { title: "Description of the first", wide: true },
+      { title: "Description of the second", wide: true },
       { title: "" },
     ],
-    best.slice(0, N_PAIRS).map(({ unit, other: partner, r }): Part[] => {
+    shown.map(({ unit, other: partner, r }): Part[] => {
       const [n1, m1] = [unitName(open, unit), unitName(other, partner)];
       const address = addressWith(`${open.base}/compare`, { n: n1, with: other.id, m: m1 });
       return [
@@ -108,7 +115,7 @@ function pairs(open: OpenCensus, other: OpenCensus, { best, nNoted }: Partners):
         fixed(r, 3),
         open.index.sentence(unit) || "–",
         other.index.sentence(partner) || "–",
-        html`<a href="${address}">side by side</a>`,
+        html`<a class="short" href="${address}">side by side</a>`,
       ];
     }),
   )}`;

@@ -74,7 +74,7 @@ ${
       { title: section.statistic.name, numeric: true },
       { title: "q", numeric: true },
       { title: "Selected by the report" },
-      ...(hasWords ? [{ title: "Description" }] : []),
+      ...(hasWords ? [{ title: "Description", wide: true }] : []),
     ],
     shown.map((at, i): Part[] => {
       const [layer, unit] = [Math.floor(at / nUnits), at % nUnits];

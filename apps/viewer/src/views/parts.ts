@@ -67,6 +67,8 @@ export interface Column {
   readonly title: Part;
   /** Numbers stand at the right; text at the left. */
   readonly numeric?: boolean;
+  /** Sentences: not so narrow that they stand a word on a line. */
+  readonly wide?: boolean;
 }
 
 /** A table that scrolls in its own box where it is wider than the page. The first cell of a row names it. */
@@ -76,7 +78,7 @@ export function dataTable(
   rows: readonly (readonly Part[])[],
 ): Html {
   return html`<div class="scroll" role="region" aria-label="${caption}" tabindex="0"><table><caption>${caption}</caption>
-<thead><tr>${columns.map(({ title, numeric }) => html`<th scope="col"${numeric && html` class="number"`}>${title}</th>`)}</tr></thead>
+<thead><tr>${columns.map(({ title, numeric, wide }) => html`<th scope="col"${numeric ? html` class="number"` : wide && html` class="wide"`}>${title}</th>`)}</tr></thead>
 <tbody>${rows.map(
     (row) =>
       html`<tr>${row.map((cell, i) =>

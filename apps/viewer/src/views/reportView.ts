@@ -91,7 +91,7 @@ ${region && html`<div class="figures one">${figure(region, address, query)}</div
         html`${i > 0 && ", "}<a href="${address}?column=${encodeURIComponent(name)}">${name}</a>`,
     )}${section.columns.labels.length > MAX_LINKS && `, and ${section.columns.labels.length - MAX_LINKS} more`}.</p>`
 }
-${sectionView(section, maps, base, links)}
+${sectionView(section, maps, base, links, true)}
 ${more}`,
   });
 }

@@ -110,9 +110,12 @@ export function sectionView(
   maps: SectionMaps,
   base: string,
   unitLinks: UnitLinks = () => undefined,
+  /** Whether the page is of this section alone, and has its title already. */
+  alone = false,
 ): Html {
+  const title = html`<a class="quiet" href="${base}/sections/${encodeURIComponent(section.id)}">${section.title}</a>`;
   return html`<section id="section-${section.id}" aria-labelledby="heading-${section.id}">
-<h2 id="heading-${section.id}"><a class="quiet" href="${base}/sections/${encodeURIComponent(section.id)}">${section.title}</a></h2>
+<h2 id="heading-${section.id}"${alone && html` class="unseen"`}>${alone ? section.title : title}</h2>
 ${section.reading && html`<p class="reading">${section.reading}</p>`}
 ${sectionBody(section, maps, base, unitLinks)}
 </section>`;

@@ -130,11 +130,11 @@ ${
 ${dataTable(
   "Localized sets",
   [
-    { title: "Set" },
+    { title: "Set", wide: true },
     { title: "Units", numeric: true },
     { title: "Of", numeric: true },
     { title: "Described", numeric: true },
-    { title: "More often than in all units" },
+    { title: "More often than in all units", wide: true },
     { title: "" },
   ],
   shown.map(({ name, title, address, nUnits, nCandidates }): Part[] => {
@@ -152,7 +152,7 @@ ${dataTable(
         : more
             .map(({ type, n, expected }) => `${type}: ${whole(n)} (chance ${fixed(expected, 1)})`)
             .join(", "),
-      html`<a href="${base}/units?set=${encodeURIComponent(name)}">its units</a>`,
+      html`<a class="short" href="${base}/units?set=${encodeURIComponent(name)}">its units</a>`,
     ];
   }),
 )}${sets.length > MAX_SETS && html`<p>The first ${MAX_SETS} of ${sets.length} sets.</p>`}

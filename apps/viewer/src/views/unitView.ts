@@ -315,7 +315,7 @@ function neighbours({ neighbours: all, census }: UnitRecord): Part {
       { title: "Model" },
       { title: "Alike in" },
       { title: "r", numeric: true },
-      { title: "Description" },
+      { title: "Description", wide: true },
     ],
     all.map(({ name, address, model, by, r, sentence, census: other }): Part[] => [
       html`<a href="${address}">${name}</a>`,
@@ -347,7 +347,7 @@ function reportRows({ title, base, localizer, ablation, doses, brain }: UnitInRe
   return html`<h3><a href="${base}">${title}</a></h3><p>${
     selected
       ? html`<strong>Localized</strong>: one of ${whole(nSelected)} units`
-      : html`Not localized (${whole(nSelected)} units are)`
+      : html`Not localized (${whole(nSelected)} ${nSelected === 1 ? "unit is" : "units are"})`
   } (<a href="${base}/sections/${encodeURIComponent(localizer.section)}">the localizer</a>).</p><h4>Of this unit</h4><dl>${[
     ["Rank", rank === null ? ABSENT : `${whole(rank)} of ${whole(nUnits)}`],
     [statistic, fixed(t, 2)],

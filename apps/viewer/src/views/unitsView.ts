@@ -18,9 +18,10 @@ const columns: readonly {
   readonly title: string;
   readonly key?: SortKey;
   readonly numeric: boolean;
+  readonly wide?: boolean;
 }[] = [
   { title: "Unit", key: "unit", numeric: false },
-  { title: "Description", numeric: false },
+  { title: "Description", numeric: false, wide: true },
   { title: "r", key: "r", numeric: true },
   { title: "Floor", numeric: true },
   { title: "Types", numeric: false },
@@ -111,9 +112,9 @@ ${
   found.units.length > 0 &&
   dataTable(
     "Units",
-    columns.map(({ title, key, numeric }) => ({
-      title: key ? sortLink(open, query, title, key) : title,
-      numeric,
+    columns.map(({ key, ...column }) => ({
+      ...column,
+      title: key ? sortLink(open, query, column.title, key) : column.title,
     })),
     found.units.map((unit) =>
       unitRow(open, unit, own, highlighted(open.index.sentence(unit), query)),
@@ -159,7 +160,7 @@ function sortLink(open: OpenCensus, query: UnitQuery, title: string, key: SortKe
   // What is largest is what one looks for first; the unit's number counts up.
   const descending = isSorted ? !query.descending : key !== "unit";
   const address = unitsAddress(open, { ...query, sort: key, descending, after: undefined });
-  return html`<a href="${address}">${title}${isSorted && html` <span aria-hidden="true">${query.descending ? "▼" : "▲"}</span><span class="unseen">${query.descending ? ", largest first" : ", smallest first"}</span>`}</a>`;
+  return html`<a href="${address}">${title}${isSorted && html`&nbsp;<span aria-hidden="true">${query.descending ? "▼" : "▲"}</span><span class="unseen">${query.descending ? ", largest first" : ", smallest first"}</span>`}</a>`;
 }
 
 const option = (value: string, text: string, chosen: boolean): Html =>
@@ -176,9 +177,9 @@ function filterForm(
 <label>Type <select name="type">${option("", "all", !type)}${[...index.typeNames, "none"].map((name) => option(name, name, name === type))}</select></label>
 <label>Description <select name="described">${option("", "any", !described)}${["described", "refused", "not tried"].map((name) => option(name, name, name === described))}</select></label>
 ${(sets.length > 0 || set) && html`<label>Set <select name="set">${option("", "all", !set)}${sets.slice(0, 100).map(({ name }) => option(name, name, name === set?.name))}</select></label>`}
-<label>Search <input name="q" value="${q}" maxlength="200" autocomplete="off"></label>
+<span class="together"><label>Search <input name="q" value="${q}" maxlength="200" autocomplete="off"></label>
 <label>as <select name="how">${option("text", "text", how === "text")}${option("regex", "regular expression", how === "regex")}</select></label>
-<label>in <select name="in">${option("all", "descriptions and tokens", inside === "all")}${option("descriptions", "descriptions", inside === "descriptions")}${option("tokens", "tokens", inside === "tokens")}</select></label>
+<label>in <select name="in">${option("all", "descriptions and tokens", inside === "all")}${option("descriptions", "descriptions", inside === "descriptions")}${option("tokens", "tokens", inside === "tokens")}</select></label></span>
 <input type="hidden" name="sort" value="${descending ? "-" : ""}${sort}"><button>Show</button></form>`;
 }
 
@@ -242,7 +243,7 @@ ${
           ? html`<p>No description holds it.</p>`
           : dataTable(
               "Units by their descriptions",
-              columns.map(({ title, numeric }) => ({ title, numeric })),
+              columns.map(({ key: _, ...column }) => column),
               descriptions.map((unit) =>
                 unitRow(open, unit, own, highlighted(index.sentence(unit), { q, how })),
               ),
@@ -258,7 +259,7 @@ ${
                 { title: "Token" },
                 { title: "Share", numeric: true },
                 { title: "Active", numeric: true },
-                { title: "Description" },
+                { title: "Description", wide: true },
               ],
               tokens.map(({ unit, token, share }): Part[] => [
                 html`<a href="${unitAddress(open, unit)}">${unitName(open, unit)}</a>`,
