@@ -120,7 +120,7 @@ describe("spikingSource", () => {
     expect([source.vocabularySize, source.maxTokens, source.tokenText?.(0)]).toEqual([
       4,
       3,
-      "#left+#right ",
+      " #left+#right",
     ]);
   });
 

@@ -200,8 +200,7 @@ export function spikingSource(
       hooks,
       vocabularySize: symbols.length,
       maxTokens: documents.reduce((most, { tokens }) => Math.max(most, tokens.length), 1),
-      // The space stands behind: before it would make a symbol the beginning of a word.
-      tokenText: (token) => `${symbols[token]!} `,
+      tokenText: (token) => ` ${symbols[token]!}`,
       read,
     },
   };
