@@ -661,6 +661,89 @@ describe("conventions", () => {
     ]);
   });
 
+  const unit = (x: readonly number[]) => ({ data: [...x], shape: [1, x.length, 1] });
+  const cuba: TestNode = {
+    ...{ type: "CubaLIF", tau_syn: [0.002], tau_mem: [0.002], w_in: [2], r: [2] },
+    ...{ v_leak: [0], v_threshold: [1] },
+  };
+  const ifUnit: TestNode = { type: "IF", r: [2], v_threshold: [9], v_reset: [0] };
+  const leaky = lif(1, { tau: [0.002], v_threshold: [9] });
+  type Changes = NonNullable<OpenSpikingOptions["options"]>;
+
+  // By hand: v of each step.
+  test.each<readonly [Changes, TestNode, readonly number[], readonly number[]]>([
+    [{ scheme: "euler" }, leaky, [1, 1], [0.5, 0.75]],
+    [{ scheme: "exact" }, leaky, [1, 1], [0.393469, 0.632121]],
+    [{ scheme: "jump" }, leaky, [1, 1], [0.5, 0.803265]],
+    [{ reset: "v_reset" }, lif(1, { tau: [0.002], r: [2], v_reset: [-1] }), [1.2, 0], [-1, -0.5]],
+    [{ reset: "zero" }, lif(1, { tau: [0.002], r: [2], v_reset: [-1] }), [1.2, 0], [0, 0]],
+    [
+      { reset: "subtract" },
+      lif(1, { tau: [0.002], r: [2], v_reset: [-1] }),
+      [1.2, 0],
+      [-0.8, -0.4],
+    ],
+    // The threshold is still off v while the v before is above it: 1.55 - 1 does not spike, and loses nothing.
+    [
+      { reset: "subtract_snntorch" },
+      lif(1, { tau: [0.002], r: [2] }),
+      [2.5, 0.8, 0.8],
+      [1.5, 1.55, 1.575],
+    ],
+    [{ spikeStep: "next", reset: "subtract" }, halving, [0.8, 0.8, 0.8], [0.8, 1.2, 0.4]],
+    [{ cuba: "new" }, cuba, [0.5, 0, 0], [0.5, 0.5, 0.375]],
+    [{ cuba: "old" }, cuba, [0.5, 0, 0], [0, 0.5, 0.5]],
+    [{ integrate: "dt" }, ifUnit, [1, 1], [0.002, 0.004]],
+    [{ integrate: "step" }, ifUnit, [1, 1], [2, 4]],
+    [{ floor: "-threshold", integrate: "step" }, ifUnit, [-9, 1], [-9, -7]],
+    [{ floor: "none", integrate: "step" }, ifUnit, [-9, 1], [-18, -16]],
+    [{ start: "v_reset" }, lif(1, { tau: [0.002], v_reset: [-1] }), [0, 0], [-0.5, -0.25]],
+    [{ start: "zero" }, lif(1, { tau: [0.002], v_reset: [-1] }), [0, 0], [0, 0]],
+  ])("%j", async (options, node, x, v) => {
+    const model = await open(chain([1], { n: node }, [1]), { options });
+    for (const capture of [["n.v"], ["n.v", "n.vPre"]]) {
+      const { cache } = await model.run({ input: unit(x), capture });
+      expect(rounded(cache.get("n.v")!.data)).toEqual(v);
+    }
+  });
+
+  test("a cycle is cut where it is told to be, and begins as it is told to", async () => {
+    const graph = chain(
+      [1],
+      {
+        lif: lif(1, { tau: [0.001], r: [1] }),
+        rec: { type: "Affine", weight: [[1]], bias: [0.25] },
+      },
+      [1],
+      [["rec", "lif"]],
+    );
+    const looped = {
+      ...graph,
+      edges: [...graph.edges.slice(0, 2), graph.edges[3]!, ["lif", "output"] as const],
+    };
+    const run = async (options: Changes) => {
+      const model = await open(looped, { options });
+      const { cache } = await model.run({ input: unit([2, 0, 0]), capture: ["lif.i", "rec.out"] });
+      return [
+        model.network.delayedEdges.flat().join(">"),
+        ...["lif.i", "rec.out"].map((hook) => Array.from(cache.get(hook)!.data).join()),
+      ];
+    };
+    const [back, there] = [
+      { delayedEdges: [["rec", "lif"]] },
+      { delayedEdges: [["lif", "rec"]] },
+    ] as const;
+    expect(await run(back)).toEqual(["rec>lif", "2.25,1.25,1.25", "1.25,1.25,1.25"]);
+    expect(await run({ ...back, recurrentStart: "zero" })).toEqual([
+      ...["rec>lif", "2,1.25,1.25", "1.25,1.25,1.25"],
+    ]);
+    expect(await run(there)).toEqual(["lif>rec", "2.25,1.25,1.25", "0.25,1.25,1.25"]);
+    await expect(run({ delayedEdges: [["lif", "input"]] })).rejects.toThrow(
+      /delayedEdges among the edges of the graph, got lif -> input/,
+    );
+    await expect(run({ delayedEdges: [] })).rejects.toThrow(/that cut every cycle/);
+  });
+
   test("are checked", async () => {
     const graph = chain([1], { lif: lif(1) }, [1]);
     await expect(open(graph, { preset: "brian" as never })).rejects.toThrow(ArgumentError);
