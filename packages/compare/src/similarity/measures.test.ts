@@ -12,6 +12,7 @@ import {
 } from "@penfield/core";
 import { createLinalg, qr } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Invariance } from "../registry.ts";
 import { compareActivations, representationMeasures } from "./measures.ts";
 
 const linalg = createLinalg({ threads: 1 });
@@ -87,6 +88,14 @@ const changes = {
 const x = random(N, 4, 1);
 const y = related(x, 3, 2);
 
+/** More stimuli than neighbours and landmarks; units of many sizes. */
+const sized = (m: Activations): Activations => ({
+  ...m,
+  data: Float64Array.from(m.data, (v, at) => v * 10 ** (-(at % m.shape[1]) / 2)),
+});
+const wide = sized(random(70, 5, 3));
+const other = sized(related(wide, 5, 4));
+
 describe.each(representationMeasures.map((m) => [m.name, m] as const))("%s", (_, measure) => {
   const value = (a: Activations, b: Activations) => measure.compute(linalg, a, b);
 
@@ -106,9 +115,20 @@ describe.each(representationMeasures.map((m) => [m.name, m] as const))("%s", (_,
     }
   });
 
+  test("sees every other change, of x or of y", async () => {
+    const before = await value(wide, other);
+    for (const [change, apply] of Object.entries(changes)) {
+      if (measure.invariances.includes(change as Invariance)) continue;
+      const after = [await value(apply(wide), other), await value(wide, apply(other))];
+      const seen = after.some((v) => Math.abs(v - before) > 1e-6 * Math.abs(before));
+      expect([change, seen]).toEqual([change, true]);
+    }
+  });
+
   test("is symmetric exactly if it says so", async () => {
-    const [there, back] = [await value(x, y), await value(y, x)];
+    const [there, back] = [await value(wide, other), await value(other, wide)];
     if (measure.symmetric) expect(there).toBeCloseTo(back, 10);
+    else expect(Math.abs(there - back)).toBeGreaterThan(1e-9);
   });
 
   test("of a representation with itself is the most there is", async () => {

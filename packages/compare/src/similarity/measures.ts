@@ -418,7 +418,7 @@ export const representationMeasures: readonly RepresentationMeasure[] = [
         "CKA among mutual neighbours, k = 10",
         "Huh et al. 2024",
         (l, x, y) => cknna(l, x, y, { k: k(x) }),
-        { ...directed, invariances: PATTERNS.filter((i) => i !== "scaling") },
+        directed,
       ],
       [
         "knn-jaccard",
