@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { partOfSpeechLabels } from "@penfield/describe";
 import type { HookedModel } from "@penfield/hooks";
 import {
   type Census,
@@ -18,7 +19,7 @@ type Classes = Awaited<ReturnType<typeof classifyUnits>>;
 
 /** Writes what the viewer shows beside a census' own numbers: what kind each unit is, and what its weights say. */
 export async function annotateCensus(census: Census, model: HookedModel): Promise<Classes> {
-  const classes = await classifyUnits(census);
+  const classes = await classifyUnits(census, { labels: [await partOfSpeechLabels(census)] });
   await writeUnitNotes(census.folder, "classes", classes);
   if (neuronLayers(census).length > 0) {
     await writeUnitNotes(census.folder, "weights", await weights(census, model));

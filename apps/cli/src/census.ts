@@ -234,7 +234,10 @@ export async function census(args: readonly string[], io: Surroundings): Promise
         const shared = other && (await writeNeighbours(taken, other));
         await other?.close();
         bar.finish();
-        printCensus(taken, classes, shared?.universal, out!, Boolean(values["json"]), io);
+        const sought = unitTypes.filter(
+          (type) => type !== "topic" && !(spiking && type === "part-of-speech"),
+        );
+        printCensus(taken, classes, sought, shared?.universal, out!, Boolean(values["json"]), io);
       } finally {
         await taken.close();
       }
@@ -249,6 +252,7 @@ export async function census(args: readonly string[], io: Surroundings): Promise
 function printCensus(
   taken: Census,
   classes: Awaited<ReturnType<typeof annotateCensus>>,
+  sought: readonly (typeof unitTypes)[number][],
   universal: number | undefined,
   folder: string,
   asJson: boolean,
@@ -256,7 +260,7 @@ function printCensus(
 ): void {
   const { nUnits, nTokens, nDocuments } = taken.meta;
   const counts = Object.fromEntries(
-    unitTypes.map((type) => [type, classes.filter(({ types }) => types.includes(type)).length]),
+    sought.map((type) => [type, classes.filter(({ types }) => types.includes(type)).length]),
   );
   if (asJson) {
     io.out.write(
@@ -268,7 +272,7 @@ function printCensus(
   io.out.write(
     columns([
       ["type", "units", "share"],
-      ...unitTypes.map((type) => [type, String(counts[type]), percent(counts[type]! / nUnits)]),
+      ...sought.map((type) => [type, String(counts[type]), percent(counts[type]! / nUnits)]),
     ]),
   );
   if (universal !== undefined) {

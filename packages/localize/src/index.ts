@@ -75,6 +75,8 @@ export {
   compareUnits,
   type UnitBlock,
   type UnitComparison,
+  type UniversalUnits,
+  universalUnits,
 } from "./census/universality.ts";
 export {
   type OutputRole,

@@ -10,7 +10,7 @@ import { plantedSource } from "./planted.ts";
 import { circularShiftP, positionalInformation } from "./positional.ts";
 import { dormancy, dormancyOf, hoyerSparseness } from "./sparseness.ts";
 import { type CensusDocument, type CensusOptions, takeCensus } from "./takeCensus.ts";
-import { compareUnits, type UnitBlock } from "./universality.ts";
+import { compareUnits, type UnitBlock, universalUnits } from "./universality.ts";
 import { outputRoles } from "./weightStatistics.ts";
 
 let root: string;
@@ -263,6 +263,29 @@ describe("universality (Gurnee et al. 2024)", () => {
     expect(found.rosetta.filter(({ r }) => r > 0.5).map((pair) => [pair.a, pair.b])).toEqual(
       shared.map(([i, k]) => [i, k]),
     );
+  });
+
+  test("over several models: the mean excess, and matches in all of them", async () => {
+    // A third model has the first ten of the shared units.
+    const few = new Map(shared.slice(0, 10).map(([i, k]) => [k, i]));
+    const third = block((unit, t) => {
+      const from = few.get(unit);
+      const own = basis(400 + unit, t);
+      return from === undefined ? own : R * basis(from, t) + Math.sqrt(1 - R * R) * own;
+    });
+    const comparisons = [await compareUnits([a], [b]), await compareUnits([a], [third])];
+    const found = universalUnits(comparisons);
+    const first = shared.slice(0, 10).map(([i]) => i);
+    expect(found.universal).toEqual(first);
+    const real = comparisons.map(({ rosetta }) => rosetta.filter(({ r }) => r > 0.5));
+    expect(
+      universalUnits(comparisons.map((own, i) => ({ ...own, rosetta: real[i]! }))).rosetta,
+    ).toEqual(first);
+    const [one, two] = comparisons.map(({ gaussianExcess }) => gaussianExcess[12]!);
+    const { excess } = universalUnits(comparisons, { rotation: "gaussian" });
+    expect(excess[12]).toBeCloseTo((one! + two!) / 2, 12);
+    expect(universalUnits(comparisons, { above: 0.2 }).universal.length).toBe(20);
+    expect(() => universalUnits([])).toThrow(DataError);
   });
 
   test("a constant unit correlates 0 with everything, and is nobody's match", async () => {

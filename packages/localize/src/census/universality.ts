@@ -83,6 +83,66 @@ export async function compareUnits(
   }
 }
 
+/** Which units of a model are in several others too. */
+export interface UniversalUnits {
+  /** Mean over the other models of each unit's excess correlation, `[nUnits]`. */
+  readonly excess: Float64Array;
+  /** Units whose mean excess is above the limit. */
+  readonly universal: readonly number[];
+  /** Units with a mutual match in every other model. */
+  readonly rosetta: readonly number[];
+}
+
+/**
+ * Puts comparisons of one model with several others together: a unit is universal if its excess correlation, in the mean over the others, is above 0.5;
+ * and a Rosetta unit if it has a mutual match in each of them.
+ *
+ * @param comparisons - Of the same first model, by `compareUnits`.
+ * @param options.above - Default 0.5.
+ * @param options.rotation - Of the baseline; default `orthogonal`.
+ * @throws {DataError} if there is none, or they are of different numbers of units.
+ *
+ * Source: Gurnee et al. (2024), whose excess is mean max r - mean max r of the rotated layer over four other seeds; Dravid et al. (2023), whose units are the intersection of matches.
+ *
+ * @example
+ * const block = (rows) => ({ name: "layer", nUnits: rows.length, nTokens: rows[0].length, read: async () => Float32Array.from(rows.flat()) });
+ * const own = [block([[1, 2, 3, 4], [1, 0, 0, 1]])];
+ * const first = await compareUnits(own, [block([[0, 1, 1, 0], [2, 4, 6, 8]])]);
+ * const second = await compareUnits(own, [block([[1, 2, 3, 5]])]);
+ * universalUnits([first, second]).rosetta // => [0]
+ */
+export function universalUnits(
+  comparisons: readonly UnitComparison[],
+  {
+    above = 0.5,
+    rotation = "orthogonal",
+  }: {
+    readonly above?: number | undefined;
+    readonly rotation?: "orthogonal" | "gaussian" | undefined;
+  } = {},
+): UniversalUnits {
+  const nUnits = comparisons[0]?.correlation.length ?? 0;
+  if (nUnits === 0 || comparisons.some(({ correlation }) => correlation.length !== nUnits)) {
+    throw new DataError(
+      `universalUnits: expected comparisons of one model's units, got ${comparisons.map(({ correlation }) => correlation.length).join(", ") || "none"}`,
+    );
+  }
+  const excess = new Float64Array(nUnits);
+  const matches = new Int32Array(nUnits);
+  for (const { orthogonalExcess, gaussianExcess, rosetta } of comparisons) {
+    const own = rotation === "orthogonal" ? orthogonalExcess : gaussianExcess;
+    for (let i = 0; i < nUnits; i++) excess[i]! += own[i]! / comparisons.length;
+    for (const { a } of rosetta) matches[a]!++;
+  }
+  const where = (holds: (unit: number) => boolean) =>
+    Array.from(excess.keys()).filter((unit) => holds(unit));
+  return {
+    excess,
+    universal: where((unit) => excess[unit]! > above),
+    rosetta: where((unit) => matches[unit] === comparisons.length),
+  };
+}
+
 /** How many of b's best units of a are kept. */
 const NEIGHBOURS = 5;
 
