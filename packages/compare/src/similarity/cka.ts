@@ -73,8 +73,8 @@ const GIGABYTE = 2 ** 30;
  * @throws {DataError} if a value is not finite.
  * @throws {ArgumentError} if an option is unknown, or the form does not fit the kernel or estimator.
  *
- * Cost: feature form n (p^2 + q^2 + 2 p q) operations; Gram form n^2 (p + q), twice that for RBF. Memory: 640 centred units (feature
- * form) or 2048 stimuli (Gram form); RBF kernels two n x n, or tiles.
+ * Cost: feature form n (p^2 + q^2 + 2 p q) operations; Gram form n^2 (p + q). Memory: 1280 centred units (feature form) or 2048 stimuli
+ * (Gram form); RBF kernels two halves of n x n and the centred units, or tiles.
  * Source: Kornblith et al. (2019), ICML; Song et al. (2012), JMLR 13; Gretton et al. (2005). Matches the authors' notebook.
  *
  * @example
@@ -191,54 +191,91 @@ async function featureParts(
   unbiased: boolean,
 ): Promise<HsicParts> {
   const n = x.nRows;
-  const squares = unbiased ? ([rowSquaresOf(x), rowSquaresOf(y)] as const) : undefined;
-  const size = n * Math.min(FEATURES, Math.max(x.nColumns, y.nColumns));
-  const room = [new Float64Array(size), new Float64Array(size)] as const;
-  const part = async (a: CentredLater, b: CentredLater, i: 0 | 1, j: 0 | 1): Promise<number> => {
-    const biased = await squaredCross(linalg, a, b, room);
-    if (!squares) return biased;
-    const [as, bs] = [squares[i], squares[j]];
+  const biased = await squaredCrosses(linalg, x, y);
+  if (!unbiased) return biased;
+  const [xSquares, ySquares] = [rowSquaresOf(x), rowSquaresOf(y)];
+  const part = (sum: number, a: Float64Array, b: Float64Array): number => {
     const corrected =
-      biased - (n / (n - 2)) * inner(as, bs) + (total(as) * total(bs)) / ((n - 1) * (n - 2));
+      sum - (n / (n - 2)) * inner(a, b) + (total(a) * total(b)) / ((n - 1) * (n - 2));
     return corrected / (n * (n - 3));
   };
-  return { xy: await part(x, y, 0, 1), xx: await part(x, x, 0, 0), yy: await part(y, y, 1, 1) };
+  return {
+    xy: part(biased.xy, xSquares, ySquares),
+    xx: part(biased.xx, xSquares, xSquares),
+    yy: part(biased.yy, ySquares, ySquares),
+  };
 }
 
-/** So many units are centred and multiplied at a time: no copy of all is made, nor what lies below the diagonal. */
-const FEATURES = 320;
+/** At most so many units are in a tile: no copy of all is made, nor what lies below the diagonal. */
+const FEATURES = 256;
 
-/** |A^T B|_F^2. */
-async function squaredCross(
+/** So many tiles are held while those that meet them are centred one by one: each of these is then centred once for all of them. */
+const HELD = 4;
+
+/** |X^T Y|_F^2, |X^T X|_F^2 and |Y^T Y|_F^2. */
+async function squaredCrosses(
   linalg: Linalg,
-  a: CentredLater,
-  b: CentredLater,
-  [roomA, roomB]: readonly [Float64Array, Float64Array],
-): Promise<number> {
-  let sum = 0;
-  for (let i = 0; i < a.nColumns; i += FEATURES) {
-    const left = centredUnits(a, i, roomA);
-    for (let j = a === b ? i : 0; j < b.nColumns; j += FEATURES) {
-      const diagonal = a === b && j === i;
-      const right = diagonal ? left : centredUnits(b, j, roomB);
-      const { data } = await linalg.matmul(left, right, { transposeA: true });
-      sum += (a === b && !diagonal ? 2 : 1) * inner(data, data);
+  x: CentredLater,
+  y: CentredLater,
+): Promise<HsicParts> {
+  const sums = { xy: 0, xx: 0, yy: 0 };
+  const n = x.nRows;
+  const most = Math.max(tileUnits(x.nColumns), tileUnits(y.nColumns));
+  const rooms = Array.from({ length: HELD + 1 }, () => new Float64Array(n * most));
+  const products = new Float64Array(most * most);
+  const squares = async (a: Dense, b: Dense): Promise<number> => {
+    const out = products.subarray(0, a.nColumns * b.nColumns);
+    await linalg.matmul(a, b, { transposeA: true, out });
+    return inner(out, out);
+  };
+  for (const a of [x, y]) {
+    const self = a === x ? "xx" : "yy";
+    const tiles = tilesOf(a);
+    for (let first = 0; first < tiles.length; first += HELD) {
+      const held = tiles
+        .slice(first, first + HELD)
+        .map(({ from, to }, i) => centredUnits(a, from, to, rooms[i]!));
+      for (const [i, left] of held.entries()) {
+        sums[self] += await squares(left, left);
+        for (const right of held.slice(i + 1)) sums[self] += 2 * (await squares(left, right));
+      }
+      for (const { from, to } of tiles.slice(first + HELD)) {
+        const right = centredUnits(a, from, to, rooms[HELD]!);
+        for (const left of held) sums[self] += 2 * (await squares(left, right));
+      }
+      if (a === y) continue;
+      for (const { from, to } of tilesOf(y)) {
+        const right = centredUnits(y, from, to, rooms[HELD]!);
+        for (const left of held) sums.xy += await squares(left, right);
+      }
     }
   }
-  return sum;
+  return sums;
+}
+
+/** How many units a tile has, so that all have about as many. */
+const tileUnits = (nUnits: number): number => Math.ceil(nUnits / Math.ceil(nUnits / FEATURES));
+
+function tilesOf({ nColumns }: Dense): readonly { readonly from: number; readonly to: number }[] {
+  const width = tileUnits(nColumns);
+  return Array.from({ length: Math.ceil(nColumns / width) }, (_, i) => ({
+    from: i * width,
+    to: Math.min(nColumns, (i + 1) * width),
+  }));
 }
 
 function centredUnits(
   { data, nRows, nColumns, means }: CentredLater,
   from: number,
-  to: Float64Array,
+  to: number,
+  room: Float64Array,
 ): Dense {
-  const width = Math.min(FEATURES, nColumns - from);
+  const width = to - from;
   for (let i = 0; i < nRows; i++) {
     const at = i * nColumns + from;
-    for (let j = 0; j < width; j++) to[i * width + j] = data[at + j]! - means[from + j]!;
+    for (let j = 0; j < width; j++) room[i * width + j] = data[at + j]! - means[from + j]!;
   }
-  return { data: to.subarray(0, nRows * width), nRows, nColumns: width };
+  return { data: room.subarray(0, nRows * width), nRows, nColumns: width };
 }
 
 function rowSquaresOf({ data, nRows, nColumns, means }: CentredLater): Float64Array {
@@ -271,8 +308,15 @@ interface KernelSums {
   readonly yDiagonal: Float64Array;
 }
 
-/** Gives rows `from` to `to` of a kernel, `[to - from, n]`. */
-type KernelRows = (from: number, to: number) => Promise<Float64Array>;
+/**
+ * A symmetric kernel from its diagonal on, some rows at a time: rows `from` to `from + step` and columns `from` to n. What is right of the
+ * first `step` columns stands for its mirror image too. The array is written over by the next call.
+ */
+interface KernelRows {
+  readonly n: number;
+  readonly step: number;
+  readonly rows: (from: number) => Promise<Float64Array>;
+}
 
 async function kernelSums(
   linalg: Linalg,
@@ -282,27 +326,33 @@ async function kernelSums(
   maxBytes: number,
 ): Promise<KernelSums> {
   const n = x.nRows;
-  const step = tileRows(n, maxBytes);
-  const xKernel = await rbfRows(linalg, x, kernel, step);
-  const yKernel = await rbfRows(linalg, y, kernel, step);
+  const xKernel = await rbfRows(linalg, x, kernel, maxBytes);
+  const yKernel = await rbfRows(linalg, y, kernel, maxBytes);
+  const { step } = xKernel;
   const sums = noSums(n);
   for (let from = 0; from < n; from += step) {
-    const to = Math.min(n, from + step);
-    const [k, l] = [await xKernel(from, to), await yKernel(from, to)];
-    sums.xy += inner(k, l);
-    sums.xx += inner(k, k);
-    sums.yy += inner(l, l);
-    for (let i = from; i < to; i++) {
-      const at = (i - from) * n;
-      for (let j = 0; j < n; j++) {
-        sums.xRows[i]! += k[at + j]!;
-        sums.yRows[i]! += l[at + j]!;
-      }
-      sums.xDiagonal[i] = k[at + i]!;
-      sums.yDiagonal[i] = l[at + i]!;
+    const [k, l] = [await xKernel.rows(from), await yKernel.rows(from)];
+    const height = Math.min(step, n - from);
+    const width = n - from;
+    for (let i = 0; i < height; i++) {
+      const rows = (m: Float64Array) => m.subarray(i * width, (i + 1) * width);
+      const [kRow, lRow] = [rows(k), rows(l)];
+      sums.xy += sumOver(kRow, lRow, height);
+      sums.xx += sumOver(kRow, kRow, height);
+      sums.yy += sumOver(lRow, lRow, height);
     }
+    addBlock(k, height, from, from, sums.xRows, sums.xDiagonal);
+    addBlock(l, height, from, from, sums.yRows, sums.yDiagonal);
   }
   return sums;
+}
+
+/** The sum of products, from the height of the tile on twice. */
+function sumOver(a: Float64Array, b: Float64Array, height: number): number {
+  return (
+    inner(a.subarray(0, height), b.subarray(0, height)) +
+    2 * inner(a.subarray(height), b.subarray(height))
+  );
 }
 
 function noSums(n: number): KernelSums {
@@ -331,14 +381,17 @@ async function linearKernelSums(
   const step = Math.max(1, Math.min(n, STIMULI, Math.floor(Math.sqrt(maxBytes / 8))));
   const sums = noSums(n);
   const room = [x, x, y, y].map(({ nColumns }) => new Float64Array(step * nColumns));
+  const [kRoom, lRoom] = [new Float64Array(step * step), new Float64Array(step * step)];
   for (let i = 0; i < n; i += step) {
     const xLeft = centredStimuli(x, i, step, room[0]!);
     const yLeft = centredStimuli(y, i, step, room[2]!);
     for (let j = i; j < n; j += step) {
       const xRight = i === j ? xLeft : centredStimuli(x, j, step, room[1]!);
       const yRight = i === j ? yLeft : centredStimuli(y, j, step, room[3]!);
-      const k = (await linalg.matmul(xLeft, xRight, { transposeB: true })).data;
-      const l = (await linalg.matmul(yLeft, yRight, { transposeB: true })).data;
+      const size = xLeft.nRows * xRight.nRows;
+      const [k, l] = [kRoom.subarray(0, size), lRoom.subarray(0, size)];
+      await linalg.matmul(xLeft, xRight, { transposeB: true, out: k });
+      await linalg.matmul(yLeft, yRight, { transposeB: true, out: l });
       const times = i === j ? 1 : 2;
       sums.xy += times * inner(k, l);
       sums.xx += times * inner(k, k);
@@ -350,7 +403,7 @@ async function linearKernelSums(
   return sums;
 }
 
-/** A block's share of the sums of rows (its mirror image below the diagonal too) and of the diagonal. */
+/** A block's share of the sums of rows (where it lies off the diagonal its mirror image's too) and of the diagonal. */
 function addBlock(
   block: Float64Array,
   nRows: number,
@@ -360,12 +413,15 @@ function addBlock(
   diagonal: Float64Array,
 ): void {
   const nColumns = block.length / nRows;
+  // From here on columns are past the block's rows.
+  const mirrored = Math.max(0, Math.min(nColumns, top + nRows - left));
   for (let i = 0; i < nRows; i++) {
     let sum = 0;
-    for (let j = 0; j < nColumns; j++) {
+    for (let j = 0; j < mirrored; j++) sum += block[i * nColumns + j]!;
+    for (let j = mirrored; j < nColumns; j++) {
       const value = block[i * nColumns + j]!;
       sum += value;
-      if (left > top) rows[left + j]! += value;
+      rows[left + j]! += value;
     }
     rows[top + i]! += sum;
     if (left === top) diagonal[top + i] = block[i * nColumns + i]!;
@@ -386,122 +442,154 @@ function centredStimuli(
   return { data: to.subarray(0, count * nColumns), nRows: count, nColumns };
 }
 
-function tileRows(n: number, maxBytes: number): number {
-  return Math.max(1, Math.min(n, Math.floor(maxBytes / (8 * n))));
-}
-
 /** The RBF kernel minus 1: constants do not matter after centring, and small distances keep their digits. */
 async function rbfRows(
   linalg: Linalg,
   x: Dense,
   { scale = 1, bandwidth }: Extract<Kernel, { type: "rbf" }>,
-  step: number,
+  maxBytes: number,
 ): Promise<KernelRows> {
   for (const [option, value] of Object.entries({ scale, bandwidth: bandwidth ?? 1 })) {
     if (!(value > 0 && Number.isFinite(value))) {
       throw new ArgumentError(`cka: expected ${option} above 0, got ${value}`);
     }
   }
-  const n = x.nRows;
-  const a = centred(x);
-  const squares = rowSquares(a);
-  const distances: KernelRows = async (from, to) => {
-    const part = {
-      data: a.data.slice(from * a.nColumns, to * a.nColumns),
-      nRows: to - from,
-      nColumns: a.nColumns,
-    };
-    const { data } = await linalg.matmul(part, a, { transposeB: true });
-    for (let i = from; i < to; i++) {
-      const at = (i - from) * n;
-      for (let j = 0; j < n; j++) {
-        data[at + j] = i === j ? 0 : Math.max(0, squares[i]! + squares[j]! - 2 * data[at + j]!);
-      }
-    }
-    return data;
-  };
-  const kept = step >= n ? await keptRows(distances, n) : undefined;
-  const tiles = kept ? async () => kept : distances;
-  const median = bandwidth === undefined ? await medianOfTiles(tiles, n, step) : 0;
+  const distances = await distanceRows(linalg, x, maxBytes);
+  const median = bandwidth === undefined ? await medianOf(distances) : 0;
   const width = bandwidth === undefined ? scale * scale * median : bandwidth * bandwidth;
-  return async (from, to) => {
-    const data = await tiles(from, to);
+  const rows: KernelRows["rows"] = async (from) => {
+    const data = await distances.rows(from);
     for (let i = 0; i < data.length; i++) {
       // More than half of the stimuli alike: the median is 0, and so is the width.
       data[i] = width === 0 ? (data[i] === 0 ? 0 : -1) : Math.expm1(-data[i]! / (2 * width));
     }
     return data;
   };
+  return { ...distances, rows };
 }
 
-/** All rows, made a tile at a time, so that there is never a second copy of them. */
-async function keptRows(rows: KernelRows, n: number): Promise<Float64Array> {
-  const all = new Float64Array(n * n);
-  for (let from = 0; from < n; from += STIMULI) {
-    all.set(await rows(from, Math.min(n, from + STIMULI)), from * n);
+/** Squared Euclidean distances: made once and kept, or where they are larger than that each time. */
+async function distanceRows(linalg: Linalg, x: Dense, maxBytes: number): Promise<KernelRows> {
+  const n = x.nRows;
+  const rowsThatFit = Math.max(1, Math.floor(maxBytes / (8 * n)));
+  const step = Math.min(n, STIMULI, rowsThatFit);
+  const a = centred(x);
+  const squares = rowSquares(a);
+  const below = (from: number, to: number): Dense => ({
+    data: a.data.subarray(from * a.nColumns, to * a.nColumns),
+    nRows: to - from,
+    nColumns: a.nColumns,
+  });
+  const make = async (from: number, out: Float64Array): Promise<Float64Array> => {
+    const to = Math.min(n, from + step);
+    await linalg.matmul(below(from, to), below(from, n), { transposeB: true, out });
+    for (let i = from; i < to; i++) {
+      const at = (i - from) * (n - from) - from;
+      for (let j = from; j < n; j++) {
+        out[at + j] = i === j ? 0 : Math.max(0, squares[i]! + squares[j]! - 2 * out[at + j]!);
+      }
+    }
+    return out;
+  };
+  const sizeAt = (from: number): number => Math.min(step, n - from) * (n - from);
+  if (rowsThatFit < n) {
+    const room = new Float64Array(sizeAt(0));
+    return { n, step, rows: (from) => make(from, room.subarray(0, sizeAt(from))) };
   }
-  return all;
+  const kept = new Map<number, Float64Array>();
+  for (let from = 0; from < n; from += step) {
+    kept.set(from, await make(from, new Float64Array(sizeAt(from))));
+  }
+  return { n, step, rows: async (from) => kept.get(from)! };
 }
 
-/** The median of n^2 values that come in tiles, exactly: by counting in bins that get narrower. */
-async function medianOfTiles(tiles: KernelRows, n: number, step: number): Promise<number> {
-  const total = n * n;
-  const lower = await orderStatistic(tiles, n, step, Math.floor((total - 1) / 2));
+/** The median of n^2 values, exactly: by counting in bins that get narrower. */
+async function medianOf(kernel: KernelRows): Promise<number> {
+  const total = kernel.n ** 2;
+  const lower = await orderStatistic(kernel, Math.floor((total - 1) / 2));
   if (total % 2 === 1) return lower;
-  return (lower + (await orderStatistic(tiles, n, step, total / 2))) / 2;
+  return (lower + (await orderStatistic(kernel, total / 2))) / 2;
+}
+
+/** Visits all values once: stretches that count once, and those that count twice. */
+async function forEachStretch(
+  { n, step, rows }: KernelRows,
+  visit: (values: Float64Array, times: 1 | 2) => void,
+): Promise<void> {
+  for (let from = 0; from < n; from += step) {
+    const data = await rows(from);
+    const [height, width] = [Math.min(step, n - from), n - from];
+    for (let i = 0; i < height; i++) {
+      visit(data.subarray(i * width, i * width + height), 1);
+      if (height < width) visit(data.subarray(i * width + height, (i + 1) * width), 2);
+    }
+  }
 }
 
 const BINS = 1 << 16;
 
-async function orderStatistic(
-  tiles: KernelRows,
-  n: number,
-  step: number,
-  rank: number,
-): Promise<number> {
+async function orderStatistic(kernel: KernelRows, rank: number): Promise<number> {
   let low = 0;
   let high = 0;
-  for (let from = 0; from < n; from += step) {
-    for (const d of await tiles(from, Math.min(n, from + step))) high = Math.max(high, d);
-  }
+  await forEachStretch(kernel, (values) => {
+    high = Math.max(high, largestOf(values));
+  });
   let below = 0;
   for (;;) {
-    const width = (high - low) / BINS;
-    const counts = new Float64Array(BINS);
-    const inside: number[] = [];
-    let nInside = 0;
-    for (let from = 0; from < n; from += step) {
-      for (const d of await tiles(from, Math.min(n, from + step))) {
-        if (d < low || d > high) continue;
-        nInside++;
-        if (inside.length <= MANY) inside.push(d);
-        counts[width > 0 ? Math.min(BINS - 1, Math.floor((d - low) / width)) : 0]!++;
-      }
-    }
+    const bins: Bins = { low, high, counts: new Float64Array(BINS), inside: [], nInside: 0 };
+    await forEachStretch(kernel, (values, times) => count(bins, values, times));
+    const { counts, inside, nInside } = bins;
     if (nInside <= MANY) return Float64Array.from(inside).sort()[rank - below]!;
+    const width = (high - low) / BINS;
     let bin = 0;
     while (below + counts[bin]! <= rank) below += counts[bin++]!;
     const [from, to] = [low + bin * width, low + (bin + 1) * width];
     if (!(to > from) || width === 0 || to - from <= Number.EPSILON * high) return from;
     // Edges are recomputed in rounding; values on them belong to where comparison puts them.
-    below = await countBelow(tiles, n, step, from);
+    below = await countBelow(kernel, from);
     [low, high] = [from, to];
   }
 }
 
+function largestOf(values: Float64Array): number {
+  let largest = 0;
+  for (let i = 0; i < values.length; i++) if (values[i]! > largest) largest = values[i]!;
+  return largest;
+}
+
 const MANY = 1_000_000;
 
-async function countBelow(
-  tiles: KernelRows,
-  n: number,
-  step: number,
-  edge: number,
-): Promise<number> {
-  let count = 0;
-  for (let from = 0; from < n; from += step) {
-    for (const d of await tiles(from, Math.min(n, from + step))) if (d < edge) count++;
+/** How many values lie in each of `BINS` equal parts of `low` to `high`, and which they are as long as they are not many. */
+interface Bins {
+  readonly low: number;
+  readonly high: number;
+  readonly counts: Float64Array;
+  readonly inside: number[];
+  nInside: number;
+}
+
+function count(bins: Bins, values: Float64Array, times: 1 | 2): void {
+  const { low, high, counts, inside } = bins;
+  const width = (high - low) / BINS;
+  let nInside = 0;
+  for (let i = 0; i < values.length; i++) {
+    const d = values[i]!;
+    if (d < low || d > high) continue;
+    nInside += times;
+    if (inside.length <= MANY) for (let t = 0; t < times; t++) inside.push(d);
+    counts[width > 0 ? Math.min(BINS - 1, Math.floor((d - low) / width)) : 0]! += times;
   }
-  return count;
+  bins.nInside += nInside;
+}
+
+async function countBelow(kernel: KernelRows, edge: number): Promise<number> {
+  let below = 0;
+  await forEachStretch(kernel, (values, times) => {
+    let here = 0;
+    for (let i = 0; i < values.length; i++) if (values[i]! < edge) here++;
+    below += times * here;
+  });
+  return below;
 }
 
 function biasedParts(s: KernelSums, n: number): HsicParts {

@@ -30,6 +30,51 @@ describe("cka", () => {
     expect(await cka(linalg, x, y)).toBeCloseTo(0, 12);
   });
 
+  test("features in many tiles and in groups of them: as from kernels", async () => {
+    const [x, y] = [random(9, 1100, 3), random(9, 2600, 4)];
+    for (const estimator of ["biased", "debiased"] as const) {
+      const gram = await cka(linalg, x, y, {
+        estimator: estimator === "biased" ? "biased" : "unbiased",
+        form: "gram",
+      });
+      const feature = { estimator, form: "feature" } as const;
+      expect(await cka(linalg, x, y, feature)).toBeCloseTo(gram, 12);
+      expect(await cka(linalg, y, x, feature)).toBeCloseTo(gram, 12);
+    }
+  });
+
+  test("RBF kernels in tiles above the diagonal: as every entry by its formula", async () => {
+    const n = 1030;
+    const [x, y] = [random(n, 2, 5), random(n, 3, 6)];
+    const kernels = [x, y].map(({ data, shape: [, p] }) => {
+      const squares = Float64Array.from({ length: n * n }, (_, at) => {
+        let sum = 0;
+        for (let k = 0; k < p; k++) {
+          sum += (data[Math.floor(at / n) * p + k]! - data[(at % n) * p + k]!) ** 2;
+        }
+        return sum;
+      });
+      const sorted = Float64Array.from(squares).sort();
+      const median = (sorted[(n * n) / 2 - 1]! + sorted[(n * n) / 2]!) / 2;
+      const kernel = squares.map((d) => Math.exp(-d / (2 * median)));
+      const means = Float64Array.from({ length: n }, (_, i) => {
+        let sum = 0;
+        for (let j = 0; j < n; j++) sum += kernel[i * n + j]!;
+        return sum / n;
+      });
+      const all = means.reduce((sum, v) => sum + v, 0) / n;
+      return kernel.map((v, at) => v - means[Math.floor(at / n)]! - means[at % n]! + all);
+    });
+    const product = (a: Float64Array, b: Float64Array) =>
+      a.reduce((sum, v, at) => sum + v * b[at]!, 0);
+    const [k, l] = [kernels[0]!, kernels[1]!];
+    const expected = product(k, l) / Math.sqrt(product(k, k) * product(l, l));
+    const rbf = { kernel: { type: "rbf" } } as const;
+    expect(await cka(linalg, x, y, rbf)).toBeCloseTo(expected, 11);
+    const tiled = { ...rbf, maxKernelBytes: 700 * 8 * n };
+    expect(await cka(linalg, x, y, tiled)).toBeCloseTo(expected, 11);
+  });
+
   test.each(["biased", "unbiased"] as const)(
     "%s: Gram form, feature form, and tiles of two rows agree",
     async (estimator) => {
