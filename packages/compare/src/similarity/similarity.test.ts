@@ -44,7 +44,7 @@ describe("cka", () => {
   });
 
   test("RBF kernels in tiles above the diagonal: as every entry by its formula", async () => {
-    const n = 1030;
+    const n = 600;
     const [x, y] = [random(n, 2, 5), random(n, 3, 6)];
     const kernels = [x, y].map(({ data, shape: [, p] }) => {
       const squares = Float64Array.from({ length: n * n }, (_, at) => {
@@ -71,8 +71,28 @@ describe("cka", () => {
     const expected = product(k, l) / Math.sqrt(product(k, k) * product(l, l));
     const rbf = { kernel: { type: "rbf" } } as const;
     expect(await cka(linalg, x, y, rbf)).toBeCloseTo(expected, 11);
-    const tiled = { ...rbf, maxKernelBytes: 700 * 8 * n };
+    const tiled = { ...rbf, maxKernelBytes: 400 * 8 * n };
     expect(await cka(linalg, x, y, tiled)).toBeCloseTo(expected, 11);
+  });
+
+  test("the median of more distances than are sorted at once", async () => {
+    const n = 1030;
+    const x = random(n, 1, 7);
+    // The same distances between other stimuli.
+    const y = tensor(
+      x.data.map((_, i) => x.data[(i * 7) % n]!),
+      x.axes,
+      x.shape,
+    );
+    const squares = new Float64Array(n * n);
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) squares[i * n + j] = (x.data[i]! - x.data[j]!) ** 2;
+    }
+    squares.sort();
+    const median = (squares[(n * n) / 2 - 1]! + squares[(n * n) / 2]!) / 2;
+    const given = { kernel: { type: "rbf", bandwidth: Math.sqrt(median) } } as const;
+    const found = await cka(linalg, x, y, { kernel: { type: "rbf" } });
+    expect(found).toBeCloseTo(await cka(linalg, x, y, given), 12);
   });
 
   test.each(["biased", "unbiased"] as const)(
