@@ -25,12 +25,12 @@ interface RecordingHook {
   readonly nUnits: number | undefined;
 }
 
-/** A model that takes recordings and not tokens: `SpikingModel`, or anything with its hooks. */
+/** A model that takes recordings and not tokens: `SpikingModel`, `StepModel`, or anything with their hooks. */
 export interface RecordingModel {
   readonly name: string;
   readonly sha256: string;
-  /** Seconds of a step. */
-  readonly dt: number;
+  /** Seconds of a step, if the model knows it. */
+  readonly dt?: number | undefined;
   /** The simulator's conventions. */
   readonly options?: object | undefined;
   readonly hookPoints: readonly RecordingHook[];
@@ -66,7 +66,7 @@ export function recordedSource(
     model: {
       name: model.name,
       sha256: model.sha256,
-      dt: model.dt,
+      ...(model.dt === undefined ? {} : { dt: model.dt }),
       ...(model.options ? { conventions: JSON.parse(JSON.stringify(model.options)) } : {}),
     },
     corpus,

@@ -19,7 +19,7 @@ export interface RecordingHook {
   readonly nUnits: number | undefined;
 }
 
-/** A model that takes recordings and not tokens: `SpikingModel`, or anything with its hooks. */
+/** A model that takes recordings and not tokens: `SpikingModel`, `StepModel`, or anything with their hooks. */
 export interface RecordingModel {
   readonly name: string;
   readonly sha256: string;
