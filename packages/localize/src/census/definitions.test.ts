@@ -323,3 +323,20 @@ test("roles: kurtosis above 10 promotes or suppresses; late, heavy and even unit
   ]);
   expect(outputRoles({ ...statistics, layer: 3 }, 6)).not.toContain("entropy-candidate");
 });
+
+test.each([1, 4, 7, 23, 50])(
+  "quantile bins of %i sampled contexts are equally large to within one",
+  async (nActive) => {
+    const census = await taken(
+      [(d) => (d < nActive ? 1 + d : 0)],
+      Array.from({ length: 60 }, () => ({ tokens: [0] })),
+    );
+    const { sampled } = await census.contexts(0);
+    expect(sampled.length).toBe(nActive);
+    const sizes = [0, 1, 2, 3, 4].map((bin) => sampled.filter((own) => own.bin === bin).length);
+    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
+    const inOrder = [...sampled].sort((a, b) => a.value - b.value).map(({ bin }) => bin);
+    expect(inOrder).toEqual([...inOrder].sort());
+    await census.close();
+  },
+);

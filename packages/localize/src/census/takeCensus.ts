@@ -63,7 +63,7 @@ export interface CensusOptions extends LongWork {
   readonly longDocuments?: "refuse" | "split" | undefined;
   /** Tokens folded into the census at once, default 4096; a whole document at least. */
   readonly batchTokens?: number | undefined;
-  /** Documents between two checkpoints; default 2000. */
+  /** Documents between two checkpoints, default 2000: what a crash loses. A stop by `signal` loses nothing that was folded in. */
   readonly checkpointDocuments?: number | undefined;
   /** Go on after the last checkpoint; a finished census of the same source and options is opened as it is. */
   readonly resume?: boolean | undefined;
@@ -93,6 +93,8 @@ const POSITION_BINS = 128;
  * @throws {DataError} for a document without tokens, longer than `maxTokens`, or with a token outside the vocabulary, and for values
  *   that are not finite.
  * @throws {FileError} if the folder is in use, cannot be written, or holds a census of something else.
+ * @throws {FormatError} if an unfinished census there was damaged; nothing of it is changed.
+ * @throws {InterruptedError} if the signal has fired; all that was folded in by then is kept for `resume`.
  *
  * Cost: the source's own, and about 80 ns for each value on one core (measured on a busy machine). Memory: about 14 kB for each unit, and one batch's
  * values; it does not grow with the corpus. Disk: about 11 kB for each unit, and `keepShare` bytes for each value.
