@@ -10,8 +10,8 @@ export interface CensusHook {
 }
 
 /**
- * Where a census gets its values from: a transformer (`modelSource`), a spiking network with one time step per
- * token, or anything else that gives one value per unit and token.
+ * Where a census gets its values from: a transformer (`modelSource`), a spiking network with one time bin per
+ * token (`spikingSource`), or anything else that gives one value per unit and token.
  */
 export interface UnitSource {
   readonly name: string;
