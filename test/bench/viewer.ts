@@ -103,14 +103,16 @@ const jobs: Readonly<Record<string, () => string>> = {
   "model card": () => base,
   "page of a unit": unitPath,
   "unit as .json": () => `${unitPath()}.json`,
-  "table, a page": () =>
-    `${base}/units?sort=${sorts[rng.below(sorts.length)]}&after=${afterUnit()}`,
+  "table, a page": () => {
+    const sort = sorts[rng.below(sorts.length)];
+    return `${base}/units?${sort === "unit" ? "" : `sort=${sort}&`}after=${afterUnit()}`;
+  },
   "table, filtered": () =>
     `${base}/units?layer=${rng.below(Math.ceil(nUnits / 4000))}&type=positional&described=described&sort=-r`,
   "search, a word": () => `${base}/search?q=${word()}`,
   "search in the table": () => `${base}/units?q=${word()}&sort=-r`,
   "search, a pattern": () =>
-    `${base}/units?how=regex&in=descriptions&q=${encodeURIComponent(`'${decodeURIComponent(word())}.*but not`)}`,
+    `${base}/units?q=${encodeURIComponent(`'${decodeURIComponent(word())}.*but not`)}&how=regex&in=descriptions`,
   "compare four": () => `${base}/compare?n=${[0, 1, 2, 3].map(afterUnit).join(",")}`,
 };
 
@@ -127,15 +129,31 @@ console.log(`first search: ${firstSearch.milliseconds.toFixed(0)} ms`);
 console.log(
   "\n| request | median ms | p95 ms | largest ms | largest kB |\n| --- | ---: | ---: | ---: | ---: |",
 );
-for (const [name, path] of Object.entries(jobs)) {
+async function measure(name: string, path: () => string, n = nRequests): Promise<void> {
   const answers: Answer[] = [];
-  for (let i = 0; i < nRequests; i++) answers.push(await ask(path()));
+  for (let i = 0; i < n; i++) answers.push(await ask(path()));
   const times = answers.map(({ milliseconds }) => milliseconds);
   const kB = Math.max(...answers.map(({ bytes }) => bytes)) / 1000;
   console.log(
     `| ${name} | ${quantile(times, 0.5).toFixed(1)} | ${quantile(times, 0.95).toFixed(1)} | ${Math.max(...times).toFixed(0)} | ${kB.toFixed(0)} |`,
   );
 }
+for (const [name, path] of Object.entries(jobs)) await measure(name, path);
+
+// A pattern that would never end keeps a thread busy, again and again; pages are asked for meanwhile.
+let isOver = false;
+const hostile = (async () => {
+  while (!isOver) {
+    const q = encodeURIComponent(`(\\w+ ?)+!${rng.below(1e6)}$`);
+    const response = await fetch(new URL(`${base}/units?q=${q}&how=regex&in=descriptions`, url));
+    if (response.status !== 400) throw new Error(`a hostile pattern got ${response.status}`);
+    await response.arrayBuffer();
+  }
+})();
+await measure("page of a unit, beside a hostile pattern", unitPath, 50);
+isOver = true;
+await hostile;
+
 const { now, peak } = memory();
 console.log(
   `\nmemory of the viewer's process: ${before.now.toFixed(0)} MB when it listens, ${now.toFixed(0)} MB at the end, ${peak.toFixed(0)} MB at its highest`,

@@ -236,7 +236,7 @@ describe("pages", () => {
   test("a unit says what it does, with scores and floors, or why there is no description", async () => {
     const { body } = await get(`${a}/units/0/1`);
     expect(body).toMatch(/<h2 id="description">active on &#39; bank&#39;<\/h2>/);
-    expect(body).toContain("floor: the rule of another unit");
+    expect(body).toContain("<td>the rule of another unit</td>");
     expect(body).toContain("held-out r 0.90 [0.50, 0.95]");
     expect(body).toMatch(/<mark class="m\d">bank<sub>/);
     const refused = (await get(`${a}/units/0/59`)).body;

@@ -44,8 +44,7 @@ export function spreadFigure(
     id: `${section.id}-spread`,
     title: `${section.statistic.name} of all units, and those taken`,
     description: `Histogram of ${section.statistic.name} of ${whole(t.length)} units, from ${short(low)} to ${short(high)}; ${whole(units.length)} are taken.`,
-    caption:
-      "Counts on a logarithmic scale. Grey: all units; orange: those taken. Dashed: the threshold of t.",
+    caption: `Counts on a logarithmic scale. Grey: all units; orange: those taken.${threshold.t === undefined ? "" : " Dashed: the threshold of t."}`,
     drawing: {
       width: WIDTH,
       height: BOTTOM + 36,
@@ -108,7 +107,7 @@ export function volcanoFigure(
     id: `${section.id}-volcano`,
     title: `${section.statistic.name} against q`,
     description: `Units by ${section.statistic.name} and by the false discovery rate at which they would be found.`,
-    caption: `The darker, the more units; orange: where at least half of them are taken. Dashed: the threshold of t${threshold.q === undefined ? ", and q = 0.05" : " and of q"}. q below 10⁻¹⁶ stands at the top.`,
+    caption: `The darker, the more units; orange: where at least half of them are taken. Dashed: ${[...(threshold.t === undefined ? [] : ["the threshold of t"]), threshold.q === undefined ? "q = 0.05" : "the threshold of q"].join(", ")}. q below 10⁻¹⁶ stands at the top.`,
     drawing: {
       width: WIDTH,
       height: BOTTOM + 36,

@@ -71,7 +71,7 @@ ${
       { title: "Rank", numeric: true },
       { title: "Layer", numeric: true },
       { title: "Unit", numeric: true },
-      { title: section.statistic.name, numeric: true },
+      { title: section.statistic.name.replaceAll(" ", "\u00a0"), numeric: true },
       { title: "q", numeric: true },
       { title: "Selected by the report" },
       ...(hasWords ? [{ title: "Description", wide: true }] : []),
