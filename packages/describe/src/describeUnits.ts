@@ -21,7 +21,7 @@ import { findRule } from "./rules/findRule.ts";
 import { LiteralFinder } from "./rules/literals.ts";
 import { type ObjectiveName, objectives } from "./rules/objectives.ts";
 import { parseRule, type Rule, ruleSentence } from "./rules/rule.ts";
-import { RuleText } from "./rules/ruleText.ts";
+import { createLexicon, RuleText } from "./rules/ruleText.ts";
 import {
   fitOf,
   makePanel,
@@ -313,6 +313,8 @@ const N_OTHERS = 9;
 /** What all units of a census share. */
 interface Setting {
   readonly text: RuleText;
+  /** The select documents alone. */
+  readonly selected: RuleText;
   readonly finder: LiteralFinder;
   readonly splits: DocumentSplits;
   readonly resampling: ScoreSetting["resampling"];
@@ -327,7 +329,9 @@ async function prepare(census: Census, { groupOf, seed = 0 }: DescribeOptions): 
   }
   const { documents, ids } = await keptDocuments(census);
   const word = await census.words();
-  const text = new RuleText(documents.map((tokens) => Array.from(tokens, word)));
+  const lexicon = createLexicon();
+  const words = documents.map((tokens) => Array.from(tokens, word));
+  const text = new RuleText(words, lexicon);
   const splits = splitDocuments(
     documents,
     ids.map((id) => groupOf?.(id)),
@@ -335,6 +339,10 @@ async function prepare(census: Census, { groupOf, seed = 0 }: DescribeOptions): 
   );
   return {
     text,
+    selected: new RuleText(
+      words.filter((_, d) => splits.splitOf[d] === 1),
+      lexicon,
+    ),
     finder: new LiteralFinder(text),
     splits,
     resampling: resampleDocuments(splits.splitOf, seed),
@@ -351,7 +359,7 @@ const activeOf = (values: Float32Array, threshold: number): Uint8Array =>
 function fit(
   values: Float32Array,
   threshold: number,
-  { text, finder, splits }: Setting,
+  { text, selected, finder, splits }: Setting,
   options: DescribeOptions,
 ): Rule | Refusal {
   const { objective = "correlation", maxLength = 3, penalty = 0.01, beam = 3 } = options;
@@ -368,7 +376,8 @@ function fit(
     for (let j = 0; j < part.length; j++) count += active[part[j]!]!;
     if (count < minActive) return "too few active tokens to fit and score a rule";
   }
-  const found = findRule(text, finder, values, active, splits, {
+  const texts = { all: text, selected };
+  const found = findRule(texts, finder, values, active, splits, {
     objective,
     maxLength,
     penalty,

@@ -20,11 +20,17 @@ export interface FindRuleOptions {
   readonly beam: number;
 }
 
-/** A rule with its value on the documents that it was selected on. */
+/** A rule with its mask and value on the documents that it was selected on. */
 export interface FoundRule {
   readonly rule: Rule;
   readonly mask: Uint8Array;
   readonly value: number;
+}
+
+/** What rules are looked for in: all documents, and those of the `select` tokens alone, on which every rule that is tried runs. */
+export interface RuleTexts {
+  readonly all: RuleText;
+  readonly selected: RuleText;
 }
 
 /**
@@ -34,14 +40,19 @@ export interface FoundRule {
  * @returns Undefined if nothing was proposed, or nothing is better than no rule.
  */
 export function findRule(
-  text: RuleText,
+  { all, selected }: RuleTexts,
   finder: LiteralFinder,
   values: Float32Array,
   active: Uint8Array,
   splits: TokenSplits,
   { objective, maxLength, penalty, beam }: FindRuleOptions,
 ): FoundRule | undefined {
-  const measure = objectives[objective](values, active, splits.select);
+  const { select } = splits;
+  const measure = objectives[objective](
+    Float32Array.from(select, (i) => values[i]!),
+    Uint8Array.from(select, (i) => active[i]!),
+    select.map((_, j) => j),
+  );
   const seen = new Set<string>();
   const masks = new Map<string, Uint8Array>();
   /** Conditions are proposed again and again. */
@@ -49,7 +60,7 @@ export function findRule(
     const key = JSON.stringify(literal);
     let mask = masks.get(key);
     if (!mask) {
-      mask = text.mask(literal);
+      mask = selected.mask(literal);
       masks.set(key, mask);
     }
     return mask;
@@ -71,7 +82,7 @@ export function findRule(
     const longer = rules
       .filter(({ rule }) => literalCount(rule) === length - 1)
       .flatMap(({ rule, mask }) => {
-        const [outside, inside] = partedBy(mask, splits.explain);
+        const [outside, inside] = partedBy(all.mask(rule), splits.explain);
         const narrower = finder
           .find(values, active, inside)
           .flatMap((literal) =>

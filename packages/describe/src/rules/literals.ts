@@ -44,6 +44,8 @@ export class LiteralFinder {
   readonly #features: Int32Array;
   readonly #groupings: readonly Grouping[];
   readonly #documentWords: readonly Int32Array[];
+  /** The documents that each word stands in. */
+  readonly #documentsOf: readonly (readonly number[])[];
   readonly #words: readonly string[];
 
   constructor(text: RuleText) {
@@ -69,6 +71,11 @@ export class LiteralFinder {
     this.#documentWords = Array.from({ length: text.starts.length - 1 }, (_, d) =>
       Int32Array.from(new Set(text.spellingIds.subarray(text.starts[d]!, text.starts[d + 1]!))),
     );
+    const lists = this.#words.map((): number[] => []);
+    this.#documentWords.forEach((words, d) => {
+      for (const word of words) lists[word]!.push(d);
+    });
+    this.#documentsOf = lists;
   }
 
   /**
@@ -229,14 +236,14 @@ export class LiteralFinder {
       [16, 3],
     ] as const) {
       if (words.length < Math.max(atLeast, size / 2)) continue;
-      const wanted = new Uint8Array(this.#words.length);
-      for (const word of words.slice(0, size)) wanted[word] = 1;
+      const held = new Uint8Array(nHere.length);
+      for (const word of words.slice(0, size)) {
+        for (const d of this.#documentsOf[word]!) held[d]!++;
+      }
       let s = 0;
       let c = 0;
       for (let d = 0; d < nHere.length; d++) {
-        let held = 0;
-        for (const word of this.#documentWords[d]!) held += wanted[word]!;
-        if (held < atLeast) continue;
+        if (held[d]! < atLeast) continue;
         s += sums[d]!;
         c += nHere[d]!;
       }
@@ -343,11 +350,21 @@ function wordsAt(text: RuleText, offset: number): Grouping {
 }
 
 function ngramsOf(text: RuleText, length: number): Grouping {
+  const nameAt = (i: number): string | undefined =>
+    text.positions[i]! < length - 1
+      ? undefined
+      : text.spellingIds.subarray(i - length + 1, i + 1).join(" ");
+  const counts = new Map<string, number>();
+  for (let i = 0; i < text.nTokens; i++) {
+    const name = nameAt(i);
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  // Most n-grams are too rare to be looked at.
   const numbers = new Map<string, number>();
   const firsts: number[] = [];
-  const keys = Int32Array.from(text.positions, (position, i) => {
-    if (position < length - 1) return -1;
-    const name = text.spellingIds.subarray(i - length + 1, i + 1).join(" ");
+  const keys = Int32Array.from(text.positions, (_, i) => {
+    const name = nameAt(i);
+    if (name === undefined || counts.get(name)! < MIN_COUNT) return -1;
     let key = numbers.get(name);
     if (key === undefined) {
       key = numbers.size;

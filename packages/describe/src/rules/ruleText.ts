@@ -44,7 +44,7 @@ export class RuleText {
   readonly #lexicon: () => Lexicon;
   #tagged: readonly (TaggedWord | undefined)[] | undefined;
   #senses: { lexicographer: (string | undefined)[]; synset: (number | undefined)[] } | undefined;
-  #wordSets: readonly ReadonlySet<string>[] | undefined;
+  #documentsOf: ReadonlyMap<string, readonly number[]> | undefined;
   readonly #masks = new Map<string, Uint8Array>();
   readonly #ids = new Map<string, number>();
 
@@ -108,13 +108,19 @@ export class RuleText {
     return mask;
   }
 
-  /** The words of each document, as spellings. */
-  wordSets(): readonly ReadonlySet<string>[] {
-    this.#wordSets ??= Array.from(
-      { length: this.starts.length - 1 },
-      (_, d) => new Set(this.spellings.slice(this.starts[d]!, this.starts[d + 1]!)),
-    );
-    return this.#wordSets;
+  /** The documents that each word, as a spelling, stands in. */
+  #documentLists(): ReadonlyMap<string, readonly number[]> {
+    if (!this.#documentsOf) {
+      const lists = new Map<string, number[]>();
+      this.spellings.forEach((word, i) => {
+        const document = this.documentOf[i]!;
+        const list = lists.get(word);
+        if (!list) lists.set(word, [document]);
+        else if (list.at(-1) !== document) list.push(document);
+      });
+      this.#documentsOf = lists;
+    }
+    return this.#documentsOf;
   }
 
   /** Families, parts of speech, kinds of WordNet and repetition, on enough tokens to be worth a look. */
@@ -213,12 +219,12 @@ export class RuleText {
       case "period":
         return this.#where((i) => this.positions[i]! % rule.period === rule.phase);
       case "topic": {
-        const about = this.wordSets().map(
-          (set) => rule.words.filter((word) => set.has(word)).length >= rule.atLeast,
-        );
+        const lists = this.#documentLists();
+        const held = new Uint32Array(this.starts.length - 1);
+        for (const word of rule.words) for (const d of lists.get(word) ?? []) held[d]!++;
         const mask = new Uint8Array(this.nTokens);
-        about.forEach((holds, d) => {
-          if (holds) mask.fill(1, this.starts[d]!, this.starts[d + 1]!);
+        held.forEach((n, d) => {
+          if (n >= rule.atLeast) mask.fill(1, this.starts[d]!, this.starts[d + 1]!);
         });
         return mask;
       }
