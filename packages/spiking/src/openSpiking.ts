@@ -24,8 +24,7 @@ export interface SpikingConfig {
  * @throws {FileError} if a file cannot be read, {FormatError} if `config.json` is none; else as `SpikingModel.fromNir`.
  *
  * @example
- * import { spikingOrganismFolder } from "@penfield/organisms";
- * const { model, config } = await openSpiking(spikingOrganismFolder("spiking-a"));
+ * const { model, config } = await openSpiking("packages/organisms/models/spiking-a");
  * [model.dt, config.population, config.channels[0]].join() // => "0.005,recurrent,left"
  */
 export async function openSpiking(

@@ -105,15 +105,12 @@ export interface SpikingSource {
  * Cost: one pass over the inputs; then, as the census reads, one run of every recording, those of similar length together and padded with silence at the end.
  *
  * @example
- * import { SpikingModel } from "@penfield/spiking";
- * const two = (value) => ({ data: Float64Array.of(value, value), shape: [2] });
- * const nodes = new Map([
- *   ["input", { type: "Input", shape: [2] }],
- *   ["if", { type: "IF", r: two(1), vThreshold: two(1), vReset: two(0) }],
- *   ["output", { type: "Output", shape: [2] }],
- * ]);
- * const root = { type: "NIRGraph", nodes, edges: [["input", "if"], ["if", "output"]] };
- * const model = SpikingModel.fromGraph({ root, version: undefined }, { dt: 1 });
+ * // In place of a network: two units that fire with their channel.
+ * const hook = { name: "lif.spikes", kind: "spikes", layer: 0, axes: ["row", "step", "unit"], nUnits: 2 };
+ * const model = {
+ *   ...{ name: "two", sha256: "", listHooks: () => [hook] },
+ *   run: async ({ input }) => ({ cache: new Map([[hook.name, { ...input, data: input.data.map((v) => Number(v > 0)) }]]) }),
+ * };
  * const data = [2, 0, 0, 2, 0, 0, 2, 2];
  * const { source, documents, symbols } = spikingSource(model, [{ id: "a", data, shape: [4, 2] }], { channels: { left: [0], right: [1] } });
  * documents[0].tokens.map((token) => symbols[token]).join(" ") // => "#left #right #none #left+#right"
