@@ -75,10 +75,30 @@ const familyPhrases = new Map(tokenFamilies.map(({ name, phrase }) => [name, phr
  * parseRule({ type: "position", from: 0, to: 3 }).type // => "position"
  */
 export function parseRule(json: unknown): Rule {
+  if (depthOf(json) > MAX_DEPTH) {
+    throw new FormatError(`parseRule: rule: expected at most ${MAX_DEPTH} levels of parts`);
+  }
   const parsed = ruleSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new FormatError(`parseRule: ${path.join(".") || "rule"}: ${message}`);
+}
+
+/** Levels of and, or and not; who finds rules makes three at most. */
+const MAX_DEPTH = 20;
+
+/** Levels of parts, as far as it matters: checked without recursion, as the file may be anybody's. */
+function depthOf(json: unknown): number {
+  let level: unknown[] = [json];
+  let depth = 0;
+  while (level.length > 0 && depth <= MAX_DEPTH) {
+    level = level.flatMap((part) => {
+      const { rule, rules } = (part ?? {}) as { rule?: unknown; rules?: unknown };
+      return [...(rule === undefined ? [] : [rule]), ...(Array.isArray(rules) ? rules : [])];
+    });
+    depth++;
+  }
+  return depth;
 }
 
 /** How many conditions a rule has. */

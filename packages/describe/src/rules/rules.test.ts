@@ -104,6 +104,82 @@ describe("rules run", () => {
   });
 });
 
+describe("any rule", () => {
+  const word = fc.constantFrom("the", "cat", "old", "ran", "zebra", ".");
+  const words = fc.uniqueArray(word, { minLength: 1, maxLength: 3 });
+  const literal = fc.oneof<fc.Arbitrary<Rule>[]>(
+    fc.record({ type: fc.constant("word" as const), offset: fc.constantFrom(0, -1, -3), words }),
+    fc.record({
+      type: fc.constant("ngram" as const),
+      ngrams: fc.array(words, { minLength: 1, maxLength: 2 }),
+    }),
+    fc.record({ type: fc.constant("topic" as const), words, atLeast: fc.constantFrom(1, 2) }),
+    fc.record({
+      type: fc.constant("position" as const),
+      from: fc.nat(5),
+      to: fc.integer({ min: 1, max: 12 }),
+    }),
+    fc.record({
+      type: fc.constant("period" as const),
+      period: fc.constantFrom(2, 3),
+      phase: fc.nat(1),
+    }),
+    fc.constant({ type: "family", offset: -1, family: "articles" } as const),
+    fc.constant({ type: "partOfSpeech", offset: 0, tag: "NOUN" } as const),
+    fc.constant({ type: "repeat" } as const),
+  );
+  const rule = fc.letrec<{ rule: Rule }>((tie) => ({
+    rule: fc.oneof(
+      { depthSize: "small", withCrossShrink: true },
+      literal,
+      fc.record({ type: fc.constant("not" as const), rule: tie("rule") }),
+      fc.record({
+        type: fc.constantFrom("and" as const, "or" as const),
+        rules: fc.array(tie("rule"), { minLength: 2, maxLength: 3 }),
+      }),
+    ),
+  })).rule;
+  const text = new RuleText([sentence, [" the", " cat"]], lexicon);
+  const holds = (own: Rule) => Array.from(text.mask(own));
+
+  test("and, or, not are those of logic; a rule survives its file, and is said in words", () => {
+    fc.assert(
+      fc.property(rule, rule, (a, b) => {
+        const [x, y] = [holds(a), holds(b)];
+        expect(holds({ type: "and", rules: [a, b] })).toEqual(x.map((bit, i) => bit & y[i]!));
+        expect(holds({ type: "or", rules: [a, b] })).toEqual(x.map((bit, i) => bit | y[i]!));
+        expect(holds({ type: "not", rule: a })).toEqual(x.map((bit) => 1 - bit));
+        expect(holds({ type: "not", rule: { type: "and", rules: [a, b] } })).toEqual(
+          holds({
+            type: "or",
+            rules: [
+              { type: "not", rule: a },
+              { type: "not", rule: b },
+            ],
+          }),
+        );
+        expect(parseRule(JSON.parse(JSON.stringify(a)))).toEqual(a);
+        expect(ruleSentence(a)).toMatch(/^active \S/);
+        expect(literalCount({ type: "and", rules: [a, b] })).toBe(
+          literalCount(a) + literalCount(b),
+        );
+        // What one document is asked does not depend on the one before it.
+        expect(x.slice(sentence.length)).toEqual(
+          Array.from(new RuleText([[" the", " cat"]], lexicon).mask(a)),
+        );
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("nested without end: refused, not followed", () => {
+    let deep: unknown = { type: "repeat" };
+    for (let i = 0; i < 100_000; i++) deep = { type: "not", rule: deep };
+    expect(() => parseRule(deep)).toThrow(FormatError);
+    expect(() => parseRule({ type: "and", rules: [deep, deep] })).toThrow(/at most 20 levels/);
+  });
+});
+
 test("sentences", () => {
   const bank: Rule = { type: "word", offset: 0, words: ["bank", "shore"] };
   const sea: Rule = { type: "topic", words: ["sea"], atLeast: 1 };
