@@ -499,10 +499,17 @@ function rateMapFault(section: RateMapSection): Fault | undefined {
   return rasterFault(section);
 }
 
+/** Parts of the units that a page can tell apart. */
+const MAX_GROUPS = 1000;
+
 function rasterFault({
   groups,
   nUnits,
 }: Pick<RasterSection, "groups" | "nUnits">): Fault | undefined {
+  if (groups.length > MAX_GROUPS) {
+    const got = String(groups.length);
+    return { path: ["groups"], expected: `at most ${MAX_GROUPS} groups`, got };
+  }
   const total = groups.reduce((sum, group) => sum + group.nUnits, 0);
   return counted(["groups"], nUnits, "units in all groups", total);
 }

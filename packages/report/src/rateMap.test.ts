@@ -96,6 +96,11 @@ describe("a rate map", () => {
       { nUnits: 4 },
       "sections[0].groups: expected 4 units in all groups, got 3",
     ],
+    [
+      "endless groups",
+      { nUnits: 1001, groups: Array(1001).fill({ title: "", nUnits: 1 }) },
+      "sections[0].groups: expected at most 1000 groups, got 1001",
+    ],
     ["groups of no units", { groups: [] }, "sections[0].groups: expected"],
     [
       "bins without length",

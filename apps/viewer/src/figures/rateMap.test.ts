@@ -2,7 +2,7 @@ import type { RateMapSection } from "@penfield/report";
 import { describe, expect, test } from "vitest";
 import { drawSvg } from "./exhibit.ts";
 import { rateMapFigures } from "./rateMap.ts";
-import { unitBands } from "./unitBands.ts";
+import { bandsCaption, unitBands } from "./unitBands.ts";
 
 const section: RateMapSection = {
   kind: "rate-map",
@@ -121,4 +121,8 @@ test("bands of units cover their height, with titles where there is room for the
   const many = unitBands(Array(20).fill({ title: "g", nUnits: 1 }), place);
   expect(many.bottom).toBeCloseTo(110);
   expect(many.marks.markup).not.toContain("g (1)");
+  expect(bandsCaption(groups)).toBe("");
+  expect(bandsCaption(Array(20).fill({ title: "g", nUnits: 1 }))).toMatch(
+    /g \(1\) and 8 more groups$/,
+  );
 });

@@ -62,7 +62,7 @@ function mapFigure(
   const perColumn = Math.ceil(n / MOST_COLUMNS);
   const unitHeight = height / nUnits;
   const labelStep = [1, 2, 5, 10, 20, 50, 100].find((step) => step * unitHeight >= 10) ?? 1000;
-  const content = html`${colourKey(measure, ends, LEFT)}${marks}${bands.map((band) => {
+  const content = html`${colourKey(measure, ends, LEFT)}${bands.map((band) => {
     const small = averaged(
       values.subarray(band.firstUnit * n, (band.firstUnit + band.nUnits) * n),
       band.nUnits,
@@ -90,7 +90,7 @@ function mapFigure(
         { anchor: "end", kind: "tick" },
       ),
     )}`;
-  })}${label(LEFT - 5, TOP - 6, "unit", { anchor: "end", kind: "tick" })}`;
+  })}${marks}${label(LEFT - 5, TOP - 6, "unit", { anchor: "end", kind: "tick" })}`;
   const below =
     columns.kind === "time" ? timeAxis(columns, bottom) : conditionAxis(columns, bottom);
   const [low, high] = endsOf(values);

@@ -52,10 +52,15 @@ export function unitBands(
   return { bands, bottom: y, marks: html`${marks}` };
 }
 
+/** Parts that a caption names. */
+const MOST_NAMED = 12;
+
 /** What a caption says of the parts; "" where their titles are drawn, or there is one. */
-export const bandsCaption = (
+export function bandsCaption(
   groups: readonly { readonly title: string; readonly nUnits: number }[],
-): string =>
-  groups.length <= MOST_TITLES
-    ? ""
-    : `, from above: ${groups.map(({ title, nUnits }) => `${title} (${nUnits})`).join(", ")}`;
+): string {
+  if (groups.length <= MOST_TITLES) return "";
+  const named = groups.slice(0, MOST_NAMED).map(({ title, nUnits }) => `${title} (${nUnits})`);
+  const more = groups.length - named.length;
+  return `, from above: ${named.join(", ")}${more > 0 ? ` and ${more} more groups` : ""}`;
+}
