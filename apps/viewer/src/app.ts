@@ -52,6 +52,9 @@ export function createViewer({
       response.sendFile(name, { root: publicFolder, cacheControl: false });
     });
   }
+  app.get("/healthz", (_request, response) => {
+    response.json({ status: "ok" });
+  });
   addReportRoutes(app, { folder: reportsFolder, censuses });
   addCensusRoutes(app, {
     folder: reportsFolder,

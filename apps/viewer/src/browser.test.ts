@@ -33,6 +33,7 @@ const unitPages = [
 ];
 
 const sectionPages = [
+  "reports/comparison/sections/rdms?a=1&b=3",
   "reports/localizer/sections/selection?t=1",
   "reports/brain/sections/scores?column=IFG",
 ];

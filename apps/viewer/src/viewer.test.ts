@@ -483,6 +483,41 @@ describe("one region of a score map", () => {
   });
 });
 
+describe("two RDMs", () => {
+  const path = "/reports/comparison/sections/rdms";
+
+  test("are set beside each other: each pair of conditions, both correlations, ranks", async () => {
+    const { body } = await raw(`${path}?a=1&b=3`);
+    expect(body).toContain("subject 1 against category");
+    expect(body).toContain("Where their ranks part");
+    const { agreement } = JSON.parse((await raw(`${path}.json?a=1&b=3`)).body);
+    const [, ...lines] = (await raw(`${path}.csv?a=1&b=3`)).body.trimEnd().split("\r\n");
+    // One dissimilarity of the first is not defined.
+    expect(lines).toHaveLength(agreement.nPairs);
+    const [x, y] = [2, 3].map((column) => lines.map((line) => Number(line.split(",").at(column))));
+    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    const product = (u: number[], v: number[]) =>
+      u.reduce((sum, value, i) => sum + (value - mean(u)) * (v[i]! - mean(v)), 0);
+    const pearson = (u: number[], v: number[]) =>
+      product(u, v) / Math.sqrt(product(u, u) * product(v, v));
+    const ranks = (values: number[]) =>
+      values.map(
+        (own) =>
+          values.filter((other) => other < own).length +
+          (values.filter((other) => other === own).length + 1) / 2,
+      );
+    expect(agreement.pearson).toBeCloseTo(pearson(x!, y!), 10);
+    expect(agreement.spearman).toBeCloseTo(pearson(ranks(x!), ranks(y!)), 10);
+    const same = JSON.parse((await raw(`${path}.json?a=2&b=2`)).body).agreement;
+    expect(same.pearson).toBeCloseTo(1, 12);
+    expect(same.spearman).toBeCloseTo(1, 12);
+  });
+
+  test.each(["a=1&b=4", "a=0&b=1", "a=1", "a=x&b=1"])("?%s is refused", async (query) => {
+    expect((await raw(`${path}?${query}`)).status).toBe(400);
+  });
+});
+
 describe("what is not there", () => {
   test.each([
     ["/reports/ful", 'href="/reports/full"'],

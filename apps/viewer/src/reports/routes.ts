@@ -24,9 +24,11 @@ import { listCensuses } from "../censuses/findCensus.ts";
 import type { OpenCensuses } from "../censuses/openCensuses.ts";
 import { csvText } from "../csv.ts";
 import type { Exhibit } from "../figures/exhibit.ts";
+import { agreementOf, type RdmPair, rdmPairFigures } from "../figures/rdmPair.ts";
 import { regionFigure } from "../figures/region.ts";
 import { addressWith, type Query, queryOf } from "../query.ts";
 import { localizerExhibits, localizerPart, type UnitWords } from "../views/localizerView.ts";
+import { rdmPairPart } from "../views/rdmPairView.ts";
 import { reportPage, sectionPage, unitLinks } from "../views/reportView.ts";
 import { type SectionMaps, sectionExhibits } from "../views/sections.ts";
 import { type FoundReport, findReport, MAX_MAP_UNITS, sectionMaps } from "./findReport.ts";
@@ -190,12 +192,24 @@ async function showSection(
   if (section.kind === "selection") return showLocalizer(found, section, address, query, around);
   const maps = await sectionMaps(found.folder, report, section);
   const { column = "" } = query;
+  const pair =
+    section.kind === "rdms" && maps && "values" in maps
+      ? rdmPairOf(section.rdms.length, query)
+      : undefined;
+  const beside =
+    section.kind === "rdms" && pair && maps && "values" in maps
+      ? rdmPairFigures(section, maps.values, pair)
+      : [];
   const region =
     section.kind === "score-map" && column !== "" && maps && "fields" in maps
       ? regionFigure(section, maps, regionOf(section.columns.labels, column))
       : undefined;
-  const exhibits = [...(region ? [region] : []), ...sectionExhibits(section, maps)];
-  const asked = region ? { column } : {};
+  const exhibits = [...(region ? [region] : []), ...beside, ...sectionExhibits(section, maps)];
+  const asked: Record<string, string> = region
+    ? { column }
+    : pair
+      ? { a: String(pair.a + 1), b: String(pair.b + 1) }
+      : {};
   return {
     canonical: addressWith(address, asked),
     shown: {
@@ -204,12 +218,32 @@ async function showSection(
         sectionPage(report, section, maps, {
           ...{ base, address, query: addressWith("", asked).slice(1), region },
           links: unitLinks(report, await listCensuses(around.folder)),
+          more: section.kind === "rdms" && rdmPairPart(section, pair, beside, address),
         }),
-      json: () => ({ report: found.name, section, ...(region && { column: region.numbers }) }),
-      table: () => (region ? region.numbers : longTable(exhibits)),
+      json: () => ({
+        ...{ report: found.name, section },
+        ...(region && { column: region.numbers }),
+        ...(section.kind === "rdms" &&
+          pair &&
+          maps &&
+          "values" in maps && { agreement: agreementOf(section, maps.values, pair) }),
+      }),
+      table: () => region?.numbers ?? beside[0]?.numbers ?? longTable(exhibits),
       figures: () => exhibits,
     },
   };
+}
+
+/** Two RDMs by their numbers, counted from 1; undefined where none are asked for. */
+function rdmPairOf(n: number, { a = "", b = "" }: Query): RdmPair | undefined {
+  if (a === "" && b === "") return undefined;
+  const place = (text: string): number => {
+    if (/^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= n) return Number(text) - 1;
+    throw new ArgumentError(
+      `RDMs are numbered from 1 to ${n}; there is no ${JSON.stringify(text.slice(0, 40))}.`,
+    );
+  };
+  return { a: place(a), b: place(b) };
 }
 
 function regionOf(labels: readonly string[], name: string): number {
