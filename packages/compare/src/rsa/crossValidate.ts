@@ -290,6 +290,7 @@ export function bootstrapCrossValidation(
     const evaluations = new Float64Array(draws.length * nModels).fill(Number.NaN);
     const lower = new Float64Array(draws.length).fill(Number.NaN);
     const upper = new Float64Array(draws.length).fill(Number.NaN);
+    const scored: { readonly d: number; readonly repeats: readonly number[][] }[] = [];
     const { sigmaK, compat, fitter, ridge } = options;
     const key = callKey(name, [
       models.map(({ kind, rdms }) => [kind, rdms.data]),
@@ -315,8 +316,20 @@ export function bootstrapCrossValidation(
           all.push(...(await oneRepeat(different, conditions, rows, places, some)));
         return Float64Array.from(all);
       });
-      if (!scores.every(Number.isFinite)) continue;
-      const repeats = folds.map((_, r) => Array.from(scores.subarray(r * width, (r + 1) * width)));
+      scored.push({
+        d,
+        repeats: folds.map((_, r) => Array.from(scores.subarray(r * width, (r + 1) * width))),
+      });
+    }
+    // A model that never has a score does not take the others with it.
+    const defined = Array.from({ length: nModels + 2 }, (_, m) =>
+      scored.some(({ repeats }) => repeats.every((row) => Number.isFinite(row[m]))),
+    );
+    for (const { d, repeats } of scored) {
+      const isValid = repeats.every((row) =>
+        row.every((v, m) => !defined[m] || Number.isFinite(v)),
+      );
+      if (!isValid || !defined.includes(true)) continue;
       repeats.forEach((row, r) => {
         single[r]!.push(row);
       });

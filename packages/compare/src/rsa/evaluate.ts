@@ -316,7 +316,7 @@ function bootstrapResult(
     lower[d] = one.lower;
     upper[d] = one.upper;
     const row = fixedCeiling ? [...one.models] : [...one.models, one.lower, one.upper];
-    if (row.every(Number.isFinite)) rows.push(row);
+    if (row.every((v, i) => defined[i] === false || Number.isFinite(v))) rows.push(row);
   });
   const withCeiling = fixedCeiling === undefined;
   const sources =
@@ -348,13 +348,13 @@ function bootstrapResult(
   };
 }
 
-/** Means over parts and over the samples whose first model has a score. */
+/** Means over parts and over the samples in which any model has a score. */
 export function meansOf(evaluations: Float64Array, nModels: number, nParts: number): Float64Array {
   const size = nModels * nParts;
   const sums = new Float64Array(nModels);
   let n = 0;
   for (let start = 0; start < evaluations.length; start += size) {
-    if (Number.isNaN(evaluations[start]!)) continue;
+    if (evaluations.subarray(start, start + size).every(Number.isNaN)) continue;
     n++;
     for (let i = 0; i < size; i++)
       sums[Math.floor(i / nParts)]! += evaluations[start + i]! / nParts;

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { compareGroups } from "./compareGroups.ts";
 import { compareRdms } from "./compareRdms.ts";
 import { bootstrapCrossValidation, crossValidateModels, rdmFolds } from "./crossValidate.ts";
-import { bootstrapModels, evaluateModels } from "./evaluate.ts";
+import { bootstrapModels, dualBootstrap, evaluateModels } from "./evaluate.ts";
 import { modelVariances } from "./evaluation.ts";
 import { fitModel, fixedModels, predictRdm, type RdmModel } from "./models.ts";
 import { scoreIntervals, testModels } from "./modelTests.ts";
@@ -193,6 +193,40 @@ describe("testModels", () => {
   });
 });
 
+describe("a model without variation", () => {
+  const data = noisy(random(1, 8, 5).data, 4, 0.3, 6);
+  const constant = new Float64Array(28).fill(2);
+  const good = data.data.slice(0, 28);
+
+  test.each([
+    ["bootstrapModels", bootstrapModels],
+    ["dualBootstrap", dualBootstrap],
+    ["bootstrapCrossValidation", bootstrapCrossValidation],
+  ] as const)(
+    "%s: it has no score, in whatever place; the others keep theirs",
+    async (_, bootstrap) => {
+      const scored = async (list: Float64Array[]) => {
+        const result = await bootstrap(fixedModels(rdms(list)), data, {
+          nDraws: 40,
+          kConditions: 1,
+          linalg,
+        });
+        return { means: result.means, zero: testModels(result).zero };
+      };
+      const alone = await scored([good]);
+      const [first, last] = [await scored([constant, good]), await scored([good, constant])];
+      for (const [{ means, zero }, at] of [
+        [first, 1],
+        [last, 0],
+      ] as const) {
+        expect(means[at]).toBeCloseTo(alone.means[0]!, 12);
+        expect(zero[at]).toBeCloseTo(alone.zero[0]!, 12);
+        expect([means[1 - at], zero[1 - at]]).toEqual([Number.NaN, Number.NaN]);
+      }
+    },
+  );
+});
+
 describe("cross-validation", () => {
   test("folds cover each thing once", () => {
     const folds = rdmFolds(5, 13, { kSubjects: 2, kConditions: 3, seed: 1 });
@@ -310,6 +344,13 @@ describe("permutation tests", () => {
     );
     expect(() => rdmPermutationTest(flat, flat, { nDraws: 0 })).toThrow("nDraws of at least 1");
     expect(() => noiseCeilingTest(flat)).toThrow("at least 2 subjects, got 1");
+    const withFlat = rdms([
+      ...[1, 2].map((k) => random(1, 6, k).data),
+      new Float64Array(15).fill(1),
+    ]);
+    await expect(noiseCeilingTest(withFlat, { linalg })).rejects.toThrow(
+      "expected a noise ceiling, got NaN",
+    );
   });
 
   test("of the ceiling: shared structure is found, noise is not", async () => {

@@ -254,7 +254,7 @@ function unitRows(from: Rdms, method: RdmComparison): Float64Array {
  * @param data - RDMs of at least 2 subjects.
  * @param options - The comparison, whose RDM each is, and how often to shuffle.
  * @returns The observed lower ceiling, p and the null values.
- * @throws As {@link noiseCeiling}; {DataError} with fewer than 2 subjects.
+ * @throws As {@link noiseCeiling}; {DataError} with fewer than 2 subjects, or if the ceiling is not defined.
  *
  * Cost: nDraws noise ceilings.
  * Source: asked for in rsatoolbox issue 332.
@@ -283,6 +283,11 @@ export function noiseCeilingTest(
         })
       ).lower;
     const observed = await lower(data);
+    if (Number.isNaN(observed)) {
+      throw new DataError(`${name}: expected a noise ceiling, got NaN`, {
+        hint: "An RDM that is constant or all zero has none: leave it out.",
+      });
+    }
     const rng = createRng(seed);
     const { sigmaK, compat } = options;
     const key = callKey(name, [data.data, subjects.index, [method, sigmaK, compat, seed]]);
