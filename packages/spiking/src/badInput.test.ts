@@ -246,6 +246,18 @@ const graphs: readonly (readonly [string, TestGraph, ErrorClass, RegExp])[] = [
     /b \(Scale\): expected sources of one shape/,
   ],
   [
+    "a size that no machine holds",
+    chain([2 ** 40], { n: { type: "IF", r: 1, v_threshold: 1 } }, [2 ** 40]),
+    ModelError,
+    /input \(Input\): expected at most 33554432 values at a node, got \[1099511627776\]/,
+  ],
+  [
+    "a padding that no machine holds",
+    image(conv({ padding: [2 ** 30, 2 ** 30] }), [1, 5, 5], [2, 2 ** 31 + 3, 2 ** 31 + 3]),
+    ModelError,
+    /n \(Conv2d\): expected at most 33554432 values/,
+  ],
+  [
     "no Input",
     { nodes: { o: { type: "Output", shape: [1] } }, edges: [] },
     ModelError,

@@ -6,6 +6,9 @@ import type { SimulationOptions } from "./simulate/options.ts";
 /** A node that does something: anything but a graph, which only holds nodes. */
 type PlainNode = Exclude<NirNode, GraphNode>;
 
+/** More at one node than any machine runs, but than a damaged size may say. */
+const MOST_UNITS = 2 ** 25;
+
 interface Source {
   /** Place in `Network.nodes`. */
   readonly node: number;
@@ -100,6 +103,14 @@ export function planNetwork(
   );
   const groups = groupsOf(successors, position);
   const shapes = inferShapes({ nodes, names, sourcesOf, order, name, warnings });
+  shapes.forEach(({ input, output }, i) => {
+    const large = [input, output].find((shape) => sizeOf(shape) > MOST_UNITS);
+    if (!large) return;
+    throw new ModelError(
+      `SpikingModel: ${name}: ${names[i]} (${nodes[i]!.type}): expected at most ${MOST_UNITS} values at a node, got ${show(large)}`,
+      { hint: "The file's sizes may be damaged." },
+    );
+  });
   const network: Network = {
     nodes: nodes.map((node, i) => ({
       name: names[i]!,
