@@ -1,6 +1,6 @@
 // What does every neuron of a model do?   npm run -s example -- census [organism-b] [full | all]
 // Of the first and the last layer, on some texts; "full": all layers, all texts that ship with Penfield, more neurons in words, the other seed, and a model of random weights beside;
-// "all": the same with every neuron in words.
+// "all": the same with every neuron in words; what was found is kept in reports/census-..., and a run that was stopped goes on.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +26,9 @@ const all = process.argv.includes("all");
 const full = all || process.argv.includes("full");
 const name: OrganismName = process.argv.includes("organism-b") ? "organism-b" : "organism-a";
 const other: OrganismName = name === "organism-a" ? "organism-b" : "organism-a";
-const folder = await mkdtemp(join(tmpdir(), "penfield-census-"));
+const folder = all
+  ? join("reports", `census-${name}`)
+  : await mkdtemp(join(tmpdir(), "penfield-census-"));
 const hooks = full
   ? "blocks.*.mlp.hook_post"
   : ["blocks.0.mlp.hook_post", "blocks.5.mlp.hook_post"];
@@ -77,6 +79,7 @@ async function census(model: HookedModel, as: string): Promise<Census> {
   const start = performance.now();
   const source = modelSource(model, { hooks });
   const taken = await takeCensus(source, documents, join(folder, as), {
+    resume: true,
     onProgress: ({ done, total }) => {
       if (process.stderr.isTTY) process.stderr.write(`\r${as}: ${done} of ${total} texts `);
     },
@@ -128,7 +131,7 @@ if (full) {
     untrained: 1,
     verify: "none",
   });
-  random = await census(shuffled, "random weights");
+  random = await census(shuffled, "random-weights");
   columns.push({ title: "random weights", types: await typesOf(random) });
   await shuffled.dispose();
 }
@@ -156,6 +159,7 @@ const described = await describeUnits(own, {
   groupOf: (id) => id.split("/").slice(0, 2).join("/"),
   randomModel: random,
   nFloorUnits: all ? 500 : full ? 100 : 5,
+  folder: all ? join(folder, "words") : undefined,
 });
 const held = described.units.filter(({ refusal }) => refusal === undefined);
 console.log(
@@ -234,4 +238,4 @@ if (full) {
 await own.close();
 await random?.close();
 await model.dispose();
-await rm(folder, { recursive: true });
+if (!all) await rm(folder, { recursive: true });

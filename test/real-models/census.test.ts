@@ -54,14 +54,20 @@ describe.skipIf(!made)(
       await mkdir(out, { recursive: true });
       const all = await corpusTexts(join(root, "corpora"), join(root, "..", "shared", "data"));
       texts = whole ? all : all.filter((_, i) => i % 10 === 0);
-      const untrained = await HookedModel.fromPretrained(folder, {
-        untrained: SEED,
-        verify: "none",
-      });
-      random = await takeLayerCensus(untrained, texts, LAYER, join(out, "random"));
-      await untrained.dispose();
-      model = await HookedModel.fromPretrained(folder, { verify: "none" });
-      own = await takeLayerCensus(model, texts, LAYER, join(out, "own"));
+      const verify = "none";
+      random = await takeLayerCensus(
+        () => HookedModel.fromPretrained(folder, { untrained: SEED, verify }),
+        texts,
+        LAYER,
+        join(out, "random"),
+      );
+      model = await HookedModel.fromPretrained(folder, { verify });
+      own = await takeLayerCensus(
+        () => HookedModel.fromPretrained(folder, { verify }),
+        texts,
+        LAYER,
+        join(out, "own"),
+      );
     }, 30 * 60_000);
     afterAll(async () => {
       await own?.census.close();
@@ -86,11 +92,9 @@ describe.skipIf(!made)(
           }
         }
       }
-      const turned = own.source.turned[0]!;
-      const negative = turned.signs.filter((sign) => sign < 0).length;
+      const negative = own.turned.signs.filter((sign) => sign < 0).length;
       await keep("types", {
         ...{ nTokens, nDocuments, types, negative },
-        seconds: { own: own.seconds, random: random.seconds },
       });
       console.log(JSON.stringify(types));
     });
@@ -101,8 +105,8 @@ describe.skipIf(!made)(
         const since = performance.now();
         found = await describeLayer(own.census, random.census, {
           hook: hooks.turned,
-          n: whole ? N_UNITS : 60,
-          nFloorUnits: whole ? 300 : 30,
+          n: whole ? Number(wanted) : 60,
+          nFloorUnits: whole ? 200 : 30,
           name: "turned",
         });
         const seconds = (performance.now() - since) / 1000;
@@ -167,8 +171,8 @@ describe.skipIf(!made)(
       async () => {
         const plain = await describeLayer(own.census, random.census, {
           hook: hooks.product,
-          n: whole ? 200 : 20,
-          nFloorUnits: whole ? 100 : 10,
+          n: whole ? 100 : 20,
+          nFloorUnits: whole ? 50 : 10,
           name: "plain",
         });
         const { firstUnit } = own.census.hook(hooks.turned);
@@ -184,7 +188,7 @@ describe.skipIf(!made)(
       "interchanges of described and of refused neurons, beside neurons that change as much",
       async () => {
         const since = performance.now();
-        const text = await mediationText(own);
+        const text = await mediationText(model, own);
         const results: Record<string, Mediation[]> = {};
         const n = whole ? 20 : 3;
         for (const kind of ["described", "refused"] as const) {
@@ -203,8 +207,8 @@ describe.skipIf(!made)(
             const options = { nPairs: whole ? 8 : 4, nRandom: whole ? 19 : 5, seed: SEED };
             results[kind].push(await mediation(model, own, text, hooks, asked, options));
           }
+          await keep("mediation", { ...results, seconds: (performance.now() - since) / 1000 });
         }
-        await keep("mediation", { ...results, seconds: (performance.now() - since) / 1000 });
         for (const { scores } of Object.values(results).flat()) {
           if (!scores) continue;
           // Answers are the model's own, so every pair is usable and differs.

@@ -1,4 +1,6 @@
 // One layer's neurons of a gated model: the census, their types, rules with floors.
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createRng, sampleWithoutReplacement } from "@penfield/core";
 import {
@@ -14,10 +16,11 @@ import {
   type CensusDocument,
   circularShiftP,
   classifyUnits,
-  type HeavierSideSource,
   heavierSide,
   modelSource,
+  openCensus,
   positionalInformation,
+  type TurnedHook,
   takeCensus,
   topicLabels,
   type UnitClass,
@@ -46,26 +49,59 @@ export const layerHooks = (layer: number): LayerHooks => {
 
 export interface LayerCensus {
   readonly census: Census;
-  readonly source: HeavierSideSource;
-  readonly documents: readonly CensusDocument[];
-  readonly seconds: number;
+  readonly turned: TurnedHook;
 }
 
 /** `<|endoftext|>` before each text, as in training; it is left out of the census. */
-export function documentsOf(model: HookedModel, texts: readonly CorpusText[]): CensusDocument[] {
+function documentsOf(model: HookedModel, texts: readonly CorpusText[]): CensusDocument[] {
   const tokenizer = model.requireTokenizer();
-  const [start] = tokenizer.encode("<|endoftext|>");
-  return texts.map(({ id, text }) => ({ id, tokens: [start!, ...tokenizer.encode(text)] }));
+  const start = startOf(model);
+  return texts.map(({ id, text }) => ({ id, tokens: [start, ...tokenizer.encode(text)] }));
 }
 
-/** Sides, means and deviations come from a third of the documents that rules are proposed on; none is scored on. */
+export const startOf = (model: HookedModel): number =>
+  model.requireTokenizer().encode("<|endoftext|>")[0]!;
+
+/** The census of a layer; one that is finished is opened, without the model. */
 export async function takeLayerCensus(
-  model: HookedModel,
+  open: () => Promise<HookedModel>,
   texts: readonly CorpusText[],
   layer: number,
   folder: string,
 ): Promise<LayerCensus> {
-  const since = performance.now();
+  const path = join(folder, "turned.json");
+  if (!existsSync(path)) {
+    const model = await open();
+    const since = performance.now();
+    const turned = await takeCensusOf(model, texts, layer, folder);
+    await model.dispose();
+    const { signs, means, deviations, ...names } = turned;
+    const arrays = [signs, means, deviations].map((array) => Array.from(array));
+    const seconds = (performance.now() - since) / 1000;
+    await writeFile(path, JSON.stringify({ ...names, seconds, arrays }));
+  }
+  const { name, of, arrays } = JSON.parse(await readFile(path, "utf8")) as {
+    name: string;
+    of: string;
+    arrays: [number[], number[], number[]];
+  };
+  const [signs, means, deviations] = arrays;
+  return {
+    census: await openCensus(folder),
+    turned: {
+      ...{ name, of, signs: Int8Array.from(signs) },
+      ...{ means: Float64Array.from(means), deviations: Float64Array.from(deviations) },
+    },
+  };
+}
+
+/** Sides, means and deviations come from a third of the documents that rules are proposed on; none is scored on. */
+async function takeCensusOf(
+  model: HookedModel,
+  texts: readonly CorpusText[],
+  layer: number,
+  folder: string,
+): Promise<TurnedHook> {
   const { gate, product, turned } = layerHooks(layer);
   const documents = documentsOf(model, texts);
   const tokens = documents.map((document) => document.tokens);
@@ -73,7 +109,7 @@ export async function takeLayerCensus(
     tokens,
     texts.map(({ id }) => groupOf(id)),
   );
-  const plain = { ...modelSource(model, { hooks: [gate, product] }), bosId: tokens[0]![0] };
+  const plain = { ...modelSource(model, { hooks: [gate, product] }), bosId: startOf(model) };
   const source = await heavierSide(
     plain,
     tokens.filter((_, d) => splitOf[d] === 0).filter((_, i) => i % 3 === 0),
@@ -84,7 +120,8 @@ export async function takeLayerCensus(
     histogram: [-20, 30],
     resume: true,
   });
-  return { census, source, documents, seconds: (performance.now() - since) / 1000 };
+  await census.close();
+  return source.turned[0]!;
 }
 
 export type TypeCounts = Readonly<Record<UnitType, number>>;

@@ -12,7 +12,7 @@ import {
 } from "@penfield/describe";
 import type { HookedModel, HookValues } from "@penfield/hooks";
 import type { Census } from "@penfield/localize";
-import { ACTIVE_ABOVE, type LayerCensus, type LayerHooks } from "./layer.ts";
+import { ACTIVE_ABOVE, type LayerCensus, type LayerHooks, startOf } from "./layer.ts";
 import { groupOf } from "./texts.ts";
 
 export interface MediationOptions {
@@ -45,7 +45,10 @@ export interface MediationText {
   readonly start: number;
 }
 
-export async function mediationText({ census, documents }: LayerCensus): Promise<MediationText> {
+export async function mediationText(
+  model: HookedModel,
+  { census }: LayerCensus,
+): Promise<MediationText> {
   const { documents: kept, ids } = await keptDocuments(census);
   const { splitOf } = splitDocuments(kept, ids.map(groupOf));
   const followers = new Map<number, number[]>();
@@ -67,7 +70,7 @@ export async function mediationText({ census, documents }: LayerCensus): Promise
     isScored: (document) => splitOf[document] === 2,
     followers,
     word: await census.words(),
-    start: documents[0]!.tokens[0]!,
+    start: startOf(model),
   };
 }
 
@@ -145,7 +148,7 @@ function draw<T>(items: readonly T[], n: number, rng: Rng): T[] {
 /** The first base on which the neuron is silent and the model says something else. */
 async function pairOf(
   model: HookedModel,
-  { source: { turned } }: LayerCensus,
+  { turned: { signs, means, deviations } }: LayerCensus,
   { start }: MediationText,
   { product }: LayerHooks,
   index: number,
@@ -156,7 +159,6 @@ async function pairOf(
   const { cache, logits } = await model.run({ tokens, capture: [product], head: "lastLogits" });
   const { data, shape } = cache.get(product)!;
   const [, length, nUnits] = shape as [number, number, number];
-  const { signs, means, deviations } = turned[0]!;
   const valueAt = (row: number) => {
     const value = data[((row + 1) * length - 1) * nUnits + index]!;
     return (signs[index]! * (value - means[index]!)) / deviations[index]!;
