@@ -223,6 +223,21 @@ describe("objectives by hand", () => {
     );
   });
 
+  test("pmi prefers what is particular to a unit over what holds of everything, as MILAN 'striped dog' over 'image'", () => {
+    // 200 tokens, 20 active: "image" holds on all, "animal" on 60 with all the active ones, "striped dog" on 22 with 18 of them.
+    const all = Int32Array.from({ length: 200 }, (_, i) => i);
+    const onDog = Uint8Array.from(all, (i) => Number(i < 20));
+    const pmi = objectives.pmi(Float32Array.from(onDog), onDog, all);
+    const image = pmi(new Uint8Array(200).fill(1));
+    const animal = pmi(Uint8Array.from(all, (i) => Number(i < 60)));
+    const stripedDog = pmi(Uint8Array.from(all, (i) => Number(i < 18 || (i >= 20 && i < 24))));
+    expect(image).toBeLessThan(animal);
+    expect(animal).toBeLessThan(stripedDog);
+    expect(stripedDog).toBeCloseTo(Math.log(18.5 / 21) - 0.2 * Math.log(22.5 / 201), 12);
+    // By how often it is said of active tokens alone, the plainest would win.
+    expect(Math.log(20.5 / 21)).toBeGreaterThan(Math.log(18.5 / 21));
+  });
+
   test("auroc: ties count half; more than half of the tokens is no concept", () => {
     const measure = objectives.auroc(values, active, tokens);
     expect(measure(mask)).toBeCloseTo(0.5, 12);
