@@ -370,15 +370,19 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       await page.getByLabel("beside").selectOption("toy-b");
       await page.getByRole("button", { name: "Compare" }).click();
       const models = await page.getByRole("table", { name: "The models" }).textContent();
+      const alike = page.getByRole("table", { name: "Units that are most alike" });
+      await alike.getByRole("link", { name: "side by side" }).first().click();
+      const pair = new URL(page.url()).search;
       await page.goto(`${viewer.url}censuses/toy-a/units/0/1`);
       await page.getByRole("link", { name: "Compare" }).click();
       const columns = await page
         .getByRole("table", { name: "Units side by side" })
         .getByRole("columnheader")
         .allTextContents();
-      return { models, columns };
+      return { models, pair, columns };
     });
     expect(seen.models).toContain("other toy");
+    expect(seen.pair).toBe("?n=0.0&with=toy-b&m=0.0");
     expect(seen.columns).toEqual(["Of the unit", "toy 0.1", "other toy 0.1"]);
     expect(complaints).toEqual([]);
   });

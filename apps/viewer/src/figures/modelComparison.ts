@@ -25,7 +25,7 @@ const atCeiling = ({ ceiling }: ModelComparisonSection["models"][0], fdr: number
 export function modelsFigure(section: ModelComparisonSection): Exhibit {
   const { models, ceiling, comparison, fdr } = section;
   const left = 112;
-  const right = WIDTH - 56;
+  const right = WIDTH - 66;
   const top = 26;
   const step = 34;
   const bottom = top + models.length * step;
