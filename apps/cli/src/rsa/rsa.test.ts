@@ -171,12 +171,11 @@ describe("data and models", () => {
 
   test("every comparison and every way of drawing gives scores", async () => {
     const words = [at("data"), "--models", at("models")];
-    // A draw of even conditions alone leaves the odd model constant: a correlation is undefined, and that is said.
-    const pearson = await json([...words, "--draws", "5000"]);
-    expect(scores(pearson.comparison)[1]).toBeNull();
-    expect(pearson.warnings.join()).toMatch(
-      /b-odd: a draw of conditions left it without variation/,
-    );
+    // A draw of even conditions alone leaves the odd model constant: it says nothing, and that is said.
+    const pearson = await json(words);
+    expect(Math.abs(scores(pearson.comparison)[1]!)).toBeLessThan(0.3);
+    expect(pearson.comparison.nUndefined).toBeGreaterThan(0);
+    expect(pearson.warnings.join()).toMatch(/^\d+ of 200 draws say nothing and are left out/m);
     for (const comparison of ["rho-a", "tau-a", "rdm-cosine", "bures"]) {
       const found = (await json([...words, "--comparison", comparison])).comparison;
       expect(found.comparison.name).toBe(comparison.replace("rdm-", ""));

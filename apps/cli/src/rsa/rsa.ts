@@ -447,13 +447,11 @@ async function analyse(
           : over === "both"
             ? await dualBootstrap(fixed, data, drawn)
             : await bootstrapModels(fixed, data, { ...drawn, over });
-    evaluation.names.forEach((name, m) => {
-      if (Number.isNaN(evaluation.means[m]!) && !Number.isNaN(single.means[m]!)) {
-        warnings.push(
-          `${name}: a draw of conditions left it without variation, so that its score is undefined (without draws it is ${shown(single.means[m]!)}). Use --over subjects, or --comparison rho-a or tau-a, which are 0 there.`,
-        );
-      }
-    });
+    if (evaluation.nUndefined > 0) {
+      warnings.push(
+        `${evaluation.nUndefined} of ${evaluation.nSamples} draws say nothing and are left out: fewer than three different conditions, or a model without variation among them. If they are many use --over subjects, or --comparison rho-a or tau-a, which are 0 there.`,
+      );
+    }
     comparison = comparisonSection(evaluation, single, data, nSubjects, over, ceiling, settings);
     if (over === "none" && nSubjects < data.nRdms) {
       warnings.push(

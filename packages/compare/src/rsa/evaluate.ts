@@ -369,7 +369,8 @@ export function meansOf(evaluations: Float64Array, nModels: number, nParts: numb
  * @param models - As {@link evaluateModels}.
  * @param data - RDMs of at least 2 subjects.
  * @param options - As {@link bootstrapModels}, without `over`.
- * @returns Evaluations and ceilings `[nDraws, nModels, 3]`: both, subjects alone, conditions alone.
+ * @returns Evaluations and ceilings `[nDraws, nModels, 3]`: both, subjects alone, conditions alone. Draws with fewer than three
+ *   different conditions, or that leave a model without variation, are NaN and counted.
  * @throws As {@link bootstrapModels}; {DataError} with fewer than 2 subjects.
  *
  * Cost: three times bootstrapModels.
@@ -436,10 +437,17 @@ function dualResult(
   const evaluations = new Float64Array(nSamples * nModels * 3).fill(Number.NaN);
   const lower = new Float64Array(nSamples * 3).fill(Number.NaN);
   const upper = new Float64Array(nSamples * 3).fill(Number.NaN);
+  // As in bootstrapModels: a draw counts if all models that ever have a score have one, in all three ways.
+  const has = (d: number, m: number): boolean =>
+    usable[d] === true && scores.every((kind) => !Number.isNaN(kind[d]!.models[m]!));
+  const defined = names.map((_, m) => usable.some((_ok, d) => has(d, m)));
+  const valid = usable.map(
+    (ok, d) => ok && defined.every((isDefined, m) => !isDefined || has(d, m)),
+  );
   const covariances = scores.map((kind, part) => {
     const rows: number[][] = [];
     kind.forEach((one, d) => {
-      if (!usable[d]) return;
+      if (!valid[d]) return;
       one.models.forEach((score, m) => {
         evaluations[(d * nModels + m) * 3 + part] = score;
       });
@@ -460,7 +468,7 @@ function dualResult(
     ceiling: { lower, upper },
     variances: modelVariances(covariances, nModels, true, { nRdms, nConditions }),
     degreesOfFreedom: Math.min(nRdms, nConditions) - 1,
-    nUndefined: usable.filter((ok) => !ok).length,
+    nUndefined: valid.filter((ok) => !ok).length,
   };
 }
 
