@@ -263,7 +263,7 @@ function polarModel(tall: boolean, reach: number): Uint8Array {
 
 /** What {@link alignedCross} gives. */
 export interface AlignedCross {
-  /** sum_i y_i^T polar(y_i t x_i) x_i, `[p, p]`. */
+  /** sum_i y_i^T polar(y_i t x_i^T) x_i, `[p, p]`. */
   readonly cross: Matrix<Float64Array>;
   /** The root of the sum over all i of |(Q^T Q - I) x_i|_F^2 one step before the end. */
   readonly departure: number;
@@ -273,10 +273,10 @@ export interface AlignedCross {
  * The step that stochastic shape metrics repeat: for every i the orthogonal Q_i that brings y_i t nearest to x_i,
  * and the sum of y_i^T Q_i x_i; in one graph, nothing of it copied.
  *
- * @param y - `[count, p, p]`, symmetric; float32 arrays make the whole step float32, at twice the speed.
+ * @param y - `[count, p, p]`; float32 arrays make the whole step float32, at twice the speed.
  * @param t - `[p, p]`.
- * @param x - `[count, p, p]`, symmetric.
- * @param reach - Singular values of y_i t x_i below this share of the largest do not reach 1: then departure says so, unless
+ * @param x - `[count, p, p]`.
+ * @param reach - Singular values of y_i t x_i^T below this share of the largest do not reach 1: then departure says so, unless
  *   nothing of x_i is in their directions.
  *
  * Cost: about 2 (4 + 3 steps) count p^3 operations, 5 steps at reach 0.03 and 7 at 1.6e-3.
@@ -322,7 +322,8 @@ function alignedModel(elementType: "float32" | "float64", reach: number): Uint8A
   // All y below each other: one product instead of many.
   node("MatMul", ["y", "t"], "yt");
   node("Reshape", ["yt", "batch"], "turned");
-  node("MatMul", ["turned", "x"], "product");
+  node("Transpose", ["x"], "xT");
+  node("MatMul", ["turned", "xT"], "product");
   // After the last step of this schedule but one, values are within 1e-12 of 1.
   const steps = polarSchedule(reach).slice(0, -1);
   const { x, g } = addPolarNodes(parts, "product", true, steps);

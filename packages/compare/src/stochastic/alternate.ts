@@ -129,9 +129,9 @@ export async function alternateAccelerated(
     }
     if (here.skew && there.skew) {
       const step = await skewOf(linalg, here.t, there.t);
-      const change = here.skew.map((v, at) => v - there.skew![at]!);
+      const change = difference(here.skew, there.skew);
       const curvature = inner(step, change);
-      if (curvature > 1e-12 * norm(step) * norm(change)) {
+      if (curvature > 1e-12 * Math.sqrt(inner(step, step) * inner(change, change))) {
         steps = [...steps.slice(1 - DEPTH), { step, change, curvature }];
       }
     }
@@ -156,11 +156,11 @@ interface Place {
   readonly t: Dense;
   readonly gradient: Dense;
   readonly value: number;
-  /** Of rotations: the skew part of T^T G, which is the gradient along turns T exp(D). */
+  /** Of rotations: the skew part of T^T G, below the diagonal, which is the gradient along turns T exp(D). */
   readonly skew: Float64Array | undefined;
 }
 
-/** A step and how much it changed the gradient, both skew-symmetric `[p, p]`. */
+/** A step and how much it changed the gradient, both skew-symmetric: what is below the diagonal. */
 interface Step {
   readonly step: Float64Array;
   readonly change: Float64Array;
@@ -178,12 +178,16 @@ interface Metric {
 async function metricAt(linalg: Linalg, { t, gradient }: Place): Promise<Metric> {
   const p = t.nRows;
   const { data } = await linalg.matmul(t, gradient, { transposeA: true });
-  const symmetric = data.map((v, at) => (v + data[(at % p) * p + Math.floor(at / p)]!) / 2);
+  const symmetric = new Float64Array(p * p);
+  for (let i = 0; i < p; i++) {
+    for (let j = 0; j < p; j++) symmetric[i * p + j] = (data[i * p + j]! + data[j * p + i]!) / 2;
+  }
   const { values, vectors } = symmetricEigen({ data: symmetric, nRows: p, nColumns: p });
   const least = 1e-10 * Math.abs(values[0]!);
-  const inverse = data.map(
-    (_, at) => 2 / Math.max(least, values[Math.floor(at / p)]! + values[at % p]!),
-  );
+  const inverse = symmetric;
+  for (let i = 0; i < p; i++) {
+    for (let j = 0; j < p; j++) inverse[i * p + j] = 2 / Math.max(least, values[i]! + values[j]!);
+  }
   return { vectors, inverse };
 }
 
@@ -194,28 +198,68 @@ async function solved(
   list: readonly Float64Array[],
 ): Promise<readonly Float64Array[]> {
   const p = vectors.nRows;
-  // One product for all: below each other. V A V^T = -(A V^T)^T V^T for a skew A.
-  const times = async (parts: readonly Float64Array[], transposeB: boolean) => {
-    const data = new Float64Array(parts.length * p * p);
-    parts.forEach((part, k) => {
-      data.set(part, k * p * p);
-    });
-    const stack = { data, nRows: parts.length * p, nColumns: p };
-    const product = (await linalg.matmul(stack, vectors, { transposeB })).data;
-    return parts.map((_, k) => product.subarray(k * p * p, (k + 1) * p * p));
-  };
-  const minusTransposed = (a: Float64Array) =>
-    a.map((_, at) => -a[(at % p) * p + Math.floor(at / p)]!);
-  const inside = await times((await times(list, true)).map(minusTransposed), true);
-  const scaled = inside.map((a) => a.map((v, at) => v * inverse[at]!));
-  return times((await times(scaled, false)).map(minusTransposed), false);
+  const size = p * p;
+  const stack = { nRows: list.length * p, nColumns: p };
+  const inside = new Float64Array(list.length * size);
+  list.forEach((part, k) => {
+    inside.set(wholeSkew(part, p), k * size);
+  });
+  // V A V^T = -(A V^T)^T V^T for a skew A: one product serves all, below each other.
+  const times = async (data: Float64Array, transposeB: boolean): Promise<Float64Array> =>
+    (await linalg.matmul({ ...stack, data }, vectors, { transposeB })).data;
+  const turn = async (data: Float64Array, transposeB: boolean): Promise<Float64Array> =>
+    times(minusTransposed(await times(data, transposeB), p), transposeB);
+  const scaled = await turn(inside, true);
+  for (let k = 0; k < list.length; k++) {
+    for (let at = 0; at < size; at++) scaled[k * size + at]! *= inverse[at]!;
+  }
+  const back = await turn(scaled, false);
+  return list.map((_, k) => skewPart(back.subarray(k * size, (k + 1) * size), p));
 }
 
-/** The skew part of T^T G; of two rotations: of the turn from one to the other. */
+/** Of every `[p, p]` in a row. */
+function minusTransposed(data: Float64Array, p: number): Float64Array {
+  const out = new Float64Array(data.length);
+  for (let from = 0; from < data.length; from += p * p) {
+    for (let i = 0; i < p; i++) {
+      for (let j = 0; j < p; j++) out[from + j * p + i] = -data[from + i * p + j]!;
+    }
+  }
+  return out;
+}
+
+/** (A - A^T) / 2, below the diagonal. */
+function skewPart(data: Float64Array, p: number): Float64Array {
+  const out = new Float64Array((p * (p - 1)) / 2);
+  let at = 0;
+  for (let i = 1; i < p; i++) {
+    for (let j = 0; j < i; j++) out[at++] = (data[i * p + j]! - data[j * p + i]!) / 2;
+  }
+  return out;
+}
+
+/** The matrix that has these values below the diagonal. */
+function wholeSkew(below: Float64Array, p: number): Float64Array {
+  const out = new Float64Array(p * p);
+  let at = 0;
+  for (let i = 1; i < p; i++) {
+    for (let j = 0; j < i; j++, at++) {
+      out[i * p + j] = below[at]!;
+      out[j * p + i] = -below[at]!;
+    }
+  }
+  return out;
+}
+
+function difference(a: Float64Array, b: Float64Array): Float64Array {
+  const out = new Float64Array(a.length);
+  for (let at = 0; at < a.length; at++) out[at] = a[at]! - b[at]!;
+  return out;
+}
+
+/** The skew part of T^T G; of two rotations: of the turn from one to the other. Below the diagonal. */
 async function skewOf(linalg: Linalg, t: Dense, gradient: Dense): Promise<Float64Array> {
-  const p = t.nRows;
-  const { data } = await linalg.matmul(t, gradient, { transposeA: true });
-  return data.map((v, at) => (v - data[(at % p) * p + Math.floor(at / p)]!) / 2);
+  return skewPart((await linalg.matmul(t, gradient, { transposeA: true })).data, t.nRows);
 }
 
 /** The two loops of L-BFGS, between them the metric's inverse, by as much as it was off for the last step. */
@@ -230,27 +274,31 @@ async function ascent(
   for (let k = steps.length - 1; k >= 0; k--) {
     const { step, change, curvature } = steps[k]!;
     shares[k] = inner(step, q) / curvature;
-    for (let at = 0; at < q.length; at++) q[at]! -= shares[k]! * change[at]!;
+    addTimes(q, -shares[k]!, change);
   }
   const last = steps.at(-1)!;
   const [solution, ofLast] = await solved(linalg, metric, [q, last.change]);
   const scale = last.curvature / inner(last.change, ofLast!);
   const d = solution!.map((v) => v * scale);
-  steps.forEach(({ step, change, curvature }, k) => {
-    const by = shares[k]! - inner(change, d) / curvature;
-    for (let at = 0; at < d.length; at++) d[at]! += by * step[at]!;
-  });
+  for (const [k, { step, change, curvature }] of steps.entries()) {
+    addTimes(d, shares[k]! - inner(change, d) / curvature, step);
+  }
   return d;
+}
+
+/** a += by b. */
+function addTimes(a: Float64Array, by: number, b: Float64Array): void {
+  for (let at = 0; at < a.length; at++) a[at]! += by * b[at]!;
 }
 
 /** Singular values of I + D lie together: over |I|_F^(1/2) they are about this for 100 units. */
 const TURN_REACH = 0.3;
 
-/** The rotation nearest to T (I + D). */
+/** The rotation nearest to T (I + D), D by what is below its diagonal. */
 async function turned(linalg: Linalg, t: Dense, d: Float64Array): Promise<Dense> {
-  const moved = await linalg.matmul(t, { ...t, data: d });
-  const sum = moved.data.map((v, at) => v + t.data[at]!);
-  return polarFactor({ ...t, data: sum }, linalg, { reach: TURN_REACH });
+  const { data } = await linalg.matmul(t, { ...t, data: wholeSkew(d, t.nRows) });
+  addTimes(data, 1, t.data);
+  return polarFactor({ ...t, data }, linalg, { reach: TURN_REACH });
 }
 
 const lossOf = (constant: number, value: number): number =>

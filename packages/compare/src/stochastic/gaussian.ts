@@ -1,10 +1,12 @@
 import { ArgumentError, DataError, ShapeError } from "@penfield/core";
 import {
   alignedCross,
+  cholesky,
   type Linalg,
   type MatrixBatch,
   polarFactors,
   symmetricEigen,
+  transpose,
 } from "@penfield/linalg";
 import { checkOneOf, checkWhole, type Dense, inner, norm } from "../similarity/pair.ts";
 import {
@@ -115,12 +117,12 @@ export interface GaussianShapeOptions {
 /** Roots of the covariances of a network, used in many pairs. */
 export interface PreparedGaussians {
   readonly means: Dense;
-  /** `[n, p, p]`: symmetric roots. */
+  /** `[n, p, p]`: F with F^T F = covariance; from {@link prepareGaussians} the symmetric ones. */
   readonly roots: MatrixBatch;
 }
 
 /**
- * Symmetric roots of covariances: what {@link gaussianShapeDistance} needs of each network, made once.
+ * Symmetric roots of covariances.
  *
  * @throws {ShapeError} if sizes do not fit.
  * @throws {DataError} if a value is not finite, or a covariance has an eigenvalue below 0 by more than rounding.
@@ -133,9 +135,39 @@ export interface PreparedGaussians {
  * prepareGaussians({ means, covariances }).roots.data[0] // => 2
  */
 export function prepareGaussians(
-  { means, covariances }: GaussianResponses,
+  responses: GaussianResponses,
   name = "prepareGaussians",
 ): PreparedGaussians {
+  checkGaussians(name, responses);
+  return withRoots(
+    responses,
+    covariancesOf(responses).map((one) => symmetricRoot(one, name)),
+  );
+}
+
+/** Roots of whatever form is quickest: none of the distances depends on it, only how rounding falls. */
+async function quickRoots(
+  linalg: Linalg,
+  responses: GaussianResponses,
+  name: string,
+): Promise<PreparedGaussians> {
+  checkGaussians(name, responses);
+  const roots: Dense[] = [];
+  for (const one of covariancesOf(responses)) roots.push(await quickRoot(linalg, one, name));
+  return withRoots(responses, roots);
+}
+
+/** Cholesky's factor, transposed; the symmetric root of what is not positive definite. */
+async function quickRoot(linalg: Linalg, a: Dense, name: string): Promise<Dense> {
+  try {
+    return transpose(await cholesky(a, linalg));
+  } catch (error) {
+    if (error instanceof DataError) return symmetricRoot(a, name);
+    throw error;
+  }
+}
+
+function checkGaussians(name: string, { means, covariances }: GaussianResponses): void {
   const { count, nRows, nColumns } = covariances;
   const p = means.nColumns;
   if (count !== means.nRows || nRows !== p || nColumns !== p || p === 0 || count === 0) {
@@ -145,12 +177,26 @@ export function prepareGaussians(
   }
   const at = means.data.findIndex((v) => !Number.isFinite(v));
   if (at >= 0) throw new DataError(`${name}: expected finite means, got ${means.data[at]}`);
-  const roots = new Float64Array(count * p * p);
-  for (let i = 0; i < count; i++) {
-    const one = covariances.data.subarray(i * p * p, (i + 1) * p * p);
-    roots.set(symmetricRoot({ data: one, nRows: p, nColumns: p }, name).data, i * p * p);
-  }
-  return { means, roots: { data: roots, count, nRows: p, nColumns: p } };
+}
+
+function covariancesOf({ covariances }: GaussianResponses): readonly Dense[] {
+  const { data, count, nRows: p } = covariances;
+  return Array.from({ length: count }, (_, i) => ({
+    data: data.subarray(i * p * p, (i + 1) * p * p),
+    nRows: p,
+    nColumns: p,
+  }));
+}
+
+function withRoots(
+  { means, covariances }: GaussianResponses,
+  roots: readonly Dense[],
+): PreparedGaussians {
+  const data = new Float64Array(covariances.data.length);
+  roots.forEach((root, i) => {
+    data.set(root.data, i * root.data.length);
+  });
+  return { means, roots: { ...covariances, data } };
 }
 
 /** V diag(sqrt(lambda)) V^T. Eigenvalues below 0 by rounding count as 0. */
@@ -232,13 +278,24 @@ export async function fitGaussianShape(
   options: GaussianShapeOptions = {},
 ): Promise<Alternation> {
   const name = "fitGaussianShape";
-  return fitPrepared(
-    linalg,
-    prepareGaussians(x, name),
-    prepareGaussians(y, name),
-    gaussianSettings(name, options),
-    name,
-  );
+  const settings = gaussianSettings(name, options);
+  const [a, b] = [
+    await prepared(linalg, x, settings, name),
+    await prepared(linalg, y, settings, name),
+  ];
+  return fitPrepared(linalg, a, b, settings, name);
+}
+
+/** netrep's steps with netrep's roots. */
+async function prepared(
+  linalg: Linalg,
+  responses: GaussianResponses,
+  { compat }: Settings,
+  name: string,
+): Promise<PreparedGaussians> {
+  return compat === "netrep"
+    ? prepareGaussians(responses, name)
+    : quickRoots(linalg, responses, name);
 }
 
 async function fitPrepared(
@@ -337,7 +394,7 @@ function spreadOf(linalg: Linalg, x: MatrixBatch, y: MatrixBatch): AlternationPr
   };
 }
 
-/** Per stimulus the orthogonal Q that brings Q^T S_y T nearest to S_x: the polar factor of S_y T S_x. */
+/** Per stimulus the orthogonal Q that brings Q^T F_y T nearest to F_x: the polar factor of F_y T F_x^T. */
 async function rotationsFor(
   linalg: Linalg,
   x: MatrixBatch,
@@ -345,11 +402,11 @@ async function rotationsFor(
   t: Dense,
 ): Promise<MatrixBatch> {
   const turned = await linalg.matmul(stacked(y), t);
-  const products = await linalg.batchMatmul({ ...y, data: turned.data }, x);
+  const products = await linalg.batchMatmul({ ...y, data: turned.data }, x, { transposeB: true });
   return polarFactors(products, linalg, { reach: 1e-3 });
 }
 
-/** sum_i |S_x - Q_i^T S_y T|_F^2. */
+/** sum_i |F_x - Q_i^T F_y T|_F^2. */
 async function spreadResidual(
   linalg: Linalg,
   x: MatrixBatch,
@@ -392,7 +449,7 @@ export async function scoreGaussianShape(
 ): Promise<number> {
   const name = "scoreGaussianShape";
   gaussianSettings(name, { alpha });
-  const [a, b] = [prepareGaussians(x, name), prepareGaussians(y, name)];
+  const [a, b] = [await quickRoots(linalg, x, name), await quickRoots(linalg, y, name)];
   checkSameSizes(name, a, b);
   return scorePrepared(linalg, a, b, transform, alpha);
 }
@@ -441,7 +498,10 @@ export async function gaussianShapeDistance(
 ): Promise<Alternation & { readonly distance: number }> {
   const name = "gaussianShapeDistance";
   const settings = gaussianSettings(name, options);
-  const [a, b] = [prepareGaussians(x, name), prepareGaussians(y, name)];
+  const [a, b] = [
+    await prepared(linalg, x, settings, name),
+    await prepared(linalg, y, settings, name),
+  ];
   const found = await fitPrepared(linalg, a, b, settings, name);
   return { ...found, distance: await scorePrepared(linalg, a, b, found.transform, settings.alpha) };
 }
@@ -469,13 +529,14 @@ export async function gaussianShapeDistances(
 ): Promise<Dense> {
   const name = "gaussianShapeDistances";
   const settings = gaussianSettings(name, options);
-  const prepared = networks.map((x) => prepareGaussians(x, name));
+  const all: PreparedGaussians[] = [];
+  for (const x of networks) all.push(await prepared(linalg, x, settings, name));
   const k = networks.length;
   const data = new Float64Array(k * k);
   let done = 0;
   for (let i = 0; i < k; i++) {
     for (let j = i + 1; j < k; j++) {
-      const [a, b] = [prepared[i]!, prepared[j]!];
+      const [a, b] = [all[i]!, all[j]!];
       const { transform } = await fitPrepared(linalg, a, b, settings, name);
       const d = await scorePrepared(linalg, a, b, transform, settings.alpha);
       data[i * k + j] = d;
