@@ -364,7 +364,7 @@ describe("the table of units", () => {
     ["how=magic", "how is one of text, regex"],
     ["in=here", "in is one of"],
     ["described=x", "described is one of"],
-    ["how=regex&q=(", "This is not a regular expression"],
+    ["q=(&how=regex", "This is not a regular expression"],
     [`q=${"x".repeat(201)}`, "at most 200 characters"],
   ])("?%s is refused with a reason", async (query, reason) => {
     const { status, body } = await get(`${a}/units?${query}`);

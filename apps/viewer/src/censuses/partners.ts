@@ -6,7 +6,7 @@ import type { OpenCensus } from "./openCensuses.ts";
 import { fieldsOf, listOf, numberOf } from "./untrusted.ts";
 
 /** A unit and the one of another model that is most like it, by the correlation of their values on the same texts. */
-export interface Partner {
+interface Partner {
   readonly unit: number;
   readonly other: number;
   readonly r: number;

@@ -100,6 +100,12 @@ interface Held {
   readonly own: ReadonlyMap<string, readonly (readonly [string, Statistic])[]>;
 }
 
+interface ReportOfModel {
+  readonly name: string;
+  readonly report: Report;
+  readonly held: Held;
+}
+
 /** So many reports are looked through, and localizers of so many units. */
 const MAX_REPORTS = 50;
 const MAX_UNITS = 2 ** 21;
@@ -108,6 +114,10 @@ const MAX_UNITS = 2 ** 21;
 export class ReportLinks {
   readonly #folder: string;
   readonly #held = new Map<string, Held>();
+  readonly #sets = new WeakMap<
+    OpenCensus["meta"],
+    { readonly stamp: string; readonly sets: readonly LocalizedSet[] }
+  >();
   #listed: { readonly at: number; readonly reports: ReturnType<typeof listReports> } | undefined;
 
   constructor(folder: string) {
@@ -154,38 +164,18 @@ export class ReportLinks {
     return found;
   }
 
-  /** The sets of units of a census's model that reports localized. */
-  async sets({ meta }: Pick<OpenCensus, "meta">): Promise<LocalizedSet[]> {
-    const sets: LocalizedSet[] = [];
-    for (const { name, report, held } of await this.#ofModel(meta.model.sha256)) {
-      for (const own of held.selections) {
-        const mask = new Uint8Array(meta.nUnits);
-        let [nUnits, nCandidates] = [0, 0];
-        for (const hook of meta.hooks) {
-          if (hook.layer === null || hook.layer >= own.nLayers) continue;
-          if (!sameHook(own.hook, hook.name)) continue;
-          for (let i = 0; i < Math.min(hook.nUnits, own.nUnits); i++) {
-            nCandidates++;
-            if (own.mask[hook.layer * own.nUnits + i] !== 1) continue;
-            mask[hook.firstUnit + i] = 1;
-            nUnits++;
-          }
-        }
-        if (nCandidates === 0) continue;
-        sets.push({
-          name: `${name}/${own.id}`,
-          title: `${report.title}: ${own.title}`,
-          address: `/reports/${encodeURIComponent(name)}/sections/${encodeURIComponent(own.id)}`,
-          ...{ mask, nUnits, nCandidates },
-        });
-      }
-    }
+  /** The sets of units of a census's model that reports localized; kept while their reports stay the same. */
+  async sets({ meta }: Pick<OpenCensus, "meta">): Promise<readonly LocalizedSet[]> {
+    const reports = await this.#ofModel(meta.model.sha256);
+    const stamp = reports.map(({ name, held }) => `${name}:${held.stamp}`).join(" ");
+    const before = this.#sets.get(meta);
+    if (before?.stamp === stamp) return before.sets;
+    const sets = setsOf(meta, reports);
+    this.#sets.set(meta, { stamp, sets });
     return sets;
   }
 
-  async #ofModel(
-    sha256: string,
-  ): Promise<{ readonly name: string; readonly report: Report; readonly held: Held }[]> {
+  async #ofModel(sha256: string): Promise<ReportOfModel[]> {
     const found = [];
     for (const item of (await this.#reports()).slice(0, MAX_REPORTS)) {
       if (!("report" in item) || item.report.model?.sha256 !== sha256) continue;
@@ -233,6 +223,34 @@ export class ReportLinks {
     this.#held.set(name, held);
     return held;
   }
+}
+
+function setsOf(meta: OpenCensus["meta"], reports: readonly ReportOfModel[]): LocalizedSet[] {
+  const sets: LocalizedSet[] = [];
+  for (const { name, report, held } of reports) {
+    for (const own of held.selections) {
+      const mask = new Uint8Array(meta.nUnits);
+      let [nUnits, nCandidates] = [0, 0];
+      for (const hook of meta.hooks) {
+        if (hook.layer === null || hook.layer >= own.nLayers) continue;
+        if (!sameHook(own.hook, hook.name)) continue;
+        for (let i = 0; i < Math.min(hook.nUnits, own.nUnits); i++) {
+          nCandidates++;
+          if (own.mask[hook.layer * own.nUnits + i] !== 1) continue;
+          mask[hook.firstUnit + i] = 1;
+          nUnits++;
+        }
+      }
+      if (nCandidates === 0) continue;
+      sets.push({
+        name: `${name}/${own.id}`,
+        title: `${report.title}: ${own.title}`,
+        address: `/reports/${encodeURIComponent(name)}/sections/${encodeURIComponent(own.id)}`,
+        ...{ mask, nUnits, nCandidates },
+      });
+    }
+  }
+  return sets;
 }
 
 /** What can be read; the report's own page says what is wrong with the rest. */

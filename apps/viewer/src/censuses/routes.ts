@@ -257,13 +257,15 @@ async function showUnits(open: OpenCensus, query: Query, { links }: Around): Pro
     );
   }
   const wanted = { ...asked, set };
-  const found = await open.index.find(wanted, PAGE_SIZE);
-  const last = found.units.at(-1);
+  // Not before it is known that the address is the canonical one.
+  const find = () => open.index.find(wanted, PAGE_SIZE);
   return {
     name: `${open.id}-units`,
     canonical: unitsAddress(open, wanted),
-    page: () => unitsPage(open, wanted, found, sets),
+    page: async () => unitsPage(open, wanted, await find(), sets),
     json: async () => {
+      const found = await find();
+      const last = found.units.at(-1);
       const { columns, rows } = await unitsTable(open, found.units);
       return {
         nFound: found.nFound,
@@ -275,8 +277,8 @@ async function showUnits(open: OpenCensus, query: Query, { links }: Around): Pro
         units: rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]]))),
       };
     },
-    table: () => unitsTable(open, found.units),
-    figures: () => [foundFigure(open, found.byHook)],
+    table: async () => unitsTable(open, (await find()).units),
+    figures: async () => [foundFigure(open, (await find()).byHook)],
   };
 }
 
@@ -286,12 +288,15 @@ async function showSearch(open: OpenCensus, query: Query): Promise<Addressed> {
     () => undefined,
     () => undefined,
   );
-  const [{ units: descriptions, nFound }, tokens, word] = await Promise.all([
-    q === "" ? { units: [], nFound: 0 } : open.index.findDescriptions({ q, how }, N_HITS),
-    q === "" ? [] : open.index.findTokens({ q, how }, N_HITS),
-    open.census.words(),
-  ]);
-  const hits = () => [
+  const word = await open.census.words();
+  const find = async () => {
+    const [{ units: descriptions, nFound }, tokens] = await Promise.all([
+      q === "" ? { units: [], nFound: 0 } : open.index.findDescriptions({ q, how }, N_HITS),
+      q === "" ? [] : open.index.findTokens({ q, how }, N_HITS),
+    ]);
+    return { q, how, descriptions, nFound, tokens };
+  };
+  const hits = ({ descriptions, tokens }: Awaited<ReturnType<typeof find>>) => [
     ...descriptions.map((unit) => ({
       unit: unitName(open, unit),
       address: unitAddress(open, unit),
@@ -310,11 +315,11 @@ async function showSearch(open: OpenCensus, query: Query): Promise<Addressed> {
   return {
     name: `${open.id}-search`,
     canonical: addressWith(`${open.base}/search`, { q, how: how === "text" ? "" : how }),
-    page: () => searchPage(open, { q, how, descriptions, nFound, tokens }, word),
-    json: () => ({ q, how, hits: hits() }),
-    table: () => ({
+    page: async () => searchPage(open, await find(), word),
+    json: async () => ({ q, how, hits: hits(await find()) }),
+    table: async () => ({
       columns: ["unit", "address", "found", "text", "score"],
-      rows: hits().map(({ unit, address, found, text, score }) => [
+      rows: hits(await find()).map(({ unit, address, found, text, score }) => [
         unit,
         address,
         found,
