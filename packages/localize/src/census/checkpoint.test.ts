@@ -110,6 +110,47 @@ describe("a stop on purpose", () => {
   });
 });
 
+describe("a fault", () => {
+  test("of a late document or of the source keeps what was folded in before: mended, it goes on", async () => {
+    const folder = join(root, "fault");
+    const spoiled = documents.map((own, d) => (d === 60 ? { tokens: [99] } : own));
+    await expect(takeCensus(source, spoiled, folder, options)).rejects.toThrow(/tokens within/);
+    let nBatches = 0;
+    const failing = {
+      ...source,
+      read: (rows: Parameters<UnitSource["read"]>[0]) => {
+        if (nBatches++ === 2) throw new Error("out of memory");
+        return source.read(rows);
+      },
+    };
+    const again = { ...options, resume: true };
+    await expect(takeCensus(failing, documents, folder, again)).rejects.toThrow("out of memory");
+    await (await goOn(folder)).close();
+    expect(await hashes(folder)).toEqual(expected);
+  });
+
+  test("in the midst of a batch goes back to the checkpoint before it; without one the folder is free", async () => {
+    let nBatches = 0;
+    const spoiling = (from: number): UnitSource => ({
+      ...source,
+      read: async (rows) => {
+        const [values] = await source.read(rows);
+        // The last unit: the others of the batch are counted already.
+        if (nBatches++ >= from) values![values!.length - 1] = Number.NaN;
+        return [values!];
+      },
+    });
+    const folder = await copyOfStopped();
+    const resumed = takeCensus(spoiling(0), documents, folder, { ...options, resume: true });
+    await expect(resumed).rejects.toThrow(/expected finite values, got NaN/);
+    await (await goOn(folder)).close();
+    expect(await hashes(folder)).toEqual(expected);
+    const fresh = join(root, "fresh");
+    await expect(takeCensus(spoiling(0), documents, fresh, options)).rejects.toThrow(/finite/);
+    await expect(readdir(fresh)).rejects.toThrow(/ENOENT/);
+  });
+});
+
 test("what is carried along is as large after 20 documents as after 80: memory is flat", async () => {
   // The checkpoint is all that is carried from batch to batch: a resumed census has the same bytes.
   const sizes: number[] = [];

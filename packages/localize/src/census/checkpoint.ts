@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open, rename, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError, FormatError, fileError } from "@penfield/core";
 import { files, growing } from "./format.ts";
@@ -29,7 +29,9 @@ const HEADER_BYTES = 4096;
 /** The files of a census that is being taken: those that grow, and the checkpoint. */
 export class CensusFiles {
   readonly folder: string;
+  /** That the work was begun from. */
   readonly checkpoint: Checkpoint | undefined;
+  #hasCheckpoint: boolean;
   readonly #identity: string;
   readonly #handles: ReadonlyMap<Growing, FileHandle>;
   readonly #sizes: Record<Growing, number>;
@@ -43,6 +45,7 @@ export class CensusFiles {
   ) {
     this.folder = folder;
     this.checkpoint = header && { nDocuments: header.nDocuments, hash: header.hash };
+    this.#hasCheckpoint = header !== undefined;
     this.#identity = identity;
     this.#handles = handles;
     this.#sizes =
@@ -119,9 +122,22 @@ export class CensusFiles {
         await file.close();
       }
       await rename(`${path}.partial`, path);
+      this.#hasCheckpoint = true;
     } catch (cause) {
       throw fileError("takeCensus", path, cause);
     }
+  }
+
+  /** Whether there is one to be gone on from. */
+  get hasCheckpoint(): boolean {
+    return this.#hasCheckpoint;
+  }
+
+  /** Closes and removes the files, and the folder if nothing else is in it. */
+  async remove(): Promise<void> {
+    await this.close();
+    for (const name of Object.values(files)) await rm(join(this.folder, name), { force: true });
+    await rmdir(this.folder).catch(() => {});
   }
 
   async close(): Promise<void> {

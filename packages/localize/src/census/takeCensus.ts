@@ -63,7 +63,7 @@ export interface CensusOptions extends LongWork {
   readonly longDocuments?: "refuse" | "split" | undefined;
   /** Tokens folded into the census at once, default 4096; a whole document at least. */
   readonly batchTokens?: number | undefined;
-  /** Documents between two checkpoints, default 2000: what a crash loses. A stop by `signal` loses nothing that was folded in. */
+  /** Documents between two checkpoints, default 2000: what a crash of the process loses. A stop by `signal`, or an error, loses nothing that was folded in. */
   readonly checkpointDocuments?: number | undefined;
   /** Go on after the last checkpoint; a finished census of the same source and options is opened as it is. */
   readonly resume?: boolean | undefined;
@@ -94,7 +94,7 @@ const POSITION_BINS = 128;
  *   that are not finite.
  * @throws {FileError} if the folder is in use, cannot be written, or holds a census of something else.
  * @throws {FormatError} if an unfinished census there was damaged; nothing of it is changed.
- * @throws {InterruptedError} if the signal has fired; all that was folded in by then is kept for `resume`.
+ * @throws {InterruptedError} if the signal has fired; all that was folded in by then is kept for `resume`, as it is where a document or the source fails.
  *
  * Cost: the source's own, and about 80 ns for each value on one core (measured on a busy machine). Memory: about 14 kB for each unit, and one batch's
  * values; it does not grow with the corpus. Disk: about 11 kB for each unit, and `keepShare` bytes for each value.
@@ -142,8 +142,7 @@ export async function takeCensus(
     await work.finish();
     onProgress?.({ stage: "taking a census", done: nRead, total: nRead, unit: "documents" });
   } catch (error) {
-    // Who stops the work on purpose loses nothing that was folded in.
-    if (error instanceof InterruptedError) await work.checkpoint();
+    await work.keepWhatIsWhole(error);
     throw error;
   } finally {
     await work.close();
@@ -215,7 +214,16 @@ const unitsOf = ({ hooks }: Settings): number => hooks.reduce((sum, { nUnits }) 
 
 /** What must be equal for one census to go on with another's checkpoint. */
 const identityOf = (source: UnitSource, settings: Settings): string =>
-  sha256(JSON.stringify({ source: [source.name, source.sha256], settings, CENSUS_VERSION }));
+  sha256(
+    JSON.stringify({
+      ...{ source: [source.name, source.sha256], settings, CENSUS_VERSION },
+      tokens: symbolsOnly(source),
+    }),
+  );
+
+/** Nothing for a language, so that censuses of before there were symbols are gone on with. */
+const symbolsOnly = ({ tokens }: UnitSource): CensusMeta["tokens"] =>
+  tokens === "symbols" ? tokens : undefined;
 
 /** Whether a folder holds a finished census of this source and these options. */
 async function isComplete(folder: string, identity: string): Promise<boolean> {
@@ -253,7 +261,9 @@ function checkedTokens(
   if (tokens.length - nSkipped(tokens) < 1 || (tokens.length > maxTokens && !split)) {
     throw new DataError(
       `takeCensus: ${name}: expected 1 to ${maxTokens} tokens, got ${tokens.length - nSkipped(tokens)}`,
-      { hint: 'Leave empty documents out; set longDocuments to "split" for long ones.' },
+      {
+        hint: 'Leave empty documents out; for long ones set longDocuments to "split" (--split), or maxTokens where they are cut (--max-tokens).',
+      },
     );
   }
   if (tokens.length <= maxTokens) return [{ id: name, tokens, skip: nSkipped(tokens) }];
@@ -277,6 +287,8 @@ class CensusWork {
   /** Pieces folded in, and the hash of them all, batch after batch. */
   #nDone: number;
   #hash: string;
+  /** Between two states that could be gone on from. */
+  #changing = false;
   /** Pieces that a checkpoint holds already. */
   readonly #target: Checkpoint | undefined;
   #skipped = 0;
@@ -376,7 +388,10 @@ class CensusWork {
         kept: mix(this.#nDone + i, seed + 1) < keepShare * 2 ** 32,
       }),
     );
-    const values = await this.#source.read(documents.map(({ tokens }) => tokens));
+    const values = await this.#source.read(
+      documents.map(({ tokens }) => tokens),
+      pieces.map(({ id }) => id),
+    );
     const firstToken = this.#state.totals[0]!;
     const batch = makeBatch(documents, firstToken, this.#source.vocabularySize, seed);
     const nKept = batch.kept.length;
@@ -384,6 +399,7 @@ class CensusWork {
       bytes: new Uint8Array(this.#nUnits * nKept),
       scales: new Float32Array(2 * this.#nUnits),
     };
+    this.#changing = true;
     const fresh = addBatch(this.#state, batch, positionsPerBin);
     hooks.forEach(({ name, firstUnit, nUnits, threshold, histogram }, h) => {
       const expected = documents.reduce((sum, { tokens }) => sum + tokens.length, 0) * nUnits;
@@ -415,6 +431,7 @@ class CensusWork {
     });
     this.#hash = nextHash(this.#hash, pieces);
     this.#nDone += pieces.length;
+    this.#changing = false;
     this.#waiting = [];
     this.#nWaiting = 0;
     return pieces.length;
@@ -430,6 +447,17 @@ class CensusWork {
     await this.#files.close();
   }
 
+  /** After a stop or a fault: what was folded in is kept, if there is any; else the folder is left free for another try. */
+  async keepWhatIsWhole(error: unknown): Promise<void> {
+    if (!this.#changing && this.#nDone > 0) {
+      await this.checkpoint().catch((cause) => {
+        // The fault itself is what must be told; of a stop it is said that the work is kept.
+        if (error instanceof InterruptedError) throw cause;
+      });
+    }
+    if (!this.#files.hasCheckpoint) await this.#files.remove();
+  }
+
   /** Writes what readers want to know from what was counted; `meta.json` last. */
   async finish(): Promise<void> {
     const [nTokens, nDocuments] = this.#state.totals as unknown as [number, number];
@@ -439,6 +467,7 @@ class CensusWork {
         `takeCensus: expected the ${this.#target.nDocuments} documents of the checkpoint and more, got ${this.#skipped}`,
       );
     }
+    this.#changing = true;
     await this.#files.append({ starts: Uint32Array.of(nTokens) });
     const { folder } = this.#files;
     const write = (file: keyof typeof files, array: ArrayBufferView) =>
@@ -479,6 +508,7 @@ class CensusWork {
       corpusSha256: this.#hash,
       identity: identityOf(this.#source, this.#settings),
       vocabularySize,
+      tokens: symbolsOnly(this.#source),
       columns: unitColumns,
       histogramBars: HISTOGRAM_BARS,
       nPositionBins,
