@@ -2,6 +2,7 @@ import { ArgumentError, DataError, ShapeError } from "@penfield/core";
 import { type Matrix, symmetricEigen, thinSvd } from "@penfield/linalg";
 import { pearson } from "@penfield/stats";
 import { checkCount, checkFinite, checkNotNegative } from "./check.ts";
+import { gramOfColumns, gramOfRows } from "./gram.ts";
 
 /** What training did to a weight matrix. */
 export interface WeightChange {
@@ -105,26 +106,8 @@ function checkSameShape(name: string, a: Matrix, b: Matrix): void {
 /** a a^T or a^T a. */
 function gram({ data, nRows, nColumns }: Matrix, side: "rows" | "columns"): Matrix<Float64Array> {
   const n = side === "rows" ? nRows : nColumns;
-  const out = new Float64Array(n * n);
-  if (side === "rows") {
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j <= i; j++) {
-        let sum = 0;
-        for (let l = 0; l < nColumns; l++) sum += data[i * nColumns + l]! * data[j * nColumns + l]!;
-        out[i * n + j] = sum;
-      }
-    }
-  } else {
-    for (let l = 0; l < nRows; l++) {
-      for (let i = 0; i < n; i++) {
-        const v = data[l * n + i]!;
-        if (v === 0) continue;
-        for (let j = 0; j <= i; j++) out[i * n + j]! += v * data[l * n + j]!;
-      }
-    }
-  }
-  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) out[j * n + i] = out[i * n + j]!;
-  return { data: out, nRows: n, nColumns: n };
+  const of = side === "rows" ? gramOfRows : gramOfColumns;
+  return { data: of(Float64Array.from(data), nRows, nColumns), nRows: n, nColumns: n };
 }
 
 function effectiveRank(w: Matrix): number {

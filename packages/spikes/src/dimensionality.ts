@@ -1,6 +1,7 @@
 import { ArgumentError, DataError, ShapeError, type Tensor } from "@penfield/core";
 import { type Matrix, symmetricEigen } from "@penfield/linalg";
 import { checkCount, checkFinite } from "./check.ts";
+import { gramOfColumns, gramOfRows } from "./gram.ts";
 
 type Samples = Tensor<readonly [string, string]>;
 
@@ -24,21 +25,11 @@ type Samples = Tensor<readonly [string, string]>;
 export function participationRatio(x: Samples): number {
   const { centred, n, p } = centre("participationRatio", x);
   // tr(C^2) is the same for x^T x and x x^T: the smaller one is formed.
-  let trace = 0;
-  let squares = 0;
-  const dot = (i: number, j: number): number => {
-    let sum = 0;
-    if (p <= n) for (let t = 0; t < n; t++) sum += centred[t * p + i]! * centred[t * p + j]!;
-    else for (let u = 0; u < p; u++) sum += centred[i * p + u]! * centred[j * p + u]!;
-    return sum;
-  };
   const size = Math.min(n, p);
-  for (let i = 0; i < size; i++) {
-    const own = dot(i, i);
-    trace += own;
-    squares += own * own;
-    for (let j = 0; j < i; j++) squares += 2 * dot(i, j) ** 2;
-  }
+  const products = p <= n ? gramOfColumns(centred, n, p) : gramOfRows(centred, n, p);
+  let trace = 0;
+  for (let i = 0; i < size; i++) trace += products[i * size + i]!;
+  const squares = products.reduce((sum, v) => sum + v * v, 0);
   return squares === 0 ? Number.NaN : trace ** 2 / squares;
 }
 
@@ -166,17 +157,8 @@ export function factorAnalysis(
   };
 }
 
-function covariance(centred: Float64Array, n: number, p: number): Float64Array {
-  const s = new Float64Array(p * p);
-  for (let t = 0; t < n; t++) {
-    for (let i = 0; i < p; i++) {
-      const v = centred[t * p + i]! / n;
-      for (let j = 0; j <= i; j++) s[i * p + j]! += v * centred[t * p + j]!;
-    }
-  }
-  for (let i = 0; i < p; i++) for (let j = 0; j < i; j++) s[j * p + i] = s[i * p + j]!;
-  return s;
-}
+const covariance = (centred: Float64Array, n: number, p: number): Float64Array =>
+  gramOfColumns(centred, n, p).map((v) => v / n);
 
 function sharedVariance(loadings: Float64Array, unit: number, k: number): number {
   let sum = 0;
