@@ -181,6 +181,15 @@ describe("two files", () => {
     );
   });
 
+  test("what is said of several measures is said once to people, and of each in JSON", async () => {
+    const words = [at("a.npy"), at("constant.npy"), "--metric", "linear-cka,rv,cca,shape,nbs"];
+    const { out } = await penfield([...words, "--shuffles", "0"]);
+    expect(out.match(/^Note: .*$/gm)).toEqual([
+      "Note: linear-cka, rv, cca and 2 more: constant.npy has 1 of 4 units that do not vary",
+    ]);
+    expect((await json([...words, "--shuffles", "0"])).warnings).toHaveLength(5);
+  });
+
   test("text for people: sizes, values, notes", async () => {
     const { code, out } = await penfield([at("a.npy"), at("c.npy"), "--metric", "linear-cka"]);
     expect(code).toBe(0);

@@ -37,6 +37,7 @@ import {
   condense,
   distinct,
   emptyReport,
+  gathered,
   inputOf,
   linalgRecord,
   measureRecord,
@@ -534,6 +535,6 @@ function print(result: Result, folder: string | undefined, io: Surroundings): vo
   } else {
     for (const { section, values: matrix } of matrices) printMatrix(section, matrix, io);
   }
-  for (const warning of warnings) io.out.write(`\nNote: ${warning}\n`);
+  for (const note of gathered(warnings)) io.out.write(`\nNote: ${note}\n`);
   if (folder) printFolder(folder, io);
 }

@@ -115,3 +115,18 @@ export function condense(warnings: readonly string[]): readonly string[] {
     more.length === 0 ? first! : `${first} (and the like for ${more.length} more)`,
   );
 }
+
+/** Notes for a terminal: what is said of several measures is said once. */
+export function gathered(notes: readonly string[]): readonly string[] {
+  const bodies = new Map<string, string[]>();
+  for (const note of notes) {
+    const [, name = "", body = note] = /^([a-z][a-z0-9-]*): (.*)$/s.exec(note) ?? [];
+    bodies.set(body, [...(bodies.get(body) ?? []), name]);
+  }
+  return [...bodies].map(([body, names]) => {
+    const said = names.filter((name) => name !== "");
+    if (said.length === 0) return body;
+    const more = said.length > 4 ? ` and ${said.length - 3} more` : "";
+    return `${said.slice(0, more ? 3 : 4).join(", ")}${more}: ${body}`;
+  });
+}
