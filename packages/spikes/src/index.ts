@@ -56,6 +56,7 @@ export {
   powerLawP,
   samplePowerLaw,
 } from "./powerLaw.ts";
+export { type SpectralRadius, spectralRadius } from "./spectralRadius.ts";
 export { spikeDistance } from "./spikeDistance.ts";
 export {
   type SpikeSynchronizationOptions,
