@@ -129,7 +129,8 @@ export interface DescribeOptions extends LongWork {
 }
 
 /**
- * Describes units by rules: conditions on words, n-grams, positions, topics, parts of speech and kinds of things, joined by
+ * Describes units by rules: conditions on words, n-grams, positions, topics, parts of speech and kinds of things (of symbols, as a
+ * spiking network's census has them, none that is about a language), joined by
  * and, or and not. Rules are proposed on 40 % of the kept documents, chosen on 20 %, scored on the other 40 %; documents
  * are parted by a hash of their tokens. A unit whose rule does not hold gets "no reliable description".
  *
@@ -329,9 +330,9 @@ async function prepare(census: Census, { groupOf, seed = 0 }: DescribeOptions): 
   }
   const { documents, ids } = await keptDocuments(census);
   const word = await census.words();
-  const lexicon = createLexicon();
+  const lexicon = census.tokenKind === "symbols" ? undefined : createLexicon();
   const words = documents.map((tokens) => Array.from(tokens, word));
-  const text = new RuleText(words, lexicon);
+  const text = new RuleText(words, lexicon, census.tokenKind);
   const splits = splitDocuments(
     documents,
     ids.map((id) => groupOf?.(id)),
@@ -342,6 +343,7 @@ async function prepare(census: Census, { groupOf, seed = 0 }: DescribeOptions): 
     selected: new RuleText(
       words.filter((_, d) => splits.splitOf[d] === 1),
       lexicon,
+      census.tokenKind,
     ),
     finder: new LiteralFinder(text),
     splits,
@@ -429,7 +431,8 @@ async function describeUnit(
   if (scores.rLow <= Math.max(otherRuleR ?? 0, shuffledR)) {
     return refused("interval reaches below a floor", all);
   }
-  return { ...place, sentence: ruleSentence(found), refusal: undefined, ...all, output: undefined };
+  const sentence = ruleSentence(found, census.tokenKind);
+  return { ...place, sentence, refusal: undefined, ...all, output: undefined };
 }
 
 const scoreSetting = (
@@ -607,6 +610,7 @@ async function openRules(
     // Which documents may be looked at: what groups there are shows here.
     splits: sha256(splits.splitOf),
     ...{ objective, maxLength, penalty, beam, minActive, seed },
+    ...(census.tokenKind === "symbols" && { tokens: "symbols" }),
   };
   const file = await LineFile.open(join(folder, "rules.jsonl"), header, {
     caller: "describeUnits",

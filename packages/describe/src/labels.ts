@@ -1,3 +1,4 @@
+import { DataError } from "@penfield/core";
 import type { Census, TokenLabels } from "@penfield/localize";
 import { createLexicon, type Lexicon } from "./rules/ruleText.ts";
 import { keptDocuments } from "./splits.ts";
@@ -6,6 +7,8 @@ import { keptDocuments } from "./splits.ts";
  * The part of speech of each kept token's word: labels for `classifyUnits`.
  *
  * @param lexicon - Default: one opened for this call.
+ *
+ * @throws {DataError} for a census of symbols, which have none.
  *
  * Cost: about 15 microseconds for each token.
  *
@@ -28,6 +31,9 @@ export async function partOfSpeechLabels(
   census: Census,
   { tagger }: Pick<Lexicon, "tagger"> = createLexicon(),
 ): Promise<TokenLabels> {
+  if (census.tokenKind === "symbols") {
+    throw new DataError("partOfSpeechLabels: expected a census of texts, got one of symbols");
+  }
   const [{ documents }, word] = await Promise.all([keptDocuments(census), census.words()]);
   const tags = documents.flatMap((tokens) =>
     tagger.tag(Array.from(tokens, word)).map((tagged) => tagged?.tag),

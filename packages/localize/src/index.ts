@@ -54,6 +54,7 @@ export {
   type CensusHook,
   type ModelSourceOptions,
   modelSource,
+  type TokenKind,
   type UnitSource,
 } from "./census/source.ts";
 export { type Dormancy, dormancy, dormancyOf, hoyerSparseness } from "./census/sparseness.ts";

@@ -1,5 +1,5 @@
 import { FormatError } from "@penfield/core";
-import { tokenFamilies } from "@penfield/localize";
+import { type TokenKind, tokenFamilies } from "@penfield/localize";
 import { z } from "zod";
 import { lexicographerPhrase } from "./wordNet.ts";
 
@@ -111,15 +111,27 @@ export function literalCount(rule: Rule): number {
 /**
  * A rule as a sentence.
  *
+ * @param tokenKind - Of `symbols`, tokens are called time bins, and documents recordings.
+ *
  * @example
  * ruleSentence({ type: "and", rules: [{ type: "word", offset: 0, words: ["bank"] }, { type: "not", rule: { type: "topic", words: ["river"], atLeast: 1 } }] })
  * // => "active on 'bank', but not in documents with 'river'"
+ * ruleSentence({ type: "position", from: 7, to: 20 }, "symbols") // => "active in time bins 8 to 20 of a recording"
  */
-export function ruleSentence(rule: Rule): string {
+export function ruleSentence(rule: Rule, tokenKind: TokenKind = "language"): string {
   return rule.type === "not"
-    ? `active everywhere but ${phrase(rule.rule)}`
-    : `active ${phrase(rule)}`;
+    ? `active everywhere but ${phrase(rule.rule, tokenKind)}`
+    : `active ${phrase(rule, tokenKind)}`;
 }
+
+/** What a place, its text and a place that was met before are called. */
+const nouns = {
+  language: { on: "on", token: "token", document: "document", again: "tokens that stood" },
+  symbols: {
+    ...{ on: "in", token: "time bin", document: "recording" },
+    again: "time bins with symbols that stood",
+  },
+} as const satisfies Record<TokenKind, object>;
 
 const quoted = (list: readonly string[]): string => {
   // A token of nothing but white space has an empty spelling.
@@ -129,13 +141,7 @@ const quoted = (list: readonly string[]): string => {
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1)!}`;
 };
 
-const places: Record<number, string> = {
-  0: "on",
-  [-1]: "right after",
-  [-2]: "two tokens after",
-  [-3]: "three tokens after",
-};
-const at = (distance: number): string => places[distance] ?? `${-distance} tokens after`;
+const distances: Record<number, string> = { [-2]: "two", [-3]: "three" };
 
 const TAGS: Record<string, string> = {
   ADJ: "adjectives",
@@ -157,10 +163,18 @@ const TAGS: Record<string, string> = {
 };
 
 /** A part of a rule; one that has parts itself stands in brackets. */
-const inner = (rule: Rule): string =>
-  rule.type === "and" || rule.type === "or" ? `(${phrase(rule)})` : phrase(rule);
+const inner = (rule: Rule, tokenKind: TokenKind): string =>
+  rule.type === "and" || rule.type === "or"
+    ? `(${phrase(rule, tokenKind)})`
+    : phrase(rule, tokenKind);
 
-function phrase(rule: Rule): string {
+function phrase(rule: Rule, tokenKind: TokenKind): string {
+  const { on, token, document, again } = nouns[tokenKind];
+  const at = (distance: number): string => {
+    if (distance === 0) return "on";
+    return distance === -1 ? "right after" : `${distances[distance] ?? -distance} ${token}s after`;
+  };
+  const part = (own: Rule): string => inner(own, tokenKind);
   switch (rule.type) {
     case "word":
       return `${at(rule.offset)} ${quoted(rule.words)}`;
@@ -169,15 +183,15 @@ function phrase(rule: Rule): string {
     case "family":
       return `${at(rule.offset)} ${familyPhrases.get(rule.family) ?? rule.family}`;
     case "position": {
-      if (rule.to - rule.from === 1) return `on token ${rule.from + 1} of a document`;
+      if (rule.to - rule.from === 1) return `${on} ${token} ${rule.from + 1} of a ${document}`;
       return rule.from === 0
-        ? `on the first ${rule.to} tokens of a document`
-        : `on tokens ${rule.from + 1} to ${rule.to} of a document`;
+        ? `${on} the first ${rule.to} ${token}s of a ${document}`
+        : `${on} ${token}s ${rule.from + 1} to ${rule.to} of a ${document}`;
     }
     case "period":
-      return `on every ${rule.period} tokens, from token ${rule.phase + 1} on`;
+      return `${on} every ${rule.period} ${token}s, from ${token} ${rule.phase + 1} on`;
     case "topic":
-      return `in documents with ${rule.atLeast > 1 ? `at least ${rule.atLeast} of ` : ""}${quoted(rule.words)}`;
+      return `in ${document}s with ${rule.atLeast > 1 ? `at least ${rule.atLeast} of ` : ""}${quoted(rule.words)}`;
     case "partOfSpeech":
       return `${at(rule.offset)} ${TAGS[rule.tag] ?? rule.tag}`;
     case "lexicographer":
@@ -185,17 +199,17 @@ function phrase(rule: Rule): string {
     case "hypernym":
       return `on words for a kind of ${rule.word}`;
     case "repeat":
-      return "on tokens that stood in the document before";
+      return `${on} ${again} in the ${document} before`;
     case "not":
-      return `everywhere but ${inner(rule.rule)}`;
+      return `everywhere but ${part(rule.rule)}`;
     case "or":
-      return rule.rules.map(inner).join(", or ");
+      return rule.rules.map(part).join(", or ");
     case "and": {
-      const nots = rule.rules.flatMap((part) => (part.type === "not" ? [part.rule] : []));
-      const rest = rule.rules.filter((part) => part.type !== "not");
-      const except = nots.map((part) => `not ${inner(part)}`).join(", and ");
+      const nots = rule.rules.flatMap((own) => (own.type === "not" ? [own.rule] : []));
+      const rest = rule.rules.filter((own) => own.type !== "not");
+      const except = nots.map((own) => `not ${part(own)}`).join(", and ");
       if (rest.length === 0) return `everywhere, but ${except}`;
-      return `${rest.map(inner).join(", and ")}${nots.length > 0 ? `, but ${except}` : ""}`;
+      return `${rest.map(part).join(", and ")}${nots.length > 0 ? `, but ${except}` : ""}`;
     }
   }
 }

@@ -1,5 +1,5 @@
 import { ArgumentError } from "@penfield/core";
-import { spellingOf, tokenFamilies } from "@penfield/localize";
+import { spellingOf, type TokenKind, tokenFamilies } from "@penfield/localize";
 import { sharedTagger, type TaggedWord, type Tagger } from "./partOfSpeech.ts";
 import type { Rule } from "./rule.ts";
 import { WordNet } from "./wordNet.ts";
@@ -26,6 +26,11 @@ const SHARED: ReadonlySet<Rule["type"]> = new Set([
   ...(["family", "partOfSpeech", "lexicographer", "hypernym", "repeat"] as const),
 ]);
 
+/** Conditions that hold on no symbol. */
+const LANGUAGE: ReadonlySet<Rule["type"]> = new Set([
+  ...(["family", "partOfSpeech", "lexicographer", "hypernym"] as const),
+]);
+
 /** Fewest tokens that a shared condition must hold on. */
 const MIN_COUNT = 8;
 
@@ -41,6 +46,7 @@ export class RuleText {
   readonly documentOf: Int32Array;
   /** Where each document begins, and after the last where it ends. */
   readonly starts: Int32Array;
+  readonly #tokenKind: TokenKind;
   readonly #lexicon: () => Lexicon;
   #tagged: readonly (TaggedWord | undefined)[] | undefined;
   #senses: { lexicographer: (string | undefined)[]; synset: (number | undefined)[] } | undefined;
@@ -51,8 +57,14 @@ export class RuleText {
   /**
    * @param documents - Each one's tokens as text, with their spaces.
    * @param lexicon - Opened when a rule asks for parts of speech or WordNet, if not given.
+   * @param tokenKind - Of `symbols`, no rule about a language holds, and none is proposed.
    */
-  constructor(documents: readonly (readonly string[])[], lexicon?: Lexicon) {
+  constructor(
+    documents: readonly (readonly string[])[],
+    lexicon?: Lexicon,
+    tokenKind: TokenKind = "language",
+  ) {
+    this.#tokenKind = tokenKind;
     let opened = lexicon;
     this.#lexicon = () => {
       opened ??= createLexicon();
@@ -64,7 +76,7 @@ export class RuleText {
     this.spellings = this.tokens.map((token) => {
       let spelling = spelled.get(token);
       if (spelling === undefined) {
-        spelling = spellingOf(token);
+        spelling = spellingOf(token, tokenKind);
         spelled.set(token, spelling);
       }
       return spelling;
@@ -125,6 +137,14 @@ export class RuleText {
 
   /** Families, parts of speech, kinds of WordNet and repetition, on enough tokens to be worth a look. */
   sharedFeatures(): SharedFeature[] {
+    const repeat: Rule = { type: "repeat" };
+    return this.#worthALook(
+      this.#tokenKind === "symbols" ? [repeat] : [...this.#languageRules(), repeat],
+    );
+  }
+
+  /** Conditions about tokens as parts of a language. */
+  #languageRules(): Rule[] {
     const tagged = this.#tags();
     const tags = [...new Set(tagged.flatMap((word) => (word ? [word.tag] : [])))].sort();
     const senses = this.#wordSenses();
@@ -136,7 +156,7 @@ export class RuleText {
       for (const above of wordNet.hypernyms(synset)) kinds.set(above, (kinds.get(above) ?? 0) + 1);
     }
     const limit = this.nTokens / 2;
-    const rules: Rule[] = [
+    return [
       ...[0, -1].flatMap((offset) =>
         tokenFamilies.map(({ name }): Rule => ({ type: "family", offset, family: name })),
       ),
@@ -149,8 +169,10 @@ export class RuleText {
         .sort((a, b) => b[1] - a[1] || a[0] - b[0])
         .slice(0, 150)
         .map(([synset]): Rule => ({ type: "hypernym", synset, word: wordNet.nameOf(synset) })),
-      { type: "repeat" },
     ];
+  }
+
+  #worthALook(rules: readonly Rule[]): SharedFeature[] {
     const found: SharedFeature[] = [];
     const seen = new Set<string>();
     for (const rule of rules) {
@@ -172,6 +194,9 @@ export class RuleText {
   }
 
   #evaluate(rule: Rule): Uint8Array {
+    if (this.#tokenKind === "symbols" && LANGUAGE.has(rule.type)) {
+      return new Uint8Array(this.nTokens);
+    }
     switch (rule.type) {
       case "word": {
         const wanted = this.#wanted(rule.words);
@@ -338,6 +363,10 @@ export function joined(type: "and" | "or", a: Uint8Array, b: Uint8Array): Uint8A
  * @example
  * runRule({ type: "word", offset: -1, words: ["the"] }, ["The", " cat", " saw", " the", " dog"]).join("") // => "01001"
  */
-export function runRule(rule: Rule, tokens: readonly string[]): Uint8Array {
-  return new RuleText([tokens]).mask(rule);
+export function runRule(
+  rule: Rule,
+  tokens: readonly string[],
+  tokenKind: TokenKind = "language",
+): Uint8Array {
+  return new RuleText([tokens], undefined, tokenKind).mask(rule);
 }

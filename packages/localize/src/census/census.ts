@@ -11,6 +11,7 @@ import {
   type UnitColumn,
   unitColumns,
 } from "./format.ts";
+import type { TokenKind } from "./source.ts";
 
 /** A place in the model: a hook point and the number of the unit there. */
 export interface UnitPlace {
@@ -94,6 +95,11 @@ export class Census {
 
   get nUnits(): number {
     return this.meta.nUnits;
+  }
+
+  /** Whether tokens are parts of a language or symbols of an input. */
+  get tokenKind(): TokenKind {
+    return this.meta.tokens ?? "language";
   }
 
   /** The hook point of a unit and its number there. @throws {ArgumentError} for a unit outside the census. */
@@ -404,7 +410,8 @@ function checkMeta(json: unknown, path: string): asserts json is CensusMeta {
     sizes.find((name) => !isSize(meta[name])) ??
     (["hooks", "columns", "ngramKinds"] as const).find((name) => !Array.isArray(meta[name])) ??
     (contextKinds.every((kind) => isSize(meta.contexts?.[kind])) ? undefined : "contexts") ??
-    (typeof meta.model?.sha256 === "string" ? undefined : "model");
+    (typeof meta.model?.sha256 === "string" ? undefined : "model") ??
+    ([undefined, "language", "symbols"].includes(meta.tokens) ? undefined : "tokens");
   if (wrong !== undefined) {
     throw new FormatError(
       `openCensus: ${path}: expected ${wrong} as a census has it, got ${JSON.stringify(meta[wrong])}`,

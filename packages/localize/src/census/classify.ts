@@ -3,6 +3,7 @@ import type { NgramKind } from "./batch.ts";
 import type { Census, CensusNgram } from "./census.ts";
 import { spellingOf, tokenFamilies } from "./families.ts";
 import { circularShiftP, type PositionalInformation, positionalInformation } from "./positional.ts";
+import type { TokenKind } from "./source.ts";
 import { dormancy } from "./sparseness.ts";
 
 /** What a unit can be; one unit can be several of them. In the order of `primary`. */
@@ -101,7 +102,8 @@ export interface ClassifyOptions extends LongWork {
 
 /**
  * Sorts the units of a census into types: dead, dormant and dense ones; detectors of tokens, previous tokens, pairs and
- * triples; positional ones; families of spellings, initial letters, classes of tokens, parts of speech and topics.
+ * triples; positional ones; families of spellings, initial letters, classes of tokens, parts of speech and topics. Where tokens are symbols
+ * (`census.tokenKind`) there are no initial letters and classes of tokens.
  *
  * @returns One entry for each unit asked for, in their order.
  * @throws {ShapeError} if labels are not as many as kept tokens.
@@ -187,7 +189,7 @@ async function makeContext(census: Census, { labels = [] }: ClassifyOptions): Pr
   const before = Int32Array.from(kept.tokens, (_, i) =>
     kept.positions[i]! > 0 ? all[kept.places[i]! - 1]! : -1,
   );
-  const { kinds, names, classesOf } = wordClasses(counts, word);
+  const { kinds, names, classesOf } = wordClasses(counts, word, census.tokenKind);
   const features: FeatureSet[] = [
     featureSet(kinds, names, 0, kept.tokens, classesOf),
     featureSet(kinds, names, -1, before, classesOf),
@@ -224,16 +226,17 @@ async function makeContext(census: Census, { labels = [] }: ClassifyOptions): Pr
   };
 }
 
-/** Families by text, and each word in all its spellings. */
-function wordClasses(counts: Uint32Array, word: (token: number) => string) {
-  const kinds: UnitFamily["kind"][] = tokenFamilies.map(({ kind }) => kind);
-  const names = tokenFamilies.map(({ name }) => name);
+/** Families by text, and each word in all its spellings; of symbols each symbol alone. */
+function wordClasses(counts: Uint32Array, word: (token: number) => string, tokenKind: TokenKind) {
+  const families = tokenKind === "symbols" ? [] : tokenFamilies;
+  const kinds: UnitFamily["kind"][] = families.map(({ kind }) => kind);
+  const names = families.map(({ name }) => name);
   const spellings = new Map<string, number>();
   const classesOf = Array.from(counts, (count, token) => {
     if (count === 0) return [];
     const text = word(token);
-    const classes = tokenFamilies.flatMap(({ has }, i) => (has(text) ? [i] : []));
-    const spelling = spellingOf(text);
+    const classes = families.flatMap(({ has }, i) => (has(text) ? [i] : []));
+    const spelling = spellingOf(text, tokenKind);
     if (spelling === "") return classes;
     let place = spellings.get(spelling);
     if (place === undefined) {

@@ -1,5 +1,6 @@
 import { spellingOf, tokenFamilies } from "./families.ts";
 import { logOddsZ } from "./logOdds.ts";
+import type { TokenKind } from "./source.ts";
 
 /** What the contexts of a facet have in common and others have not. */
 export interface FacetName {
@@ -36,13 +37,16 @@ const PLAINER_BY = 0.1;
 const PLACES = [0, -1, -2, -3] as const;
 const AROUND = { from: -4, to: 1 };
 
-const prefixes: Readonly<Record<string, string>> = {
-  0: "on",
-  [-1]: "right after",
-  [-2]: "two tokens after",
-  [-3]: "three tokens after",
-  around: "near",
-};
+/** How a name begins that is about a place. */
+const prefixOf = (offset: number | "around", tokenKind: TokenKind): string =>
+  ({
+    0: "on",
+    [-1]: "right after",
+    [-2]: `two ${tokenNames[tokenKind]} after`,
+    [-3]: `three ${tokenNames[tokenKind]} after`,
+    around: "near",
+  })[offset]!;
+const tokenNames = { language: "tokens", symbols: "time bins" } as const;
 
 /** Contexts that a name must not hold for: those of other facets, and random places of the corpus. */
 export interface OtherContexts {
@@ -53,19 +57,20 @@ export interface OtherContexts {
 /**
  * The name of a group of contexts: at each of four places, and around, the words that tell the group's contexts from others and from random ones by log-odds
  * (z of 1 at least, at most three words, each adding contexts), and at the token and the one before it classes of tokens; of all these the one
- * whose share in the group is furthest above its share elsewhere, a plainer one before one that is hardly better.
+ * whose share in the group is furthest above its share elsewhere, a plainer one before one that is hardly better. Symbols have no classes.
  *
  * @returns Undefined for fewer than three contexts, and if nothing is more frequent by half of them: the best words of contexts that have nothing in common are often found in some of them.
  */
 export function facetName(
   group: readonly NamedContext[],
   elsewhere: OtherContexts,
+  tokenKind: TokenKind = "language",
 ): FacetName | undefined {
   if (group.length < MIN_GROUP) return undefined;
   const candidates = [
-    ...PLACES.map((offset) => wordsAt(group, elsewhere, offset)),
-    ...[0, -1].map((offset) => classAt(group, elsewhere, offset)),
-    wordsAt(group, elsewhere, "around"),
+    ...PLACES.map((offset) => wordsAt(group, elsewhere, offset, tokenKind)),
+    ...(tokenKind === "symbols" ? [] : [0, -1]).map((offset) => classAt(group, elsewhere, offset)),
+    wordsAt(group, elsewhere, "around", tokenKind),
   ];
   let best: FacetName | undefined;
   candidates.forEach((name, i) => {
@@ -80,10 +85,14 @@ export function facetName(
 const advantage = ({ share, otherShare }: FacetName): number => share - otherShare;
 
 /** The spellings of a context at a place, white space left out. */
-function spellingsAt({ tokens, peak }: NamedContext, offset: number | "around"): Set<string> {
+function spellingsAt(
+  { tokens, peak }: NamedContext,
+  offset: number | "around",
+  tokenKind: TokenKind,
+): Set<string> {
   const [from, to] = offset === "around" ? [AROUND.from, AROUND.to] : [offset, offset];
   const some = tokens.slice(Math.max(0, peak + from), Math.max(0, peak + to + 1));
-  return new Set(some.map(spellingOf).filter((word) => word !== ""));
+  return new Set(some.map((token) => spellingOf(token, tokenKind)).filter((word) => word !== ""));
 }
 
 type Words = ReadonlySet<string>;
@@ -92,9 +101,10 @@ function wordsAt(
   group: readonly NamedContext[],
   { others, random }: OtherContexts,
   offset: number | "around",
+  tokenKind: TokenKind,
 ): FacetName | undefined {
   const wordsOf = (contexts: readonly NamedContext[]): Words[] =>
-    contexts.map((context) => spellingsAt(context, offset));
+    contexts.map((context) => spellingsAt(context, offset, tokenKind));
   const [inside, outside, anywhere] = [wordsOf(group), wordsOf(others), wordsOf(random)];
   const zOf = (word: string): number => {
     const own = { inside: holding(inside, [word]), nInside: inside.length };
@@ -119,7 +129,7 @@ function wordsAt(
     quoted.length === 1 ? quoted[0]! : `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)!}`;
   const shareIn = (sets: readonly Words[]) => holding(sets, words) / Math.max(1, sets.length);
   return {
-    phrase: `${prefixes[offset]!} ${list}`,
+    phrase: `${prefixOf(offset, tokenKind)} ${list}`,
     words,
     offset,
     share: shareIn(inside),
@@ -147,7 +157,7 @@ function classAt(
         return token !== undefined && has(token);
       }).length / Math.max(1, contexts.length);
     const found = {
-      phrase: `${prefixes[offset]!} ${phrase}`,
+      phrase: `${prefixOf(offset, "language")} ${phrase}`,
       words: [name],
       offset,
       share: shareIn(group),

@@ -76,7 +76,7 @@ export async function facetsOf(
   );
   const vectors = contexts.map((context) =>
     contextVector(context, tokens, (token) => [
-      spellingOf(word(token)) || word(token),
+      spellingOf(word(token), census.tokenKind) || word(token),
       Math.log(census.meta.nTokens / Math.max(1, counts[token]!)),
     ]),
   );
@@ -105,6 +105,7 @@ export async function facetsOf(
       name: facetName(
         texts.filter((_, i) => groups[i] === g),
         { others: texts.filter((_, i) => groups[i] !== g), random },
+        census.tokenKind,
       ),
     }),
   ).sort((a, b) => b.contexts.length - a.contexts.length);

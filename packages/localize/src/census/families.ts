@@ -1,3 +1,5 @@
+import type { TokenKind } from "./source.ts";
+
 /** A class of tokens, known from their text alone. */
 export interface TokenFamily {
   readonly name: string;
@@ -123,5 +125,11 @@ export const tokenFamilies: readonly TokenFamily[] = [
   ),
 ];
 
-/** A token without the space before it and without capitals: the spellings of one word. */
-export const spellingOf: (token: string) => string = bare;
+/**
+ * A token without the space before it and without capitals: the spellings of one word. Symbols keep their capitals.
+ *
+ * @example
+ * [spellingOf(" The"), spellingOf(" #A", "symbols")].join(" ") // => "the #A"
+ */
+export const spellingOf = (token: string, tokens: TokenKind = "language"): string =>
+  tokens === "symbols" ? token.trim() : bare(token);

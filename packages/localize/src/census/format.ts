@@ -1,4 +1,5 @@
 import type { NgramKind } from "./batch.ts";
+import type { TokenKind } from "./source.ts";
 import type { ContextCounts } from "./state.ts";
 
 export const CENSUS_VERSION = 1;
@@ -62,6 +63,8 @@ export interface CensusMeta {
   /** Of the source and the options: a census is only resumed with the same ones. */
   readonly identity: string;
   readonly vocabularySize: number;
+  /** Left out where it is `language`, as in all censuses of before there were symbols; `Census.tokenKind` has it always. */
+  readonly tokens?: TokenKind | undefined;
   readonly columns: readonly string[];
   readonly histogramBars: number;
   readonly nPositionBins: number;

@@ -28,6 +28,8 @@ export interface HeavierSideOptions extends LongWork {
   readonly hooks?: readonly string[] | undefined;
   /** Documents in one reading; default 64. */
   readonly documentsPerRead?: number | undefined;
+  /** The documents' names, where the source asks for them, as `spikingSource` does. */
+  readonly ids?: readonly string[] | undefined;
 }
 
 /**
@@ -58,7 +60,7 @@ export async function heavierSide(
   documents: readonly (readonly number[])[],
   options: HeavierSideOptions = {},
 ): Promise<HeavierSideSource> {
-  const { hooks = source.hooks.map(({ name }) => name), documentsPerRead = 64 } = options;
+  const { hooks = source.hooks.map(({ name }) => name), documentsPerRead = 64, ids } = options;
   const indices = hooks.map((name) => {
     const index = source.hooks.findIndex((hook) => hook.name === name);
     if (index >= 0) return index;
@@ -72,7 +74,7 @@ export async function heavierSide(
     throwIfAborted(options.signal, "heavierSide");
     const some = documents.slice(from, from + documentsPerRead);
     const counted = countedPlaces(some, source.bosId);
-    const values = await source.read(some);
+    const values = await source.read(some, ids?.slice(from, from + documentsPerRead));
     indices.forEach((index, h) => {
       addValues(sums[h]!, values[index]!, counted);
     });
@@ -99,8 +101,8 @@ export async function heavierSide(
       ...indices.map((index, h) => ({ ...source.hooks[index]!, name: turned[h]!.name })),
     ],
     turned,
-    async read(rows) {
-      const values = await source.read(rows);
+    async read(rows, names) {
+      const values = await source.read(rows, names);
       return [...values, ...indices.map((index, h) => turn(values[index]!, turned[h]!))];
     },
   };

@@ -14,6 +14,7 @@ export {
   type UnitColumn,
   unitColumns,
 } from "./format.ts";
+export type { TokenKind } from "./source.ts";
 export { openTokenReader, type TokenReader } from "./tokenReader.ts";
 export {
   openUnitNotes,

@@ -2,6 +2,12 @@ import { ArgumentError, HookPointError } from "@penfield/core";
 import type { RunnableModel } from "@penfield/hooks";
 import { batchesByLength } from "../readUnits.ts";
 
+/**
+ * What tokens are: parts of a `language`, or `symbols` of what comes in, one for each time bin of a recording. Symbols have no endings, capitals, initial letters or
+ * parts of speech: rules and classes about them ask for none.
+ */
+export type TokenKind = "language" | "symbols";
+
 /** A place whose units a census counts. */
 export interface CensusHook {
   readonly name: string;
@@ -24,10 +30,19 @@ export interface UnitSource {
   readonly maxTokens?: number | undefined;
   /** Left out of the census where it begins a document: its values are unlike all others. */
   readonly bosId?: number | undefined;
+  /** Default `language`. */
+  readonly tokens?: TokenKind | undefined;
   /** A token as text; without it words are token numbers. */
   readonly tokenText?: ((token: number) => string) | undefined;
-  /** The values at each hook, `[nTokens, nUnits]`, the documents' tokens one after the other. */
-  read(documents: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
+  /**
+   * The values at each hook, `[nTokens, nUnits]`, the documents' tokens one after the other.
+   *
+   * @param ids - The documents' names, for sources whose values do not follow from tokens alone. A census gives them always.
+   */
+  read(
+    documents: readonly (readonly number[])[],
+    ids?: readonly string[],
+  ): Promise<readonly Float32Array[]>;
 }
 
 export interface ModelSourceOptions {

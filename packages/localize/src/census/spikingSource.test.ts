@@ -1,7 +1,12 @@
 import { ArgumentError, DataError, HookPointError, ShapeError } from "@penfield/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type InputRecording, type RecordingModel, spikingSource } from "./spikingSource.ts";
+import {
+  type InputRecording,
+  type RecordingModel,
+  type SpikingSource,
+  spikingSource,
+} from "./spikingSource.ts";
 
 const point = (name: string, kind: string, nUnits: number, axes = ["row", "step", "unit"]) => ({
   ...{ name, kind, nUnits, axes },
@@ -54,6 +59,12 @@ const R = [0, 1, 0];
 const C = [0, 0, 1];
 const O = [0, 0, 0];
 const channels = { left: [0], right: [1], "the cue": [2] };
+
+const readAll = ({ source, documents }: Pick<SpikingSource, "source" | "documents">) =>
+  source.read(
+    documents.map(({ tokens }) => tokens),
+    documents.map(({ id }) => id),
+  );
 
 describe("spikingSource", () => {
   const two = [recording("x", [L, R, O, O, L, C, L]), recording("y", [O, R, R, R])];
@@ -110,12 +121,12 @@ describe("spikingSource", () => {
       { name: "a.spikes", layer: 0, nUnits: 2 },
       { name: "a.v", layer: 0, nUnits: 2 },
     ]);
-    const [spikes, v] = await source.read(documents.map(({ tokens }) => tokens as number[]));
+    const [spikes, v] = await readAll({ source, documents });
     expect(Array.from(spikes!)).toEqual([1, 2, 0, 0, 1, 2, 0, 1, 0, 2]);
     expect(Array.from(v!)).toEqual([5, 10, 0, 0, 5, 10, 0, 5, 0, 10]);
     expect(model.shapes).toEqual([[2, 7, 3]]);
     const alone = spikingSource(sumModel(3), two, { ...options, batchValues: 1 });
-    const read = await alone.source.read(alone.documents.map(({ tokens }) => tokens as number[]));
+    const read = await readAll(alone);
     expect(read.map((values) => Array.from(values))).toEqual([Array.from(spikes!), Array.from(v!)]);
     expect([source.vocabularySize, source.maxTokens, source.tokenText?.(0)]).toEqual([
       4,
@@ -124,17 +135,23 @@ describe("spikingSource", () => {
     ]);
   });
 
-  test("recordings with the same symbols are told apart by their own tokens, not by copies", async () => {
+  test("recordings with the same symbols are told apart by their ids", async () => {
     const [a, b] = [recording("a", [L, O]), recording("b", [O, L])];
     const { source, documents } = spikingSource(sumModel(3), [a, b, recording("c", [R, R])], {
       binSteps: 2,
-      hooks: "a.v",
+      hooks: "a.spikes",
+      symbolOf: ({ activity }) => (activity[1] === 2 ? "#r" : "#x"),
     });
-    const [, second, third] = documents.map(({ tokens }) => tokens as number[]);
-    expect(Array.from((await source.read([second!]))[0]!)).toEqual([5, 5]);
-    expect(Array.from((await source.read([[...third!]]))[0]!)).toEqual([0, 10]);
-    await expect(source.read([[...second!]])).rejects.toThrow(/tokens of 2 recordings/);
-    await expect(source.read([[9]])).rejects.toThrow(/tokens of no recordings/);
+    const [first, second, third] = documents.map(({ tokens }) => tokens);
+    expect(first).toEqual(second);
+    const [values] = await source.read([[...third!], [...second!]], ["c", "b"]);
+    expect(Array.from(values!)).toEqual([0, 2, 1, 1]);
+    await expect(source.read([second!], ["d"])).rejects.toThrow(
+      /d: expected a recording of this source/,
+    );
+    await expect(source.read([third!], ["a"])).rejects.toThrow(/a: expected the tokens of this/);
+    await expect(source.read([[0, 0]], ["a"])).rejects.toThrow(DataError);
+    await expect(source.read([second!])).rejects.toThrow(/expected the ids of 1 documents, got 0/);
   });
 
   test("its hash is of the model as it was opened, the inputs and the bins", () => {
@@ -170,7 +187,7 @@ describe("spikingSource", () => {
           binSteps: 3,
           batchValues: 60,
         });
-        const [values] = await source.read(documents.map(({ tokens }) => tokens as number[]));
+        const [values] = await readAll({ source, documents });
         const expected = list.reduce(
           (sum, { nSteps, data }) =>
             sum + data.slice(0, 9 * Math.floor(nSteps / 3)).reduce((a, b) => a + b, 0),
@@ -202,6 +219,7 @@ describe("spikingSource", () => {
       {},
       ArgumentError,
     ],
+    ["two recordings of one id", [two[0]!, two[0]!], {}, ArgumentError],
     ["an unknown way of naming", two, { naming: "first" as never }, ArgumentError],
     ["an unknown hook", two, { hooks: "*.out" }, HookPointError],
     ["a hook of weights", two, { hooks: "a.weight" }, HookPointError],

@@ -81,8 +81,8 @@ export interface SpikingSourceOptions {
 /** The units of a spiking network, and its input in the place of text. */
 export interface SpikingSource {
   readonly source: UnitSource;
-  /** A document for each recording, a token for each time bin. */
-  readonly documents: readonly CensusDocument[];
+  /** A document for each recording under its id, a token for each time bin. */
+  readonly documents: readonly Required<CensusDocument>[];
   /** What each token stands for. */
   readonly symbols: readonly string[];
 }
@@ -90,17 +90,17 @@ export interface SpikingSource {
 /**
  * The units of a spiking network as a source for `takeCensus`, and with it for `describeUnits`: each recording is a document, each time bin a token that says what came in, and
  * a unit's value is the number of its spikes in the bin (at other hook points, as `.v`, the mean over the bin). Rules then say when a unit answers: `active on '#left'`, `right after
- * '#left'`, `at the end of '#left #left'`, `on tokens 6 to 10 of a document`, a token being a bin.
+ * '#left'`, `at the end of '#left #left'`, `in time bins 6 to 10 of a recording`.
  *
- * Symbols begin with `#`, so that nothing takes them for words of a language. A unit answers some steps after its cause: choose bins of about the membrane's time constant, and expect rules about the bin before.
+ * Its tokens are `symbols`: no rule and no class asks for endings, capitals or parts of speech. A unit answers some steps after its cause: choose bins of about the membrane's time constant, and expect rules about the bin before.
  *
  * @param recordings - Of any lengths, all with the same channels.
- * @returns `source` reads the documents that are given here: those with the tokens of several recordings only by their own `tokens`, not by a copy. Its `sha256` is of the model, its dt
+ * @returns `source` reads the documents that are given here, by their ids. Its `sha256` is of the model, its dt
  *   and options, the recordings and the bins.
  * @throws {HookPointError} if no hook point fits, or one has other axes than row, step and unit.
  * @throws {ShapeError} for recordings of different channels, or with other numbers of values than their shape says.
  * @throws {DataError} for a recording shorter than a bin.
- * @throws {ArgumentError} for channels that do not exist, or names that are equal.
+ * @throws {ArgumentError} for channels that do not exist, and for names or ids that are equal.
  *
  * Cost: one pass over the inputs; then, as the census reads, one run of every recording, those of similar length together and padded with silence at the end.
  *
@@ -114,7 +114,7 @@ export interface SpikingSource {
  * const data = [2, 0, 0, 2, 0, 0, 2, 2];
  * const { source, documents, symbols } = spikingSource(model, [{ id: "a", data, shape: [4, 2] }], { channels: { left: [0], right: [1] } });
  * documents[0].tokens.map((token) => symbols[token]).join(" ") // => "#left #right #none #left+#right"
- * Array.from((await source.read([documents[0].tokens]))[0]).join("") // => "10010011"
+ * Array.from((await source.read([documents[0].tokens], ["a"]))[0]).join("") // => "10010011"
  */
 export function spikingSource(
   model: RecordingModel,
@@ -145,18 +145,44 @@ export function spikingSource(
     return { id: recording.id, tokens };
   });
   const symbols = [...numbers.keys()];
-  const find = recordingFinder(documents.map(({ tokens }) => tokens));
+  const places = new Map(documents.map(({ id }, i) => [id, i]));
+  if (places.size < documents.length) {
+    const twice = documents.find(({ id }, i) => places.get(id) !== i)!;
+    throw new ArgumentError(
+      `spikingSource: expected recordings with different ids, got ${JSON.stringify(twice.id)} twice`,
+    );
+  }
+  const recordingOf = (id: string, tokens: readonly number[]): InputRecording => {
+    const place = places.get(id);
+    const own = place === undefined ? undefined : documents[place]!.tokens;
+    if (own && own.length === tokens.length && own.every((token, i) => token === tokens[i])) {
+      return recordings[place!]!;
+    }
+    throw new DataError(
+      `spikingSource: ${id}: expected ${own ? "the tokens of this recording" : "a recording of this source"}, got others`,
+      { hint: "Read whole documents of spikingSource under their own ids." },
+    );
+  };
   const hooks = points.map(
     ({ name, layer, nUnits }): CensusHook => ({ name, layer, nUnits: nUnits! }),
   );
   const perStep = nChannels + hooks.reduce((sum, { nUnits }) => sum + nUnits, 0);
 
-  async function read(wanted: readonly (readonly number[])[]): Promise<Float32Array[]> {
+  async function read(
+    wanted: readonly (readonly number[])[],
+    ids: readonly string[] = [],
+  ): Promise<Float32Array[]> {
+    if (ids.length !== wanted.length) {
+      throw new ArgumentError(
+        `spikingSource: expected the ids of ${wanted.length} documents, got ${ids.length}`,
+        { hint: "Recordings with the same symbols are told apart by their ids." },
+      );
+    }
     const starts = [0];
     for (const { length } of wanted) starts.push(starts.at(-1)! + length);
     const out = hooks.map(({ nUnits }) => new Float32Array(starts.at(-1)! * nUnits));
     const rows = wanted.map((tokens, document) => ({
-      recording: recordings[find(tokens)]!,
+      recording: recordingOf(ids[document]!, tokens),
       document,
     }));
     for (const batch of batches(rows, Math.floor(batchValues / perStep))) {
@@ -196,6 +222,7 @@ export function spikingSource(
       ),
       hooks,
       vocabularySize: symbols.length,
+      tokens: "symbols",
       maxTokens: documents.reduce((most, { tokens }) => Math.max(most, tokens.length), 1),
       tokenText: (token) => ` ${symbols[token]!}`,
       read,
@@ -306,30 +333,6 @@ function channelSymbols(
     const least = naming === "strongest" ? Math.max(...sizes) : 0;
     const active = groups.filter((_, g) => sizes[g]! > activeAbove && sizes[g]! >= least);
     return active.length === 0 ? NONE : active.map(({ symbol }) => symbol).join("+");
-  };
-}
-
-/** Which recording a document is: by the tokens themselves, or by a copy if no other has the same. */
-function recordingFinder(
-  documents: readonly (readonly number[])[],
-): (tokens: readonly number[]) => number {
-  const own = new Map(documents.map((tokens, i) => [tokens, i]));
-  const alike = new Map<string, number[]>();
-  documents.forEach((tokens, i) => {
-    const key = tokens.join(" ");
-    const list = alike.get(key);
-    if (list) list.push(i);
-    else alike.set(key, [i]);
-  });
-  return (tokens) => {
-    const known = own.get(tokens);
-    if (known !== undefined) return known;
-    const found = alike.get(tokens.join(" ")) ?? [];
-    if (found.length === 1) return found[0]!;
-    throw new DataError(
-      `spikingSource: expected a document of this source, got tokens of ${found.length || "no"} recordings`,
-      { hint: "Read the documents that spikingSource has made, not copies of them or parts." },
-    );
   };
 }
 
