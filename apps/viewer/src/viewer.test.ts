@@ -407,6 +407,23 @@ describe("one thing in its forms", () => {
     },
   );
 
+  test.each(["full", "comparison", "brain"])(
+    "every link of every section of %s leads somewhere",
+    async (name) => {
+      const { sections } = JSON.parse((await raw(`/reports/${name}.json`)).body);
+      const links = new Set<string>();
+      for (const { id } of sections) {
+        const { status, body } = await raw(`/reports/${name}/sections/${id}`);
+        expect([id, status]).toEqual([id, 200]);
+        expect(body.length).toBeLessThan(300_000);
+        for (const [, link] of body.matchAll(/href="(\/[^"#]*)/g)) {
+          if (!link!.includes("/files/")) links.add(link!.replaceAll("&amp;", "&"));
+        }
+      }
+      for (const link of links) expect([link, (await raw(link)).status]).toEqual([link, 200]);
+    },
+  );
+
   test("the list, all of it or what has a word", async () => {
     const all = JSON.parse((await raw("/index.json")).body);
     expect(all.reports.map(({ name }: { name: string }) => name)).toContain("full");

@@ -218,6 +218,7 @@ async function showSection(
         sectionPage(report, section, maps, {
           ...{ base, address, query: addressWith("", asked).slice(1), region },
           links: unitLinks(report, await listCensuses(around.folder)),
+          hasFigures: exhibits.some(({ drawing }) => drawing),
           more: section.kind === "rdms" && rdmPairPart(section, pair, beside, address),
         }),
       json: () => ({
@@ -228,7 +229,10 @@ async function showSection(
           maps &&
           "values" in maps && { agreement: agreementOf(section, maps.values, pair) }),
       }),
-      table: () => region?.numbers ?? beside[0]?.numbers ?? longTable(exhibits),
+      table: () =>
+        section.kind === "units"
+          ? readReportTable(found.folder, report, section.table)
+          : (region?.numbers ?? beside[0]?.numbers ?? longTable(exhibits)),
       figures: () => exhibits,
     },
   };
@@ -290,6 +294,7 @@ async function showLocalizer(
         const words = await unitWords(report, around, censuses);
         return sectionPage(report, section, maps, {
           ...{ base, address, query: asked, links },
+          hasFigures: true,
           more:
             chosen &&
             data &&

@@ -55,7 +55,7 @@ export function localizerPart(
       : [`${section.statistic.name} of at least ${short(threshold.t)}`]),
     ...(threshold.q === undefined ? [] : [`q of at most ${short(threshold.q)}`]),
   ];
-  return html`<h3>Another threshold</h3>
+  return html`<h3>Units by a threshold</h3>
 <form class="filters" action="${address}" method="get"><label>${section.statistic.name} of at least <input name="t" value="${threshold.t}" inputmode="decimal" maxlength="40" size="8" autocomplete="off"></label><label>q of at most <input name="q" value="${threshold.q}" inputmode="decimal" maxlength="40" size="8" autocomplete="off"></label><button>Show</button></form>
 <p role="status">${
     conditions.length === 0

@@ -34,15 +34,18 @@ ${
   report.warnings.length > 0 &&
   html`<section class="notice" aria-labelledby="warnings"><h2 id="warnings">Before you believe a number</h2><ul>${report.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></section>`
 }
-<nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li>${twins(base)}</ul></nav>
+<nav aria-label="Sections"><ul>${report.sections.map(({ id, title }) => html`<li><a href="#section-${id}">${title}</a></li>`)}<li><a href="#provenance">Where it comes from</a></li>${twins(
+      base,
+      report.sections.some(({ kind }) => kind !== "units" && kind !== "note"),
+    )}</ul></nav>
 ${report.sections.map((section) => sectionView(section, maps.get(section.id), base, unitLinks(report, censuses)))}
 ${provenance(report, base)}`,
   });
 }
 
 /** The same as data, as a table, and the figures alone. */
-const twins = (address: string, query = ""): Html =>
-  html`${["json", "csv", "svg"].map((form) => html`<li><a href="${address}.${form}${query && `?${query}`}">.${form}</a></li>`)}`;
+const twins = (address: string, hasFigures: boolean, query = ""): Html =>
+  html`${["json", "csv", ...(hasFigures ? ["svg"] : [])].map((form) => html`<li><a href="${address}.${form}${query && `?${query}`}">.${form}</a></li>`)}`;
 
 /** One section by itself, with what only a page of its own has room for. */
 export function sectionPage(
@@ -54,6 +57,7 @@ export function sectionPage(
     address,
     query,
     links,
+    hasFigures,
     region,
     more,
   }: {
@@ -61,6 +65,7 @@ export function sectionPage(
     readonly address: string;
     readonly query: string;
     readonly links: UnitLinks;
+    readonly hasFigures: boolean;
     /** One column of a score map. */
     readonly region?: Exhibit | undefined;
     readonly more?: Part;
@@ -81,7 +86,7 @@ export function sectionPage(
     above: [{ title: report.title, address: base }],
     main: html`<h1>${section.title}</h1>
 <p class="about">${about(report)}${simulated && html` <strong>The recording is simulated.</strong>`}</p>
-<nav aria-label="Sections"><ul>${beside(-1, "prev", (title) => `← ${title}`)}${beside(1, "next", (title) => `${title} →`)}<li><a href="${base}#section-${section.id}">In the report</a></li>${twins(address, query)}</ul></nav>
+<nav aria-label="Sections"><ul>${beside(-1, "prev", (title) => `← ${title}`)}${beside(1, "next", (title) => `${title} →`)}<li><a href="${base}#section-${section.id}">In the report</a></li>${twins(address, hasFigures, query)}</ul></nav>
 ${region && html`<div class="figures one">${figure(region, address, query)}</div>`}${
   section.kind === "score-map" &&
   html`<p>One by one: ${section.columns.labels
