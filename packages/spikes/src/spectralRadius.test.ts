@@ -17,8 +17,11 @@ function linearNetwork(radius: number, n: number, nSamples: number, seed: number
   };
   const one = (a: Float64Array) => a.map((v, k) => (k % (n + 1) === 0 ? v + 1 : v));
   // 1 + W + W^2 + ... = (1 + W)(1 + W^2)(1 + W^4)...
-  let power = Float64Array.from({ length: n * n }, () => (radius * rng.normal()) / Math.sqrt(n));
-  let response = one(power);
+  let power: Float64Array = Float64Array.from(
+    { length: n * n },
+    () => (radius * rng.normal()) / Math.sqrt(n),
+  );
+  let response: Float64Array = one(power);
   for (let k = 0; k < 7; k++) {
     power = product(power, power);
     response = product(response, one(power));
