@@ -235,7 +235,7 @@ export async function census(args: readonly string[], io: Surroundings): Promise
         await other?.close();
         bar.finish();
         const sought = unitTypes.filter(
-          (type) => type !== "topic" && !(spiking && type === "part-of-speech"),
+          (type) => type !== "topic" && !(spiking && LANGUAGE_TYPES.includes(type)),
         );
         printCensus(taken, classes, sought, shared?.universal, out!, Boolean(values["json"]), io);
       } finally {
@@ -248,6 +248,11 @@ export async function census(args: readonly string[], io: Surroundings): Promise
     bar.finish();
   }
 }
+
+/** What no unit of a spiking network can be, whose tokens are symbols. */
+const LANGUAGE_TYPES: readonly (typeof unitTypes)[number][] = [
+  ...(["alphabet-family", "token-class", "part-of-speech"] as const),
+];
 
 function printCensus(
   taken: Census,
@@ -268,7 +273,9 @@ function printCensus(
     );
     return;
   }
-  io.out.write(`${nUnits} units over ${nTokens} tokens of ${nDocuments} documents\n\n`);
+  const [tokens, documents] =
+    taken.tokenKind === "symbols" ? ["time bins", "recordings"] : ["tokens", "documents"];
+  io.out.write(`${nUnits} units over ${nTokens} ${tokens} of ${nDocuments} ${documents}\n\n`);
   io.out.write(
     columns([
       ["type", "units", "share"],

@@ -89,7 +89,7 @@ describe("the units of a spiking network whose answers are known", () => {
 
   test("and one that answers to time, whatever comes in", () => {
     expect(of(3).rule).toEqual({ type: "position", from: 7, to: 20 });
-    expect(of(3).sentence).toBe("active on tokens 8 to 20 of a document");
+    expect(of(3).sentence).toBe("active in time bins 8 to 20 of a recording");
   });
 
   test("a silent one is dead, and one that follows what has no name gets no description", async () => {
@@ -103,7 +103,17 @@ describe("the units of a spiking network whose answers are known", () => {
     expect(types[0]).toContain("token-detector");
     expect(types[4]).toContain("previous-token-detector");
     expect(types[6]).toEqual([]);
+    expect(census.tokenKind).toBe("symbols");
+    const kinds = lines.flatMap((line) =>
+      (JSON.parse(line).families as { kind: string }[]).map(({ kind }) => kind),
+    );
+    expect(new Set(kinds)).toEqual(new Set(["unigram"]));
     await census.close();
+  });
+
+  test("no rule asks for endings, capitals, parts of speech or WordNet", () => {
+    const rules = JSON.stringify(found.units.map(({ rule }) => rule ?? null));
+    expect(rules).not.toMatch(/"type":"(family|partOfSpeech|lexicographer|hypernym)"/);
   });
 
   test("shuffled values reach nothing; shuffled weights do, as they relay the input too", () => {
@@ -147,7 +157,7 @@ describe("a census of a spiking network", () => {
     const words = ["--recordings", at("folder"), "--dt", "1", "--bin", "3", "--hooks", "lif.v"];
     const taken = await penfield("census", "--model", NETWORK, ...words, "--out", at("v"));
     expect(taken.code, taken.err).toBe(0);
-    expect(taken.out).toMatch(/^9 units over 5 tokens of 2 documents/);
+    expect(taken.out).toMatch(/^9 units over 5 time bins of 2 recordings/);
     const census = await openCensus(at("v"));
     expect(await census.documentIds()).toEqual(["first", "second"]);
     expect(census.meta.hooks.map(({ name }) => name)).toEqual(["lif.v"]);
