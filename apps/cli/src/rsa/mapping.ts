@@ -15,7 +15,14 @@ import {
   testModels,
   volumeSearchlights,
 } from "@penfield/compare";
-import { InterruptedError, ShapeError, tensor, throwIfAborted, UsageError } from "@penfield/core";
+import {
+  InterruptedError,
+  ShapeError,
+  sha256File,
+  tensor,
+  throwIfAborted,
+  UsageError,
+} from "@penfield/core";
 import { createLinalg, type Linalg, type Matrix } from "@penfield/linalg";
 import {
   type BrainMapSection,
@@ -131,7 +138,7 @@ interface Prepared {
 }
 
 /** Places whose RDMs are in memory at once, and are kept when interrupted. */
-const BLOCK = 128;
+const BLOCK = 64;
 
 /** Scores of models at places; `null` where undefined. */
 interface Block {
@@ -161,6 +168,11 @@ export async function mapModels(
     const inputs = [
       ...[...read.dataFiles, ...read.modelFiles].map(({ sha256, name }) => [name, sha256]),
       [wanted, settings.method, settings.modelMethod, settings.comparison, settings.noises],
+      // By content: files may change between a command and its resumption.
+      await hashes([
+        wanted.kind === "movie" ? wanted.times : wanted.file,
+        ...settings.noises.map(({ residuals }) => residuals),
+      ]),
     ];
     const { store, clear } = await openWork("rsa-map", inputs, settings.resume);
     const blocks: Block[] = [];
@@ -209,6 +221,16 @@ export async function mapModels(
     await linalg.dispose();
   }
 }
+
+/** Of files, without the name of an array behind a colon; of none, nothing. */
+async function hashes(paths: readonly (string | undefined)[]): Promise<readonly string[]> {
+  const files = paths.flatMap((path) => (path ? [path.replace(ARRAY_NAME, "$1")] : []));
+  const found: string[] = [];
+  for (const file of files) found.push(await sha256File(file));
+  return found;
+}
+
+const ARRAY_NAME = /(\.(?:npz|mat|safetensors)):[^:]+$/i;
 
 interface Read {
   readonly files: readonly Prepared[];
