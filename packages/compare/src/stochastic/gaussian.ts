@@ -344,11 +344,12 @@ async function fitPrepared(
 /** What sums in float32 are off by, as a share of the sizes. */
 const ROUGH = 1e-8;
 
-/** How far polar factors reach, each tried when the one before did not do. */
-const REACHES = [0.03, 7e-3, 1.6e-3, 1e-5, 1e-7];
-
-/** What is left of the departure after the last step is about its cube. */
-const MOST_DEPARTURE = 1e-3;
+/**
+ * How far polar factors reach, each tried when the one before did not do, and the most that they may depart from orthogonal ones a step
+ * before the end: what is left is about its cube.
+ */
+const FINE = { reaches: [0.03, 7e-3, 1.6e-3, 3.7e-4, 1e-5, 1e-7], most: 1e-3 };
+const QUICK = { reaches: [0.044, 0.0107, 2.5e-3, 6e-4, 1e-5, 1e-7], most: 0.05 };
 
 /** The sums for T in one graph; with covariances too singular for it, through polar factors one by one. */
 function quickSpread(
@@ -359,13 +360,14 @@ function quickSpread(
 ): AlternationProblem["spread"] {
   const as = (m: MatrixBatch) => ({ ...m, data: single ? Float32Array.from(m.data) : m.data });
   const [a, b] = [as(x), as(y)];
-  const most = MOST_DEPARTURE * norm(x.data);
+  const { reaches, most } = single ? QUICK : FINE;
+  const size = norm(x.data);
   const exactly = spreadOf(linalg, x, y);
   let level = 0;
   return async (t) => {
-    for (; level < REACHES.length; level++) {
-      const { cross, departure } = await alignedCross(linalg, b, t, a, REACHES[level]!);
-      if (departure < most) {
+    for (; level < reaches.length; level++) {
+      const { cross, departure } = await alignedCross(linalg, b, t, a, reaches[level]!);
+      if (departure < most * size) {
         return { cross, residual: async (other) => (await exactly(t)).residual(other) };
       }
     }
