@@ -128,7 +128,7 @@ export function findSpikes(graph: GraphProto, states: readonly State[]): SpikeHo
 }
 
 /** What a comparison looks at: back through differences from constants. */
-export function lookedAt(
+function lookedAt(
   graph: GraphProto,
   index: ReturnType<typeof indexGraph>,
   inputs: readonly string[],
