@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { ArgumentError } from "@penfield/core";
-import type { InputRecording } from "@penfield/localize";
+import type { InputRecording } from "@penfield/hooks";
 import { isSpikingOrganism, spikingOrganismFolder } from "@penfield/organisms";
 import {
   type OpenSpikingOptions,

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { DataError, fileError, ShapeError, UsageError } from "@penfield/core";
-import type { InputRecording } from "@penfield/localize";
+import type { InputRecording } from "@penfield/hooks";
 import { isOrganism, isSpikingOrganism } from "@penfield/organisms";
 import {
   isSpikingName,

@@ -6,11 +6,10 @@ import {
   type Rng,
   throwIfAborted,
 } from "@penfield/core";
-import type { HookedModel, Intervention } from "@penfield/hooks";
+import type { HookedModel, InputRows, Intervention } from "@penfield/hooks";
 import type { RowMetric } from "./ablationMap.ts";
 import {
   type InputModel,
-  type InputRows,
   inputStimuli,
   isInput,
   type OutputMetric,

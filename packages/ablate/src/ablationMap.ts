@@ -1,14 +1,13 @@
 import { ArgumentError, DataError, type LongWork, throwIfAborted } from "@penfield/core";
-import type { HookedModel, HookValues, Intervention, InterventionOp } from "@penfield/hooks";
-import {
-  type InputModel,
-  type InputRows,
-  inputStimuli,
-  isInput,
-  type OutputMetric,
-  type Row,
-  type UnitChange,
-} from "./stimuli.ts";
+import type {
+  HookedModel,
+  HookValues,
+  InputRows,
+  Intervention,
+  InterventionOp,
+  UnitChange,
+} from "@penfield/hooks";
+import { type InputModel, inputStimuli, isInput, type OutputMetric, type Row } from "./stimuli.ts";
 
 /** A number read off the model's output for each row, such as a difference of two logits. */
 export type RowMetric = (

@@ -37,4 +37,4 @@ export {
   type TaskOutcome,
   type TaskSummary,
 } from "./scorer.ts";
-export type { InputModel, InputRows, OutputMetric, OutputValues, UnitChange } from "./stimuli.ts";
+export type { InputModel, OutputMetric } from "./stimuli.ts";

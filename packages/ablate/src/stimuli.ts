@@ -1,16 +1,13 @@
-import { type FloatArray, ShapeError } from "@penfield/core";
+import { ShapeError } from "@penfield/core";
 import {
   type HookedModel,
+  type InputRows,
   type Intervention,
-  type InterventionOp,
   meanActivation,
+  type OutputValues,
+  type RecordingModel,
+  type UnitChange,
 } from "@penfield/hooks";
-
-/** A model's output, `[row, ...]`: logits `[row, pos, vocab]`, or a spiking network's `[row, step, unit]`. */
-export interface OutputValues {
-  readonly data: FloatArray;
-  readonly shape: readonly number[];
-}
 
 /** A number read off a model's output for each row; `prompt` is the place of the row's stimulus. */
 export type OutputMetric = (
@@ -18,34 +15,8 @@ export type OutputMetric = (
   rows: readonly { row: number; prompt: number }[],
 ) => number[];
 
-/** Stimuli as values, `[row, step, ...]`. */
-export interface InputRows {
-  readonly data: ArrayLike<number>;
-  readonly shape: readonly number[];
-}
-
-/** What is done to chosen units in chosen rows and steps: as in an `Intervention`, at any model's hook points. */
-export interface UnitChange {
-  readonly hook: string;
-  readonly op: Extract<InterventionOp, { readonly type: "zero" | "mean" | "resample" | "noise" }>;
-  readonly units?: ArrayLike<number>;
-  readonly rows?: ArrayLike<number>;
-  readonly positions?: ArrayLike<number>;
-}
-
 /** A model that takes values and not tokens: `SpikingModel`, or anything with its hooks. */
-export interface InputModel {
-  hookPoint(name: string): { readonly name: string; readonly nUnits: number | undefined };
-  run(request: {
-    readonly input: InputRows;
-    readonly capture?: readonly string[];
-    readonly interventions?: readonly UnitChange[];
-    readonly signal?: AbortSignal | undefined;
-  }): Promise<{
-    readonly output: OutputValues;
-    readonly cache: ReadonlyMap<string, OutputValues>;
-  }>;
-}
+export type InputModel = Pick<RecordingModel, "hookPoint" | "run">;
 
 /** A row of a batch: one of the stimuli, or of those that values are taken from. */
 export interface Row {

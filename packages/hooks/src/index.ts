@@ -13,6 +13,14 @@ export {
   type RunControl,
 } from "./isolation/isolatedModel.ts";
 export type { RunnableModel } from "./isolation/runnableModel.ts";
+export type {
+  InputRecording,
+  InputRows,
+  OutputValues,
+  RecordingHook,
+  RecordingModel,
+  UnitChange,
+} from "./recordingModel.ts";
 export {
   createTokenizer,
   type EncodeOptions,

@@ -59,9 +59,6 @@ export {
 } from "./census/source.ts";
 export { type Dormancy, dormancy, dormancyOf, hoyerSparseness } from "./census/sparseness.ts";
 export {
-  type InputRecording,
-  type RecordingHook,
-  type RecordingModel,
   type SpikingSource,
   type SpikingSourceOptions,
   type SymbolWindow,

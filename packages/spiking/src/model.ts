@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { ArgumentError, type FloatArray, fileError, HookPointError, sha256 } from "@penfield/core";
-import { type HookPoint, matchesHook } from "@penfield/hooks";
+import { type HookPoint, matchesHook, type RecordingModel } from "@penfield/hooks";
 import { chooseCaptures } from "./captures.ts";
 import { checkIntervention, type SpikingIntervention } from "./interventions.ts";
 import { type Network, type NetworkNode, planNetwork, sizeOf } from "./network.ts";
@@ -94,7 +94,7 @@ export interface SpikingStream {
 }
 
 /** A spiking network with hook points, run by Penfield's own simulator. */
-export class SpikingModel {
+export class SpikingModel implements RecordingModel {
   readonly name: string;
   /** SHA-256 of the .nir file. */
   readonly sha256: string;

@@ -12,13 +12,13 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from "@penfield/core";
-import type { HookPoint, RunnableModel } from "@penfield/hooks";
+import type { HookPoint, InputRecording, RecordingModel, RunnableModel } from "@penfield/hooks";
 import type { CaptureSource, RunValues } from "./captureSource.ts";
 import type { Corpus } from "./corpus.ts";
 import { type EncodedCorpus, encodeCorpus } from "./encode.ts";
 import { LARGEST_FLOAT16, toFloat16 } from "./float16.ts";
 import { bytesOf, HEADER_BYTES, type NpyType, npyHeader, writeAt } from "./npyFile.ts";
-import { type InputRecording, type RecordingModel, recordedSource } from "./recordedSource.ts";
+import { recordedSource } from "./recordedSource.ts";
 import {
   differences,
   hookFile,

@@ -8,5 +8,4 @@ export {
 export { type CaptureOptions, type CaptureSummary, captureActivations } from "./capture.ts";
 export { type Corpus, type CorpusItem, loadCorpus } from "./corpus.ts";
 export { toFloat16 } from "./float16.ts";
-export type { InputRecording, RecordingModel } from "./recordedSource.ts";
 export type { Positions, Shard, StoredHook, StoreIndex, StoreType } from "./storeIndex.ts";

@@ -9,9 +9,9 @@ import {
   readNpy,
   ShapeError,
 } from "@penfield/core";
+import type { InputRecording, RecordingModel } from "@penfield/hooks";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { captureActivations, openActivations } from "./index.ts";
-import type { InputRecording, RecordingModel } from "./recordedSource.ts";
 import { hashes, temporaryFolder } from "./testSetting.ts";
 
 let root: string;
@@ -24,10 +24,10 @@ const at = (...parts: string[]) => join(root, ...parts);
 
 const AXES = ["row", "step", "unit"];
 const HOOKS = [
-  { name: "lif.v", axes: AXES, nUnits: 2 },
-  { name: "lif.spikes", axes: AXES, nUnits: 2 },
-  { name: "inner/lif.v", axes: AXES, nUnits: 2 },
-  { name: "fc.weight", axes: ["out", "in"], nUnits: 2 },
+  { name: "lif.v", kind: "v", layer: 0, axes: AXES, nUnits: 2 },
+  { name: "lif.spikes", kind: "spikes", layer: 0, axes: AXES, nUnits: 2 },
+  { name: "inner/lif.v", kind: "v", layer: 1, axes: AXES, nUnits: 2 },
+  { name: "fc.weight", kind: "weight", layer: undefined, axes: ["out", "in"], nUnits: 2 },
 ];
 
 /** Two units with memory: the sum of each channel since the beginning, and 1 where it is odd. */
@@ -62,7 +62,7 @@ function counter(changes: Partial<RecordingModel> = {}): RecordingModel & { runs
         ["lif.v", of(v)],
         ["lif.spikes", of(v.map((sum) => sum % 2))],
       ]);
-      return Promise.resolve({ cache });
+      return Promise.resolve({ output: of(v), cache });
     },
     ...changes,
   };

@@ -1,51 +1,10 @@
 import { createHash } from "node:crypto";
-import {
-  ArgumentError,
-  DataError,
-  type FloatArray,
-  HookPointError,
-  ShapeError,
-} from "@penfield/core";
+import { ArgumentError, DataError, HookPointError, ShapeError } from "@penfield/core";
+import type { InputRecording, RecordingHook, RecordingModel } from "@penfield/hooks";
 import type { CaptureOptions } from "./capture.ts";
 import type { CaptureSource, RunValues } from "./captureSource.ts";
 import type { EncodedCorpus } from "./encode.ts";
 import { hookFile, isHookName, type StoredHook } from "./storeIndex.ts";
-
-/** What one trial puts in: `[step, ...]`, a value for each input channel in each time step. */
-export interface InputRecording {
-  readonly id: string;
-  readonly data: ArrayLike<number>;
-  readonly shape: readonly number[];
-}
-
-/** A place of a model that takes recordings. */
-interface RecordingHook {
-  readonly name: string;
-  readonly axes: readonly string[];
-  readonly nUnits: number | undefined;
-}
-
-/** A model that takes recordings and not tokens: `SpikingModel`, `StepModel`, or anything with their hooks. */
-export interface RecordingModel {
-  readonly name: string;
-  readonly sha256: string;
-  /** Seconds of a step, if the model knows it. */
-  readonly dt?: number | undefined;
-  /** The simulator's conventions. */
-  readonly options?: object | undefined;
-  readonly hookPoints: readonly RecordingHook[];
-  listHooks(pattern?: string): readonly RecordingHook[];
-  hookPoint(name: string): RecordingHook;
-  run(request: {
-    readonly input: { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
-    readonly capture?: readonly string[];
-  }): Promise<{
-    readonly cache: ReadonlyMap<
-      string,
-      { readonly data: FloatArray; readonly shape: readonly number[] }
-    >;
-  }>;
-}
 
 /** A spiking network with recordings. Those that share a run are padded with silence at their ends, which no step before knows of. */
 export function recordedSource(

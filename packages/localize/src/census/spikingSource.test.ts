@@ -1,12 +1,8 @@
 import { ArgumentError, DataError, HookPointError, ShapeError } from "@penfield/core";
+import type { InputRecording, RecordingModel } from "@penfield/hooks";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  type InputRecording,
-  type RecordingModel,
-  type SpikingSource,
-  spikingSource,
-} from "./spikingSource.ts";
+import { type SpikingSource, spikingSource } from "./spikingSource.ts";
 
 const point = (name: string, kind: string, nUnits: number, axes = ["row", "step", "unit"]) => ({
   ...{ name, kind, nUnits, axes },
@@ -25,6 +21,8 @@ function sumModel(nChannels: number): RecordingModel & { readonly shapes: number
     name: "sum",
     sha256: "0".repeat(64),
     shapes,
+    hookPoints: hooks,
+    hookPoint: (name) => hooks.find((hook) => hook.name === name)!,
     listHooks: (pattern = "*") =>
       hooks.filter(({ name }) => name === pattern || name.endsWith(pattern.slice(1))),
     run({ input: { data, shape } }) {
@@ -40,6 +38,7 @@ function sumModel(nChannels: number): RecordingModel & { readonly shapes: number
       }
       const of = (data_: Float64Array) => ({ data: data_, shape: [nRows, nSteps, 2] });
       return Promise.resolve({
+        output: of(spikes),
         cache: new Map([
           ["a.spikes", of(spikes)],
           ["a.v", of(spikes.map((s) => 10 * s))],

@@ -7,43 +7,9 @@ import {
   ShapeError,
   sha256,
 } from "@penfield/core";
+import type { InputRecording, RecordingHook, RecordingModel } from "@penfield/hooks";
 import type { CensusHook, UnitSource } from "./source.ts";
 import type { CensusDocument } from "./takeCensus.ts";
-
-/** A place of a model that takes recordings; `kind` is `spikes` where values are counts. */
-export interface RecordingHook {
-  readonly name: string;
-  readonly kind: string;
-  readonly layer: number | undefined;
-  readonly axes: readonly string[];
-  readonly nUnits: number | undefined;
-}
-
-/** A model that takes recordings and not tokens: `SpikingModel`, `StepModel`, or anything with their hooks. */
-export interface RecordingModel {
-  readonly name: string;
-  readonly sha256: string;
-  /** Seconds of a step, and the simulator's conventions: the same file is another network with others. */
-  readonly dt?: number | undefined;
-  readonly options?: object | undefined;
-  listHooks(pattern?: string): readonly RecordingHook[];
-  run(request: {
-    readonly input: { readonly data: ArrayLike<number>; readonly shape: readonly number[] };
-    readonly capture?: readonly string[];
-  }): Promise<{
-    readonly cache: ReadonlyMap<
-      string,
-      { readonly data: FloatArray; readonly shape: readonly number[] }
-    >;
-  }>;
-}
-
-/** What one trial puts in: `[step, ...]`, a value for each input channel in each time step. */
-export interface InputRecording {
-  readonly id: string;
-  readonly data: ArrayLike<number>;
-  readonly shape: readonly number[];
-}
 
 /** The input of one time bin, from which its symbol is made. */
 export interface SymbolWindow {

@@ -9,7 +9,7 @@ import {
   sha256,
   throwIfAborted,
 } from "@penfield/core";
-import { matchesHook } from "@penfield/hooks";
+import { matchesHook, type RecordingModel } from "@penfield/hooks";
 import {
   copyModel,
   decodeModel,
@@ -99,7 +99,7 @@ export interface StepResult {
  * that made them: `block.q_lif.spikes.0` is the first step of a layer whose steps are in the graph. A unit with changed
  * spikes resets by them where the graph resets by the same tensor.
  */
-export class StepModel {
+export class StepModel implements RecordingModel {
   readonly name: string;
   readonly sha256: string;
   readonly hookPoints: readonly SpikingHookPoint[];
