@@ -91,37 +91,45 @@ describe("documents that a rule is scored on", () => {
   });
 });
 
-describe.each([21, 22])("planted units once more, seed %i", (seed) => {
-  test("95 in 100 typed right, noise refused, every score above its floors", async () => {
-    const source = plantedSource({
-      ...{ words: plantedWords, units: [...plantedUnits, ...plantedNoise], seed },
-    });
-    const options = { nFloorUnits: 4, nCompared: 20, seed };
-    const { units, floors } = await described(source, plantedDocuments(300, seed), options);
-    const wrong = plantedUnits.filter(({ name, says }, i) => {
-      const { rule, refusal } = units[i]!;
-      return !says(rule) || (name !== "dead" && refusal !== undefined);
-    });
-    expect(wrong.length, wrong.map(({ name }) => name).join()).toBeLessThanOrEqual(
-      0.05 * plantedUnits.length,
-    );
-    for (const { refusal } of units.slice(plantedUnits.length)) expect(refusal).toBeDefined();
-    expect(floors.shuffled.shareDescribed).toBe(0);
-    for (const { scores, otherRule, refusal } of units) {
-      if (refusal) continue;
-      for (const name of ["r", "precision", "recall", "f1"] as const) {
-        expect(scores![name], name).toBeGreaterThan(otherRule![name]);
+describe("planted units once more, the first three seeds", () => {
+  const wrong: string[] = [];
+
+  test.each([1, 2, 3])(
+    "seed %i: noise refused, every score above its floors",
+    async (seed) => {
+      const source = plantedSource({
+        ...{ words: plantedWords, units: [...plantedUnits, ...plantedNoise], seed },
+      });
+      const options = { nFloorUnits: 4, nCompared: 20, seed };
+      const { units, floors } = await described(source, plantedDocuments(300, seed), options);
+      plantedUnits.forEach(({ name, says }, i) => {
+        const { rule, refusal } = units[i]!;
+        if (!says(rule) || (name !== "dead" && refusal !== undefined))
+          wrong.push(`${name} of ${seed}`);
+      });
+      for (const { refusal } of units.slice(plantedUnits.length)) expect(refusal).toBeDefined();
+      expect(floors.shuffled.shareDescribed).toBe(0);
+      for (const { scores, otherRule, refusal } of units) {
+        if (refusal) continue;
+        for (const name of ["r", "precision", "recall", "f1"] as const) {
+          expect(scores![name], name).toBeGreaterThan(otherRule![name]);
+        }
+        // A unit of a topic is active all over a stretch: inside it there is nothing to be told apart.
+        for (const name of ["detectionAuroc", "fuzzingAuroc"] as const) {
+          expect(scores![name] ?? 1, name).toBeGreaterThanOrEqual(otherRule![name] ?? 0);
+        }
       }
-      // A unit of a topic is active all over a stretch: inside it there is nothing to be told apart.
-      for (const name of ["detectionAuroc", "fuzzingAuroc"] as const) {
-        expect(scores![name] ?? 1, name).toBeGreaterThanOrEqual(otherRule![name] ?? 0);
+      // Rules that were made of nothing tell nothing apart.
+      const { fit } = floors.shuffled;
+      if (fit) {
+        expect(Math.abs(fit.r)).toBeLessThan(0.1);
+        expect(Math.abs((fit.fuzzingAuroc ?? 0.5) - 0.5)).toBeLessThan(0.15);
       }
-    }
-    // Rules that were made of nothing tell nothing apart.
-    const { fit } = floors.shuffled;
-    if (fit) {
-      expect(Math.abs(fit.r)).toBeLessThan(0.1);
-      expect(Math.abs((fit.fuzzingAuroc ?? 0.5) - 0.5)).toBeLessThan(0.15);
-    }
-  }, 60_000);
+    },
+    60_000,
+  );
+
+  test("of all of them 95 in 100 are typed right", () => {
+    expect(wrong.length, wrong.join()).toBeLessThanOrEqual(0.05 * 3 * plantedUnits.length);
+  });
 });
