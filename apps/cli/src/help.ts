@@ -29,7 +29,8 @@ run [PROBE]             run an experiment; without a name, list them
   --out DIR             the report's folder (default reports/PROBE-MODEL)
   --replace             replace an older report there
   --resume              go on with an interrupted run
-hooks --model M         list the hook points of a model [--pattern 'blocks.0.*']
+hooks --model M         list the hook points of a model [--pattern 'blocks.0.*'], or of a spiking network
+                        (spiking-a, FILE.nir or a folder with config.json) [--pattern '*.spikes'] [--dt S] [--preset NAME]
 capture                 write the activations of a corpus to a folder that numpy opens
   --model M, --file NAME, --threads N, --bos, --no-bos
                         as of run

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { createRng, writeNpy } from "@penfield/core";
 import type { Descriptions, UnitDescription } from "@penfield/describe";
 import { openCensus } from "@penfield/localize";
+import { spikingOrganismFolder } from "@penfield/organisms";
 import { openSpikingModel } from "@penfield/probes";
 import { openActivations } from "@penfield/store";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -141,6 +142,52 @@ test("capture writes what the network does, step by step", async () => {
   expect(shown.out).toMatch(/lif.spikes {2}\[unit 9\]/);
   expect((await penfield(...words)).err).toMatch(/got a store of activations/);
   expect((await penfield(...words, "--resume")).code).toBe(0);
+});
+
+describe("hooks of a spiking network", () => {
+  test("are listed without its dt, which they do not depend on", async () => {
+    const plain = await penfield("hooks", "--model", NETWORK, "--pattern", "lif.*");
+    expect(plain.code, plain.err).toBe(0);
+    const state = "[row, step, unit]  9 units  readable, writable, verified";
+    expect(plain.out.split("\n")).toEqual([
+      `${NETWORK}: 6 nodes, dt not said`,
+      "",
+      ...["i", "vPre", "v", "spikes"].map((place) => `lif.${place}  ${state}`),
+      "",
+    ]);
+    const names = async (...words: string[]) => {
+      const { out, err } = await penfield("hooks", "--model", NETWORK, ...words, "--json");
+      const { model, hooks } = JSON.parse(out || err);
+      return { dt: model.dt, names: hooks.map(({ name }: { name: string }) => name) };
+    };
+    const [unsaid, said] = [await names(), await names("--dt", "1")];
+    expect([unsaid.dt, said.dt]).toEqual([null, 1]);
+    expect(said.names).toEqual(unsaid.names);
+    expect(said.names).toContain("now->lif");
+  });
+
+  test("of one that ships with Penfield, by name and as a folder", async () => {
+    const found = await penfield("hooks", "--model", "spiking-a", "--pattern", "*.spikes");
+    expect(found.out).toMatch(/^spiking-a: 7 nodes, dt 0.005 s, channels left, right, now-left/);
+    expect(found.out).toMatch(/\nrecurrent.spikes {2}\[row, step, unit\] {2}96 units/);
+    const folder = spikingOrganismFolder("spiking-a");
+    const json = await penfield("hooks", "--model", folder, "--pattern", "*.spikes", "--json");
+    expect(JSON.parse(json.out)).toMatchObject({
+      model: { dt: 0.005, channels: { length: 6 } },
+      hooks: [{ name: "recurrent.spikes", nUnits: 96 }],
+    });
+  });
+
+  test.each<[RegExp, readonly string[], number]>([
+    [/expected a spiking network with --dt/, ["--model", "organism-a", "--dt", "1"], 2],
+    [/expected --file of a transformer/, ["--model", NETWORK, "--file", "model"], 2],
+    [/expected a preset of spec/, ["--model", NETWORK, "--preset", "brian"], 1],
+    [/no such file/, ["--model", "nothing.nir"], 1],
+  ])("or an error: %s", async (message, words, exit) => {
+    const { code, out, err } = await penfield("hooks", ...words);
+    expect(err).toMatch(message);
+    expect([code, out]).toEqual([exit, ""]);
+  });
 });
 
 describe("a census of a spiking network", () => {
