@@ -53,7 +53,7 @@ export const plantedTopics: Readonly<Record<string, readonly string[]>> = {
     "trumpet",
   ],
 };
-export const plantedAnimals: readonly string[] = [
+const plantedAnimals: readonly string[] = [
   "dog",
   "horse",
   "rabbit",
@@ -64,7 +64,7 @@ export const plantedAnimals: readonly string[] = [
   "sheep",
 ];
 const plain = ["house", "street", "window", "letter", "table", "garden", "bank", "road"];
-export const plantedAdjectives: readonly string[] = [
+const plantedAdjectives: readonly string[] = [
   "old",
   "quiet",
   "small",
