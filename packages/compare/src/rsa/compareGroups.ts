@@ -1,15 +1,17 @@
-import { ArgumentError, createRng, DataError, type LongWork, throwIfAborted } from "@penfield/core";
+import { ArgumentError, createRng, DataError, type LongWork } from "@penfield/core";
 import { quantile, rankP } from "@penfield/stats";
 import { type CompareOptions, compareRdms } from "./compareRdms.ts";
+import { bootstrapKey, inParts } from "./evaluate.ts";
+import type { Resumable } from "./kept.ts";
 import { predictions, type RdmModel } from "./models.ts";
-import { type Counts, type Scores, scoresOfDraws } from "./multiplicity.ts";
+import type { Counts, Scores } from "./multiplicity.ts";
 import { meanOf } from "./noiseCeiling.ts";
 import { groupsOf } from "./observations.ts";
 import { withLinalg } from "./products.ts";
 import { checkSameConditions, type Label, type Rdms } from "./rdms.ts";
 
 /** How two groups are compared. */
-export interface CompareGroupsOptions extends CompareOptions, LongWork {
+export interface CompareGroupsOptions extends CompareOptions, LongWork, Resumable {
   /** Whose RDMs those of the first and second group are. Default: each its own. */
   readonly subjectsA?: ArrayLike<Label> | undefined;
   readonly subjectsB?: ArrayLike<Label> | undefined;
@@ -51,6 +53,7 @@ export interface GroupComparison {
  * @returns Differences of mean scores with intervals, and two p: none is corrected for the number of models.
  * @throws {DataError} with fewer than 2 subjects in a group, or other conditions.
  * @throws {ArgumentError} if a model is not fixed.
+ * @throws {InterruptedError} if the signal fires; called again with the same `keep` it goes on, to the same bits.
  *
  * A group with noisier RDMs has lower scores for every model: compare noise ceilings, or differences between models, before
  * a difference is read as one of representation.
@@ -120,7 +123,6 @@ export function compareGroups(
         draws[g]!.push({ conditions, rdms: Int32Array.from(subjects.index, (s) => bySubject[s]!) });
       });
     }
-    throwIfAborted(options.signal, name);
     const inner = { ...options, method, linalg };
     const drawn: Scores[][] = [];
     const bySubject: Float64Array[][] = [];
@@ -133,7 +135,9 @@ export function compareGroups(
         options: inner,
         ceilings: false,
       };
-      drawn.push(await scoresOfDraws(linalg, sampled, draws[g]!));
+      const key = bootstrapKey(name, sampled, [draws[g]]);
+      const done = { before: g * nDraws, total: 2 * nDraws };
+      drawn.push(await inParts(linalg, sampled, draws[g]!, options, key, done));
       const { data: scores } = await compareRdms(predicted, data, inner);
       bySubject.push(
         models.map((_, m) =>
@@ -146,7 +150,6 @@ export function compareGroups(
           ),
         ),
       );
-      options.onProgress?.({ stage: "comparing groups", done: g + 1, total: 2, unit: "group" });
     }
     const [meansA, meansB] = bySubject.map((rows) => Float64Array.from(rows, meanOf));
     const differences = meansA!.map((v, m) => v - meansB![m]!);

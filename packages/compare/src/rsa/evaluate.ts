@@ -194,7 +194,7 @@ export function bootstrapModels(
 }
 
 /** Names a bootstrap by its data, models, comparison and draws. */
-function bootstrapKey(
+export function bootstrapKey(
   name: string,
   { models, data, subjects, options }: Sampled,
   more: readonly unknown[],
@@ -204,7 +204,7 @@ function bootstrapKey(
 }
 
 /** Draws in parts, between which work can be interrupted, reported and kept. */
-async function inParts(
+export async function inParts(
   linalg: Linalg,
   sampled: Sampled,
   counts: readonly Counts[],

@@ -1,6 +1,7 @@
 import { createRng, InterruptedError } from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { afterAll, describe, expect, test } from "vitest";
+import { compareGroups } from "./compareGroups.ts";
 import { bootstrapCrossValidation } from "./crossValidate.ts";
 import { bootstrapModels, dualBootstrap } from "./evaluate.ts";
 import type { Evaluation } from "./evaluation.ts";
@@ -77,6 +78,16 @@ const works: readonly (readonly [
     (o) => rdmPermutationTest(layers, data, { ...o, linalg, nDraws: 130, method: "bures" }),
   ],
   ["noiseCeilingTest", (o) => noiseCeilingTest(data, { ...o, linalg, nDraws: 130 })],
+  [
+    "compareGroups",
+    (o) =>
+      compareGroups(models, data, random(4, 9, 8), {
+        ...o,
+        linalg,
+        nDraws: 130,
+        overConditions: true,
+      }),
+  ],
 ];
 
 /** Bits, so that NaN counts too. */

@@ -1,4 +1,11 @@
-import { ArgumentError, activations, createRng, ShapeError, tensor } from "@penfield/core";
+import {
+  ArgumentError,
+  activations,
+  createRng,
+  InterruptedError,
+  ShapeError,
+  tensor,
+} from "@penfield/core";
 import { createLinalg } from "@penfield/linalg";
 import { afterAll, expect, test } from "vitest";
 import { cka } from "./cka.ts";
@@ -59,13 +66,55 @@ test("a layer that does not vary gives NaN; lists that do not fit are refused", 
 
 test("compareNetworks: symmetric or both ways, zeros for distances", async () => {
   const seen: number[] = [];
-  const onPair = (done: number, of: number) => seen.push(done / of);
-  const shapes = await compareNetworks(linalg, "shape", layers, { onPair });
+  const shapes = await compareNetworks(linalg, "shape", layers, {
+    onProgress: ({ done, total }) => seen.push(done / total),
+  });
   expect(shapes.data[0]).toBe(0);
   expect(shapes.data[1]).toBe(shapes.data[3]);
-  expect(seen).toHaveLength(3);
+  expect(seen).toEqual([1 / 3, 2 / 3, 1]);
   const regression = await compareNetworks(linalg, "linear-regression", layers);
   expect(regression.data[0]).toBeCloseTo(1, 9);
   expect(regression.data[1]).not.toBeCloseTo(regression.data[3]!, 3);
   await expect(compareNetworks(linalg, "nothing", layers)).rejects.toThrow(ArgumentError);
 });
+
+test.each(["shape", "linear-regression", "cca"])(
+  "compareNetworks by %s, stopped halfway, goes on to the same bits",
+  async (name) => {
+    // One that does not vary: undefined values are kept too.
+    const flat = activations(Array.from({ length: 14 }, () => [3, 1]));
+    const networks = [...layers, flat];
+    const whole = await compareNetworks(linalg, name, networks);
+    const parts = new Map<string, string>();
+    let found = 0;
+    const keep = {
+      getJson: async (key: string): Promise<unknown> => {
+        const text = parts.get(key);
+        if (text !== undefined) found++;
+        return text === undefined ? undefined : JSON.parse(text);
+      },
+      putJson: async (key: string, value: unknown) => {
+        parts.set(key, JSON.stringify(value));
+      },
+    };
+    const stop = new AbortController();
+    const halfway = compareNetworks(linalg, name, networks, {
+      keep,
+      signal: stop.signal,
+      onProgress: ({ done, total }) => {
+        if (done >= total / 2) stop.abort();
+      },
+    });
+    await expect(halfway).rejects.toThrow(InterruptedError);
+    const done = parts.size;
+    expect(done).toBeGreaterThan(1);
+    const resumed = await compareNetworks(linalg, name, networks, { keep });
+    expect(Buffer.from(resumed.data.buffer)).toEqual(Buffer.from(whole.data.buffer));
+    expect(found).toBe(done);
+    expect(parts.size).toBeGreaterThan(done);
+    // Another measure, or other activations, find nothing.
+    await compareNetworks(linalg, "linear-cka", networks, { keep });
+    await compareNetworks(linalg, name, others, { keep });
+    expect(found).toBe(done);
+  },
+);

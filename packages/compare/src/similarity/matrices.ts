@@ -1,5 +1,12 @@
-import { type Activations, ArgumentError, ShapeError } from "@penfield/core";
+import {
+  type Activations,
+  ArgumentError,
+  type LongWork,
+  ShapeError,
+  throwIfAborted,
+} from "@penfield/core";
 import type { Linalg } from "@penfield/linalg";
+import { callKey, keptNumbers, type Resumable } from "../rsa/kept.ts";
 import { createShapeMemory } from "../shape/shapeMetric.ts";
 import type { CkaOptions, Kernel } from "./cka.ts";
 import { cka } from "./cka.ts";
@@ -144,10 +151,11 @@ function centre(k: Float64Array, n: number, unbiased: boolean): void {
  *
  * @param name - Of `representationMeasures`.
  * @param networks - Activations of the same stimuli, `[n, p_k]` each.
- * @param options.onPair - Called after each pair with how many of how many are done.
+ * @param options - Progress in pairs, a signal that interrupts between two of them, and where finished pairs are kept.
  * @returns `[k, k]`: row i, column j is the measure of network i with network j. Distances have zeros on the diagonal; measures that
  *   are not symmetric are computed both ways.
  * @throws {ArgumentError} if there is no such measure.
+ * @throws {InterruptedError} if the signal fires; called again with the same `keep` it goes on, to the same bits.
  * @throws As the measure.
  *
  * Cost: one measure per pair. Shape distances prepare each network once; for CKA, `ckaMatrix` shares work between pairs.
@@ -162,7 +170,7 @@ export async function compareNetworks(
   linalg: Linalg,
   name: string,
   networks: readonly Activations[],
-  { onPair }: { onPair?: ((done: number, of: number) => void) | undefined } = {},
+  { onProgress, signal, keep }: LongWork & Resumable = {},
 ): Promise<Dense> {
   const measure = representationMeasures.find((m) => m.name === name);
   if (!measure) {
@@ -180,11 +188,18 @@ export async function compareNetworks(
       if (i !== j || !isDistance) pairs.push([i, j]);
     }
   }
+  const keys = keep && networks.map(({ data, shape }) => callKey(name, [data, shape]));
   for (const [done, [i, j]] of pairs.entries()) {
-    const value = await measure.compute(linalg, networks[i]!, networks[j]!, memory);
-    data[i * k + j] = value;
-    if (measure.symmetric) data[j * k + i] = value;
-    onPair?.(done + 1, pairs.length);
+    throwIfAborted(signal, "compareNetworks");
+    const key = keys ? `${keys[i]} ${keys[j]}` : "";
+    const [value] = await keptNumbers(keep, key, 1, async () =>
+      Float64Array.of(await measure.compute(linalg, networks[i]!, networks[j]!, memory)),
+    );
+    data[i * k + j] = value!;
+    if (measure.symmetric) data[j * k + i] = value!;
+    // Measures in plain arithmetic never let a signal through by themselves.
+    await new Promise((resolve) => setImmediate(resolve));
+    onProgress?.({ stage: "comparing", done: done + 1, total: pairs.length, unit: "pairs" });
   }
   return { data, nRows: k, nColumns: k };
 }
