@@ -118,7 +118,7 @@ describe.skipIf(!existsSync(executablePath))(`in a browser (needs ${executablePa
       if (path === "reports/full") expect(seen).toMatchObject({ figures: 11, headings: 9 });
       if (path === "reports/comparison") expect(seen).toMatchObject({ figures: 11, headings: 8 });
       if (path === "reports/brain")
-        expect(seen).toMatchObject({ figures: 13, headings: 8, tables: 2 });
+        expect(seen).toMatchObject({ figures: 15, headings: 9, tables: 2 });
       else if (path.startsWith("reports")) expect(seen.tables).toBeGreaterThanOrEqual(6);
     }
   });

@@ -4,12 +4,16 @@ import type {
   Estimate,
   IdentificationSection,
   RasterSection,
+  RateMapSection,
   ScoreMapSection,
   TimecoursesSection,
 } from "@penfield/report";
 import { makeTestReport, type TestReport } from "./testReport.ts";
 
 const round = (value: number): number => Math.round(value * 1e4) / 1e4;
+
+/** Bins of the map of rates. */
+const N_BINS = 10;
 
 /** A report with every kind of section about recordings and time. */
 export function makeBrainReport({
@@ -157,6 +161,22 @@ export function makeBrainReport({
   for (let i = 0; i < nSpikes; i++) {
     spikes.set([i % 2, round(0.5 * rng.uniform()), rng.below(60)], 3 * i);
   }
+  const rates: RateMapSection = {
+    kind: "rate-map",
+    id: "rates",
+    title: "Rates",
+    reading: "",
+    measure: "spikes/s",
+    nUnits: 60,
+    units: "rates-units.npy",
+    groups: raster.groups,
+    columns: {
+      ...{ kind: "time", title: "time from the beginning of the trial (s)" },
+      ...{ from: 0, to: 0.5, nBins: N_BINS },
+    },
+    maps: raster.trials.map((title) => ({ title })),
+    array: "rates.npy",
+  };
   const [nx, ny, nz] = [20, 24, 12];
   const voxels: number[] = [];
   for (let k = 1; k < nz; k++) {
@@ -186,7 +206,7 @@ export function makeBrainReport({
       id: "brain",
       kind: "align",
       title: "A made-up recording",
-      sections: [scores, identification, courses, map, raster],
+      sections: [scores, identification, courses, map, raster, rates],
     },
     arrays: {
       "scores.npy": { data: table, shape: [nLayers, 6] },
@@ -202,6 +222,8 @@ export function makeBrainReport({
       "time-low.npy": { data: joined(waves).map((v) => v - 0.1), shape: [3, nTimes] },
       "time-high.npy": { data: joined(waves).map((v) => v + 0.1), shape: [3, nTimes] },
       "raster.npy": { data: spikes, shape: [nSpikes, 3] },
+      "rates-units.npy": { data: Float64Array.from({ length: 60 }, (_, u) => u), shape: [1, 60] },
+      "rates.npy": { data: ratesOf(spikes), shape: [2, 60 * N_BINS] },
       "map-indices.npy": { data: Int32Array.from(voxels), shape: [1, n] },
       "map-values.npy": {
         data: Float64Array.from(voxels, (v) => round(Math.sin(v / 50) + 0.2 * rng.normal())),
@@ -221,4 +243,15 @@ function joined(parts: readonly Float64Array[]): Float64Array {
     at += part.length;
   }
   return out;
+}
+
+/** Spikes a second of 60 units in bins of 50 ms, for two trials. A unit that was not recorded in the second one is blank there. */
+function ratesOf(spikes: Float64Array): Float64Array {
+  const out = new Float64Array(2 * 60 * N_BINS);
+  for (let i = 0; i < spikes.length; i += 3) {
+    const [trial, seconds, unit] = spikes.subarray(i, i + 3) as unknown as [number, number, number];
+    const bin = Math.min(N_BINS - 1, Math.floor(seconds / 0.05));
+    out[(trial * 60 + unit) * N_BINS + bin]! += 20;
+  }
+  return out.fill(Number.NaN, (60 + 7) * N_BINS, (60 + 8) * N_BINS);
 }
