@@ -361,14 +361,22 @@ function quickSpread(
   const as = (m: MatrixBatch) => ({ ...m, data: single ? Float32Array.from(m.data) : m.data });
   const [a, b] = [as(x), as(y)];
   const { reaches, most } = single ? QUICK : FINE;
-  const size = norm(x.data);
   const exactly = spreadOf(linalg, x, y);
+  // Directions in which one network does not vary do no harm on its side: with x's on theirs, then, all transposed, with y's.
+  const sizes = [norm(x.data), norm(y.data)] as const;
   let level = 0;
   return async (t) => {
-    for (; level < reaches.length; level++) {
-      const { cross, departure } = await alignedCross(linalg, b, t, a, reaches[level]!);
-      if (departure < most * size) {
-        return { cross, residual: async (other) => (await exactly(t)).residual(other) };
+    for (; level < 2 * reaches.length; level++) {
+      const reach = reaches[level % reaches.length]!;
+      const turned = level >= reaches.length;
+      const { cross, departure } = turned
+        ? await alignedCross(linalg, a, transpose(t), b, reach)
+        : await alignedCross(linalg, b, t, a, reach);
+      if (departure < most * sizes[turned ? 1 : 0]) {
+        return {
+          cross: turned ? transpose(cross) : cross,
+          residual: async (other) => (await exactly(t)).residual(other),
+        };
       }
     }
     return exactly(t);

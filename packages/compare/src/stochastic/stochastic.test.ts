@@ -125,6 +125,25 @@ describe("gaussianShapeDistance", () => {
     expect(self.distance).toBeLessThan(1e-6);
   });
 
+  test("fewer repeats than units in either network or both: netrep's alternation finds nothing better from there", async () => {
+    const full = responses(6, 8, 11);
+    const flat = gaussianResponses(trials(6, 4, 8, 12));
+    const other = gaussianResponses(trials(6, 5, 8, 13));
+    for (const [a, b] of [
+      [full, flat],
+      [flat, full],
+      [flat, other],
+    ] as const) {
+      const ours = await gaussianShapeDistance(linalg, a, b);
+      const theirs = await gaussianShapeDistance(linalg, a, b, {
+        start: ours.transform,
+        compat: "netrep",
+      });
+      expect(ours.converged).toBe(true);
+      expect(ours.distance).toBeLessThanOrEqual(theirs.distance * (1 + 1e-6));
+    }
+  });
+
   test("many networks as pair by pair; zeros on the diagonal", async () => {
     const { data } = await gaussianShapeDistances(linalg, [x, y, scaled(x, 4)]);
     expect(data[0]).toBe(0);
