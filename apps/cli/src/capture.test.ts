@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { captureOptions } from "./capture.ts";
-import { runCommandLine } from "./commandLine.ts";
 import { helpOf } from "./help.ts";
+import { penfield } from "./testRun.ts";
 
 const gpt2 = fileURLToPath(new URL("../../../test/fixtures/gpt2", import.meta.url));
 let root: string;
@@ -16,16 +16,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function penfield(words: readonly string[], signal = new AbortController().signal) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(["capture", ...words], {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal,
-  });
-  return { code, out, err };
-}
+const capture = (words: readonly string[], signal?: AbortSignal) =>
+  penfield(["capture", ...words], signal);
 const words = (out: string, more: readonly string[] = []) => [
   ...["--model", gpt2, "--corpus", join(root, "corpus.jsonl"), "--threads", "1"],
   ...["--hooks", "*.mlp.hook_post,hook_embed", "--out", join(root, out), ...more],
@@ -33,38 +25,38 @@ const words = (out: string, more: readonly string[] = []) => [
 
 describe("penfield capture", () => {
   test("writes a store, says so, and prints what is in it", async () => {
-    const { code, out, err } = await penfield(words("a"));
+    const { code, out, err } = await capture(words("a"));
     expect({ code, out }).toEqual({
       code: 0,
       out: `3 texts, 6 tokens, 6 rows at 3 hook points: 0.0 MB\nThe activations are in ${join(root, "a")}\n`,
     });
     expect(err).toMatch(/^capturing activations: 100 % \(6 of 6 tokens\)$/m);
-    const shown = await penfield(["--inspect", join(root, "a")]);
+    const shown = await capture(["--inspect", join(root, "a")]);
     expect(shown.out).toMatch(
       /^gpt2 \(sha256 [0-9a-f]{12}\), 3 texts, 6 tokens\nevery token, float32\ncomplete: 6 of 6 rows, 1 shards\n\n/,
     );
     expect(shown.out).toContain("\nblocks.1.mlp.hook_post  [d_mlp 96]\n");
-    const asJson = JSON.parse((await penfield(["--inspect", join(root, "a"), "--json"])).out);
+    const asJson = JSON.parse((await capture(["--inspect", join(root, "a"), "--json"])).out);
     expect(asJson).toMatchObject({ complete: true, nRows: 6, index: { corpus: { nTexts: 3 } } });
   });
 
   test("options reach the store", async () => {
     const more = ["--positions", "last", "--dtype", "float16", "--max-tokens", "2", "--json"];
-    const { code, out } = await penfield(words("b", more));
+    const { code, out } = await capture(words("b", more));
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ nTexts: 3, nTokens: 5, nRows: 3, nShards: 1 });
-    const { index } = JSON.parse((await penfield(["--inspect", join(root, "b"), "--json"])).out);
+    const { index } = JSON.parse((await capture(["--inspect", join(root, "b"), "--json"])).out);
     expect(index.options).toMatchObject({ positions: "last", dtype: "float16", maxTokens: 2 });
   });
 
   test("an older store is refused without --resume; interrupted, it can go on", async () => {
-    await penfield(words("c"));
-    const again = await penfield(words("c"));
+    await capture(words("c"));
+    const again = await capture(words("c"));
     expect(again.code).toBe(1);
     expect(again.err).toMatch(/^Error: capture: .*got a store of activations$/m);
     expect(again.err).toMatch(/^Hint: Go on with it with --resume/m);
-    expect((await penfield(words("c", ["--resume"]))).code).toBe(0);
-    const stopped = await penfield(words("d"), AbortSignal.abort());
+    expect((await capture(words("c", ["--resume"]))).code).toBe(0);
+    const stopped = await capture(words("d"), AbortSignal.abort());
     expect(stopped.code).toBe(1);
     expect(stopped.err).toMatch(/^Code: ERR_INTERRUPTED$/m);
     expect(await readdir(root)).not.toContain("d");
@@ -83,11 +75,11 @@ describe("penfield capture", () => {
       [["--inspect", "x", "--out", "y"], /expected --inspect alone, got --out too/],
     ];
     for (const [line, message] of cases) {
-      const { code, err } = await penfield(line);
+      const { code, err } = await capture(line);
       expect(err).toMatch(message);
       expect(code).toBe(2);
     }
-    expect((await penfield(["--inspect", join(root, "nowhere")])).code).toBe(1);
+    expect((await capture(["--inspect", join(root, "nowhere")])).code).toBe(1);
   });
 });
 

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { censusOptions, describeOptions } from "./census.ts";
-import { runCommandLine } from "./commandLine.ts";
 import { helpText } from "./help.ts";
+import { penfield } from "./testRun.ts";
 
 let root: string;
 const at = (name: string): string => join(root, name);
@@ -24,16 +24,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function penfield(...words: string[]) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(words, {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal: new AbortController().signal,
-  });
-  return { code, out, err };
-}
 const HOOK = ["--hooks", "blocks.0.mlp.hook_post", "--threads", "1"];
 
 describe("penfield census and describe", () => {
@@ -45,20 +35,20 @@ describe("penfield census and describe", () => {
 
   test("a census, its floor of untrained weights, and some units in words", async () => {
     const corpus = ["--corpus", at("texts.txt"), ...HOOK];
-    const own = await penfield("census", ...corpus, "--out", at("own"), "--json");
+    const own = await penfield(["census", ...corpus, "--out", at("own"), "--json"]);
     expect(own.code, own.err).toBe(0);
     const { nUnits, nDocuments, types } = JSON.parse(own.out);
     expect([nUnits, nDocuments]).toEqual([768, 60]);
     expect(types.dead).toBeLessThan(768);
     const floor = ["--out", at("floor"), "--untrained", "--beside", at("own"), "--json"];
-    const other = await penfield("census", ...corpus, ...floor);
+    const other = await penfield(["census", ...corpus, ...floor]);
     expect(other.code, other.err).toBe(0);
     expect(JSON.parse(other.out).universal).toBeLessThan(0.2);
     for (const name of ["classes", "weights", "neighbours"]) {
       expect((await readFile(join(at("own"), `${name}.jsonl`), "utf8")).length).toBeGreaterThan(9);
     }
     const words = ["describe", at("own"), "--units", "3", "--floor-units", "2"];
-    const said = await penfield(...words, "--random-model", at("floor"));
+    const said = await penfield([...words, "--random-model", at("floor")]);
     expect(said.code, said.err).toBe(0);
     expect(said.out).toMatch(/^\d of 3 units have a reliable description/);
     expect(said.out).toMatch(/floor, random weights: .* of 2 units reach it/);
@@ -66,13 +56,13 @@ describe("penfield census and describe", () => {
     // Other options: refused as long as nobody says that the old ones may go.
     const hook = "blocks.0.mlp.hook_post";
     const again = ["describe", at("own"), "--units", `${hook}:3`, "--floor-units", "1"];
-    const refused = await penfield(...again, "--max-length", "1");
+    const refused = await penfield([...again, "--max-length", "1"]);
     expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/--replace/)]);
     const model = ["--model", "organism-a", "--output-score", "--threads", "1"];
-    const replaced = await penfield(...again, "--max-length", "1", "--replace", ...model);
+    const replaced = await penfield([...again, "--max-length", "1", "--replace", ...model]);
     expect(replaced.code, replaced.err).toBe(0);
     expect(replaced.out).toMatch(/0 of 1 units write something that their weights name/);
-    const untrained = await penfield("describe", at("floor"), ...model);
+    const untrained = await penfield(["describe", at("floor"), ...model]);
     expect(untrained.err).toMatch(/expected the model of the census, .*untrained, got organism-a/);
   });
 
@@ -84,7 +74,7 @@ describe("penfield census and describe", () => {
     [["census", "organism-a"], /expected options only, got "organism-a"/, 2],
     [["describe", "nowhere"], /expected a complete census, got no meta.json/, 1],
   ])("%j: one clear error", async (words, message, exit) => {
-    const { code, out, err } = await penfield(...words);
+    const { code, out, err } = await penfield([...words]);
     expect(err).toMatch(message);
     expect([code, out]).toEqual([exit, ""]);
   });

@@ -1,18 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { runCommandLine } from "./commandLine.ts";
 import { commands } from "./commands.ts";
 import { helpOf, helpText, overview } from "./help.ts";
-
-async function penfield(...words: string[]) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(words, {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal: new AbortController().signal,
-  });
-  return { code, out, err };
-}
+import { penfield } from "./testRun.ts";
 
 describe("help", () => {
   test("every verb has a section, and every line of the text is in one", () => {
@@ -37,7 +26,7 @@ describe("help", () => {
   test.each(["--help", "-h"])(
     "%s after a verb shows its options and runs nothing",
     async (flag) => {
-      const { code, out } = await penfield("census", "--out", "nowhere", flag);
+      const { code, out } = await penfield(["census", "--out", "nowhere", flag]);
       expect(code).toBe(0);
       expect(out).toBe(helpOf("census"));
       expect(out).toMatch(/^census .*--keep-share/s);
@@ -46,10 +35,10 @@ describe("help", () => {
   );
 
   test("help with a verb, with all, with a word that is none", async () => {
-    expect((await penfield("help")).out).toBe(overview());
-    expect((await penfield("help", "rsa")).out).toBe(helpOf("rsa"));
-    expect((await penfield("help", "all")).out).toBe(helpText);
-    const { code, err } = await penfield("help", "nothing");
+    expect((await penfield(["help"])).out).toBe(overview());
+    expect((await penfield(["help", "rsa"])).out).toBe(helpOf("rsa"));
+    expect((await penfield(["help", "all"])).out).toBe(helpText);
+    const { code, err } = await penfield(["help", "nothing"]);
     expect(code).toBe(2);
     expect(err).toMatch(/help: expected all or a verb \(run, .*\), got "nothing"/);
   });

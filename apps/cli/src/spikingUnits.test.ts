@@ -9,7 +9,7 @@ import { spikingOrganismFolder } from "@penfield/organisms";
 import { openSpikingModel } from "@penfield/probes";
 import { openActivations } from "@penfield/store";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCommandLine } from "./commandLine.ts";
+import { penfield } from "./testRun.ts";
 
 /** Its units are known: probes/spiking-lesions/planted/make_units.py. */
 const NETWORK = fileURLToPath(
@@ -43,17 +43,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function penfield(...words: string[]) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(words, {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal: new AbortController().signal,
-  });
-  return { code, out, err };
-}
-
 describe("the units of a spiking network whose answers are known", () => {
   let found: Descriptions;
   const OPTIONS = ["--dt", "1", "--bin", String(BIN), "--channels", "a,a,b,b,cue,-"];
@@ -61,12 +50,12 @@ describe("the units of a spiking network whose answers are known", () => {
 
   beforeAll(async () => {
     const census = ["census", "--model", NETWORK, "--recordings", at("trials.npy"), ...OPTIONS];
-    const own = await penfield(...census, "--out", at("own"), "--json");
+    const own = await penfield([...census, "--out", at("own"), "--json"]);
     expect(own.code, own.err).toBe(0);
     expect(JSON.parse(own.out)).toMatchObject({ nUnits: 9, nDocuments: N_TRIALS });
-    const floor = await penfield(...census, "--out", at("floor"), "--untrained");
+    const floor = await penfield([...census, "--out", at("floor"), "--untrained"]);
     expect(floor.code, floor.err).toBe(0);
-    const said = await penfield("describe", at("own"), "--random-model", at("floor"), "--json");
+    const said = await penfield(["describe", at("own"), "--random-model", at("floor"), "--json"]);
     expect(said.code, said.err).toBe(0);
     found = JSON.parse(said.out) as Descriptions;
   });
@@ -128,7 +117,7 @@ describe("the units of a spiking network whose answers are known", () => {
 test("capture writes what the network does, step by step", async () => {
   const place = ["--model", NETWORK, "--recordings", at("trials.npy"), "--dt", "1"];
   const words = ["capture", ...place, "--hooks", "lif.*", "--out", at("store")];
-  const { code, out, err } = await penfield(...words);
+  const { code, out, err } = await penfield([...words]);
   expect(code, err).toBe(0);
   expect(out).toMatch(/^160 recordings, 9600 steps, 9600 rows at 4 hook points/);
   const store = await openActivations(at("store"));
@@ -138,15 +127,15 @@ test("capture writes what the network does, step by step", async () => {
   for (const [hook, { data }] of cache) {
     expect(Array.from((await store.read(hook)).data)).toEqual(Array.from(Float32Array.from(data)));
   }
-  const shown = await penfield("capture", "--inspect", at("store"));
+  const shown = await penfield(["capture", "--inspect", at("store")]);
   expect(shown.out).toMatch(/lif.spikes {2}\[unit 9\]/);
-  expect((await penfield(...words)).err).toMatch(/got a store of activations/);
-  expect((await penfield(...words, "--resume")).code).toBe(0);
+  expect((await penfield([...words])).err).toMatch(/got a store of activations/);
+  expect((await penfield([...words, "--resume"])).code).toBe(0);
 });
 
 describe("hooks of a spiking network", () => {
   test("are listed without its dt, which they do not depend on", async () => {
-    const plain = await penfield("hooks", "--model", NETWORK, "--pattern", "lif.*");
+    const plain = await penfield(["hooks", "--model", NETWORK, "--pattern", "lif.*"]);
     expect(plain.code, plain.err).toBe(0);
     const state = "[row, step, unit]  9 units  readable, writable, verified";
     expect(plain.out.split("\n")).toEqual([
@@ -156,7 +145,7 @@ describe("hooks of a spiking network", () => {
       "",
     ]);
     const names = async (...words: string[]) => {
-      const { out, err } = await penfield("hooks", "--model", NETWORK, ...words, "--json");
+      const { out, err } = await penfield(["hooks", "--model", NETWORK, ...words, "--json"]);
       const { model, hooks } = JSON.parse(out || err);
       return { dt: model.dt, names: hooks.map(({ name }: { name: string }) => name) };
     };
@@ -167,11 +156,11 @@ describe("hooks of a spiking network", () => {
   });
 
   test("of one that ships with Penfield, by name and as a folder", async () => {
-    const found = await penfield("hooks", "--model", "spiking-a", "--pattern", "*.spikes");
+    const found = await penfield(["hooks", "--model", "spiking-a", "--pattern", "*.spikes"]);
     expect(found.out).toMatch(/^spiking-a: 7 nodes, dt 0.005 s, channels left, right, now-left/);
     expect(found.out).toMatch(/\nrecurrent.spikes {2}\[row, step, unit\] {2}96 units/);
     const folder = spikingOrganismFolder("spiking-a");
-    const json = await penfield("hooks", "--model", folder, "--pattern", "*.spikes", "--json");
+    const json = await penfield(["hooks", "--model", folder, "--pattern", "*.spikes", "--json"]);
     expect(JSON.parse(json.out)).toMatchObject({
       model: { dt: 0.005, channels: { length: 6 } },
       hooks: [{ name: "recurrent.spikes", nUnits: 96 }],
@@ -184,7 +173,7 @@ describe("hooks of a spiking network", () => {
     [/expected a preset of spec/, ["--model", NETWORK, "--preset", "brian"], 1],
     [/no such file/, ["--model", "nothing.nir"], 1],
   ])("or an error: %s", async (message, words, exit) => {
-    const { code, out, err } = await penfield("hooks", ...words);
+    const { code, out, err } = await penfield(["hooks", ...words]);
     expect(err).toMatch(message);
     expect([code, out]).toEqual([exit, ""]);
   });
@@ -202,7 +191,7 @@ describe("a census of a spiking network", () => {
       await writeFile(join(at("folder"), `${name}.npy`), writeNpy(data, [nSteps, N_CHANNELS]));
     }
     const words = ["--recordings", at("folder"), "--dt", "1", "--bin", "3", "--hooks", "lif.v"];
-    const taken = await penfield("census", "--model", NETWORK, ...words, "--out", at("v"));
+    const taken = await penfield(["census", "--model", NETWORK, ...words, "--out", at("v")]);
     expect(taken.code, taken.err).toBe(0);
     expect(taken.out).toMatch(/^9 units over 5 time bins of 2 recordings/);
     const census = await openCensus(at("v"));
@@ -213,7 +202,7 @@ describe("a census of a spiking network", () => {
 
   test("of a network that ships with Penfield needs no recordings", async () => {
     const words = ["--model", "spiking-a", "--bin", "20", "--out", at("organism"), "--json"];
-    const { code, out, err } = await penfield("census", ...words);
+    const { code, out, err } = await penfield(["census", ...words]);
     expect(code, err).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ nUnits: 96, nDocuments: 400, nTokens: 2400 });
   });
@@ -252,20 +241,20 @@ describe("a census of a spiking network", () => {
     await writeFile(at("one.npy"), writeNpy(new Float32Array(12), [2, 6]));
     await writeFile(at("other.npy"), writeNpy(new Float32Array(12), [1, 4, 3]));
     const placed = words.map((word) => (word.endsWith(".npy") ? at(word) : word));
-    const { code, out, err } = await penfield(
+    const { code, out, err } = await penfield([
       "census",
       "--model",
       NETWORK,
       ...placed,
       "--out",
       at("no"),
-    );
+    ]);
     expect(err).toMatch(message);
     expect([code, out]).toEqual([exit, ""]);
   });
 
   test("has nothing that --model of describe could add", async () => {
-    const { code, err } = await penfield("describe", at("own"), "--model", "spiking-a");
+    const { code, err } = await penfield(["describe", at("own"), "--model", "spiking-a"]);
     expect(err).toMatch(/expected a transformer with --model, got spiking-a/);
     expect(code).toBe(2);
   });

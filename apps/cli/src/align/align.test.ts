@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ceilingOptions } from "../ceiling.ts";
 import { runCommandLine } from "../commandLine.ts";
 import { helpOf } from "../help.ts";
+import { penfield } from "../testRun.ts";
 import { alignOptions } from "./settings.ts";
 
 let root: string;
@@ -72,16 +73,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function penfield(words: readonly string[], signal = new AbortController().signal) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(words, {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal,
-  });
-  return { code, out, err };
-}
 const json = async (words: readonly string[]) => {
   const { code, out, err } = await penfield(["align", ...words, "--threads", "1", "--json"]);
   expect(code, err).toBe(0);
