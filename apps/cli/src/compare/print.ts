@@ -12,6 +12,16 @@ export function printFolder(folder: string, io: Surroundings): void {
   );
 }
 
+const HEAD = 12;
+
+/** Names above columns: their ends, where their beginnings do not tell them apart. */
+function heads(labels: readonly string[]): readonly string[] {
+  const starts = labels.map((text) => text.slice(0, HEAD));
+  if (new Set(starts).size === labels.length) return starts;
+  const stems = labels.map((text) => text.replace(/\.(npy|npz|mat|safetensors)$/i, ""));
+  return stems.map((text) => (text.length > HEAD ? `…${text.slice(1 - HEAD)}` : text));
+}
+
 /** A matrix with its labels; places on the map beside it. */
 export function printMatrix(
   { measure, rows, columns: across, map, triangle }: MatrixSection,
@@ -23,7 +33,7 @@ export function printMatrix(
   if (n <= MOST_COLUMNS) {
     io.out.write(
       columns([
-        ["", ...across.labels.map((text) => text.slice(0, 12)), ...(map ? ["map x", "map y"] : [])],
+        ["", ...heads(across.labels), ...(map ? ["map x", "map y"] : [])],
         ...rows.labels.map((text, i) => [
           text,
           ...Array.from(matrix.subarray(i * n, (i + 1) * n), shown),

@@ -28,7 +28,7 @@ import { scoresFigure } from "./alignment.ts";
 import { brainMapFigures } from "./brainMap.ts";
 import { matrixFigure } from "./dissociation.ts";
 import { drawSvg, spread, wrap } from "./exhibit.ts";
-import { endsOf, heatDrawing } from "./heat.ts";
+import { endsOf, heatDrawing, shortNames } from "./heat.ts";
 import { doseFigures } from "./lesion.ts";
 import { mapFigure as pointsFigure } from "./map.ts";
 import { matrixFigures, rdmFigures, similarityFigure } from "./matrices.ts";
@@ -222,6 +222,24 @@ describe("comparisons", () => {
     const colours = cells.map(([, colour]) => colour);
     expect([colours[0], colours[1]]).toEqual([colours[5], colours[2]]);
     expect(new Set(colours.slice(0, 4)).size).toBe(3);
+  });
+
+  test("columns have the names of their files, which stay apart when cut; cells say them whole", () => {
+    const files = ["a", "b"].map((last) => `representation-of-seed-${last}.npy`);
+    const heat = heatDrawing({
+      values: [0, 1, 1, 0],
+      rows: files,
+      columns: files,
+      columnNames: true,
+      ...{ rowTitle: "", columnTitle: "", keyTitle: "" },
+    }).drawing.content.markup;
+    expect(heat.match(/rotate\(-90[^>]*>…tion-of-seed-b</)).not.toBeNull();
+    expect(heat).toContain(`<title>${files[0]}, ${files[1]}: 1.000</title>`);
+    expect(shortNames(["x.npy", "y.npy"])).toEqual(["x", "y"]);
+    expect(shortNames(["x.npy", "x.mat"])).toEqual(["x.npy", "x.mat"]);
+    expect(shortNames(["first of all the conditions", "second"])[0]).toBe("first of all t…");
+    expect(new Set(shortNames(["alike-1-and-more-alike", "alike-2-and-more-alike"])).size).toBe(2);
+    expect(shortNames([])).toEqual([]);
   });
 
   test("layers stand upwards, other things downwards", () => {

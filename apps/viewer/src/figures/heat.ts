@@ -13,7 +13,7 @@ export interface Heat {
   readonly columnTitle: string;
   /** What the colours stand for. */
   readonly keyTitle: string;
-  /** Names below the columns, standing on end, where there is room; otherwise their places. */
+  /** Names below the columns, standing on end; otherwise their places. */
   readonly columnNames?: boolean;
   /** The first row at the bottom, as layers are drawn. */
   readonly upwards?: boolean;
@@ -46,6 +46,28 @@ export function endsOf(values: ArrayLike<number>): readonly [number, number] {
 
 const cut = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text;
+
+/** Characters of a name beside a row or below a column. */
+const LONGEST_NAME = 15;
+const FILE_ENDING = /\.(npy|npz|mat|safetensors)$/i;
+
+/** Names cut where they still tell rows apart: at the end, else at the beginning, else in the middle; of files without the ending. */
+export function shortNames(
+  names: readonly string[],
+  length: number = LONGEST_NAME,
+): readonly string[] {
+  const nDifferent = (some: readonly string[]): number => new Set(some).size;
+  const stems = names.map((text) => text.replace(FILE_ENDING, ""));
+  const bare = nDifferent(stems) === nDifferent(names) && !stems.includes("") ? stems : names;
+  const half = Math.floor((length - 1) / 2);
+  const ways = [
+    (text: string) => cut(text, length),
+    (text: string) => `…${text.slice(1 - length)}`,
+    (text: string) => `${text.slice(0, half)}…${text.slice(-half)}`,
+  ].map((shorten) => bare.map((text) => (text.length > length ? shorten(text) : text)));
+  const most = Math.max(...ways.map(nDifferent));
+  return ways.find((way) => nDifferent(way) === most)!;
+}
 
 /** Whether labels are numbers in order, such as those of layers. */
 export const isCounted = (labels: readonly string[]): boolean =>
@@ -94,7 +116,9 @@ export function heatDrawing(heat: Heat): {
   const small = averaged(heat.values, rows.length, columns.length);
   const { block, nRows, nColumns } = small;
   const counted = isCounted(columns);
-  const longest = Math.max(...rows.map((text) => Math.min(text.length, 15)));
+  const rowTexts = shortNames(rows);
+  const columnTexts = shortNames(columns);
+  const longest = Math.max(...rowTexts.map((text) => text.length));
   const left = Math.min(104, 18 + longest * 6);
   const width = Math.min((WIDTH - left - 12) / nColumns, 40);
   const height = Math.min(width, LONGEST_HEIGHT / nRows);
@@ -103,26 +127,23 @@ export function heatDrawing(heat: Heat): {
   const every = (size: number, room: number): number =>
     [1, 2, 5, 10, 20, 50].find((step) => step * size >= room) ?? 100;
   const rowStep = every(height, 11);
-  const columnStep = every(width, counted ? 18 : heat.columnNames ? 11 : 20);
+  const upright = heat.columnNames === true && !counted;
+  const columnStep = every(width, counted ? 18 : upright ? 11 : 20);
   const rowNames = Array.from({ length: nRows }, (_, i) => i)
     .filter((i) => i % rowStep === 0)
     .map((i) =>
-      label(left - 5, rowY(i) + height / 2 + 3.5, cut(rows[i * block]!, 15), {
+      label(left - 5, rowY(i) + height / 2 + 3.5, rowTexts[i * block]!, {
         anchor: "end",
         kind: "tick",
       }),
     );
-  const upright = heat.columnNames === true && !counted && width >= 11;
-  const below = upright
-    ? 8 + 5.6 * Math.max(...columns.map((text) => Math.min(text.length, 15)))
-    : 14;
-  // Names seldom fit below columns: they have the places of the rows.
+  const below = upright ? 8 + 5.6 * Math.max(...columnTexts.map((text) => text.length)) : 14;
   const columnNames = Array.from({ length: nColumns }, (_, j) => j)
     .filter((j) => j % columnStep === 0)
     .map((j) => {
       const x = left + (j + 0.5) * width;
       if (upright) {
-        return html`<text x="${px(x + 3.5)}" y="${px(bottom + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(bottom + 5)})">${cut(columns[j * block]!, 15)}</text>`;
+        return html`<text x="${px(x + 3.5)}" y="${px(bottom + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(bottom + 5)})">${columnTexts[j * block]!}</text>`;
       }
       return label(x, bottom + 13, counted ? columns[j * block]! : j * block + 1, {
         anchor: "middle",

@@ -3,6 +3,7 @@ import { extent } from "d3";
 import { fixed } from "../format.ts";
 import { html } from "../html.ts";
 import { dot, type Exhibit, label, rule, spread, WIDTH } from "./exhibit.ts";
+import { shortNames } from "./heat.ts";
 
 /** More points than this, and their names are in the table alone. */
 const MOST_NAMES = 40;
@@ -33,10 +34,11 @@ export function mapFigure(
     points.length > 24 ? 7 : 11,
     [EDGE, EDGE + tall + 8],
   );
+  const texts = shortNames(labels, 22);
   const marks = points.map((point, i) => {
     const [cx, cy] = [x(point[0]), y(point[1])];
     const text = labels[i]!;
-    const short = text.length > 22 ? `${text.slice(0, 21)}…` : text;
+    const short = texts[i]!;
     const toLeft = cx + 8 + short.length * 6 > WIDTH;
     const at = cx + (toLeft ? -8 : 8);
     const far = Math.abs(places[i]! - 3.5 - cy) > 7;

@@ -30,6 +30,7 @@ export function matrixFigures(section: MatrixSection, maps: MatrixMaps): readonl
       columns: columns.labels,
       rowTitle: upwards ? rows.title : "",
       columnTitle: columns.title,
+      columnNames: true,
       keyTitle: measure.title,
       upwards,
       ends,
@@ -118,6 +119,7 @@ export function rdmFigures(section: RdmsSection, { values }: MatrixMaps): readon
       columns: conditions,
       rowTitle: "",
       columnTitle: "condition",
+      columnNames: true,
       keyTitle: "dissimilarity",
       ends: own,
     });
