@@ -109,9 +109,23 @@ describe("facets of planted units", () => {
     expect((await facetsOf(census, 3)).facets).toEqual([]);
   });
 
+  test("what facets have in common is said of all of them", async () => {
+    const two = (await facetsOf(census, 0)).common!;
+    expect([two.offset, [...two.words].sort()]).toEqual(["around", ["bread", "old"]]);
+    expect((await facetsOf(census, 1)).common!.phrase).toBe("on 'bread'");
+    const three = (await facetsOf(census, 2)).common!.phrase;
+    expect(
+      three
+        .replace(/[^a-z0-9 ]/g, "")
+        .split(" ")
+        .sort(),
+    ).toEqual(["bread", "on", "or", "wa0x", "wh7x"].sort());
+  });
+
   test("units that answer to nothing get no name", async () => {
     for (let unit = 4; unit < units.length; unit++) {
       expect(await phrases(unit)).toEqual([undefined]);
+      expect((await facetsOf(census, unit)).common).toBeUndefined();
     }
   });
 

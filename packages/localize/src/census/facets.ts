@@ -18,6 +18,8 @@ export interface Facets {
   readonly facets: readonly Facet[];
   /** Mean silhouette of the parting, from -1 to 1; undefined for a single facet. */
   readonly silhouette: number | undefined;
+  /** What the contexts of all facets have in common, and random ones have not; undefined if nothing. */
+  readonly common: FacetName | undefined;
 }
 
 export interface FacetOptions {
@@ -47,11 +49,12 @@ const AFTER = 1;
  * import { mkdtemp } from "node:fs/promises";
  * import { tmpdir } from "node:os";
  * import { join } from "node:path";
- * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
- * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const words = ["the", "cat", "dog", "cow", "hen", "ran"];
+ * const source = plantedSource({ words, units: [{ name: "cat", active: (text, i) => text[i] === "cat" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 40 }, (_, d) => ({ tokens: [0, 1 + (d % 4), 5] }));
  * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
- * const [facet] = (await facetsOf(census, 0)).facets;
- * [facet.words.includes("b"), facet.name.phrase] // => [true, "on 'b'"]
+ * const { facets, common } = await facetsOf(census, 0);
+ * [facets.length, facets[0].name.phrase, common.phrase] // => [1, "on 'cat'", "on 'cat'"]
  * await census.close();
  */
 export async function facetsOf(
@@ -109,7 +112,8 @@ export async function facetsOf(
       ),
     }),
   ).sort((a, b) => b.contexts.length - a.contexts.length);
-  return { facets, silhouette: best?.silhouette };
+  const common = facetName(texts, { others: [], random });
+  return { facets, silhouette: best?.silhouette, common };
 }
 
 /** Random places that names of facets are held against. */
@@ -154,11 +158,12 @@ const NOTED_CONTEXTS = 5;
  * import { mkdtemp } from "node:fs/promises";
  * import { tmpdir } from "node:os";
  * import { join } from "node:path";
- * const source = plantedSource({ words: ["a", "b"], units: [{ name: "b", active: (words, i) => words[i] === "b" }], misses: 0, falseAnswers: 0 });
- * const documents = Array.from({ length: 20 }, (_, d) => ({ tokens: [0, d % 2, 1 - (d % 2), d % 3 === 0 ? 1 : 0] }));
+ * const words = ["the", "cat", "dog", "cow", "hen", "ran"];
+ * const source = plantedSource({ words, units: [{ name: "cat", active: (text, i) => text[i] === "cat" }], misses: 0, falseAnswers: 0 });
+ * const documents = Array.from({ length: 40 }, (_, d) => ({ tokens: [0, 1 + (d % 4), 5] }));
  * const census = await takeCensus(source, documents, `${await mkdtemp(join(tmpdir(), "census-"))}/planted`);
  * const [note] = await unitFacets(census);
- * note.facets.map(({ phrase }) => phrase) // => ["on 'b'"]
+ * note.facets.map(({ phrase }) => phrase) // => ["on 'cat'"]
  * await census.close();
  */
 export async function unitFacets(
@@ -171,10 +176,11 @@ export async function unitFacets(
   const notes: UnitFacets[] = [];
   for (const unit of units) {
     throwIfAborted(options.signal, "unitFacets");
-    const { facets, silhouette } = await facetsOf(census, unit, options);
+    const { facets, silhouette, common } = await facetsOf(census, unit, options);
     notes.push({
       unit,
       silhouette: silhouette ?? null,
+      common: common?.phrase ?? null,
       facets: facets.map(({ contexts, words, name }) => ({
         phrase: name?.phrase ?? null,
         words,

@@ -57,6 +57,8 @@ export interface UnitFacets {
   readonly unit: number;
   /** How well the kinds are parted, -1 to 1; null for a single one. */
   readonly silhouette: number | null;
+  /** What all of them have in common, as `phrase` of a facet; null if nothing. */
+  readonly common: string | null;
   readonly facets: readonly UnitFacet[];
 }
 
