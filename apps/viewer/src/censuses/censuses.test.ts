@@ -385,9 +385,14 @@ describe("the table of units", () => {
     ]);
     expect(first).toBe("timer");
     await expect(hostile).rejects.toThrow(ArgumentError);
-    await expect(hostile).rejects.toThrow("stopped after 500 ms");
+    await expect(hostile).rejects.toThrow("more than 500 ms over 2000 texts");
     expect([...(await patterns.match("^B", short))]).toEqual([1, 0, 0]);
     expect([...(await patterns.match("\\p{Lu}ank", ["Bank"]))]).toEqual([1]);
+    // More texts than are tried at once.
+    const many = Array.from({ length: 4500 }, (_, i) => `text ${i}`);
+    const ends = await patterns.match("99$", many);
+    expect(ends.reduce((sum, one) => sum + one, 0)).toBe(45);
+    expect(ends[4499]).toBe(1);
     expect([...(await patterns.match(".*", short))]).toEqual([1, 1, 0]);
     patterns.forget(short);
     expect([...(await patterns.match("R", short))]).toEqual([0, 1, 0]);

@@ -2,8 +2,11 @@ import { Worker } from "node:worker_threads";
 import { ArgumentError } from "@penfield/core";
 import { Busy } from "../answers.ts";
 
-/** A pattern that takes longer over all texts is stopped. */
+/** A pattern that takes longer over so many texts is stopped: it is stuck. */
 const MILLISECONDS = 500;
+const SLICE = 2000;
+/** A pattern that goes on, but takes longer over all texts, is stopped too. A busy machine makes a good pattern slow. */
+const MILLISECONDS_ALL = 2000;
 /** Patterns that wait for their turn; more are turned away. */
 const MAX_WAITING = 8;
 /** A thread without work ends, and gives back its memory. */
@@ -16,15 +19,22 @@ const IDLE_MILLISECONDS = 60_000;
 const PROGRAM = `
 const { parentPort } = require("node:worker_threads");
 const { createContext, Script } = require("node:vm");
-const script = new Script("for (let i = 0; i < texts.length; i++) if (texts[i] !== '' && pattern.test(texts[i])) out[i] = 1;");
+const script = new Script("for (let i = from; i < to; i++) if (texts[i] !== '' && pattern.test(texts[i])) out[i] = 1;");
 const lists = new Map();
-parentPort.on("message", ({ id, list, texts, source, flags, forget, timeout }) => {
+parentPort.on("message", ({ id, list, texts, source, flags, forget, timeout, slice, all }) => {
   if (forget !== undefined) return void lists.delete(forget);
   if (texts) lists.set(list, texts);
   const known = lists.get(list);
   const out = new Uint8Array(known.length);
   try {
-    script.runInContext(createContext({ pattern: new RegExp(source, flags), texts: known, out }), { timeout });
+    const around = createContext({ pattern: new RegExp(source, flags), texts: known, out, from: 0, to: 0 });
+    const end = performance.now() + all;
+    for (let from = 0; from < known.length; from += slice) {
+      if (performance.now() > end) throw new Error("late");
+      around.from = from;
+      around.to = Math.min(known.length, from + slice);
+      script.runInContext(around, { timeout });
+    }
     parentPort.postMessage({ id, out }, [out.buffer]);
   } catch {
     parentPort.postMessage({ id });
@@ -50,7 +60,7 @@ export class PatternThread {
    * text fits no pattern.
    *
    * @param texts - Sent to the thread once; the same array must hold the same texts.
-   * @throws {ArgumentError} for what is not a pattern, or takes longer than half a second.
+   * @throws {ArgumentError} for what is not a pattern, takes longer than half a second over 2000 texts, or two seconds over all.
    * @throws {Busy} if too many patterns wait.
    */
   async match(source: string, texts: readonly string[]): Promise<Uint8Array> {
@@ -69,7 +79,7 @@ export class PatternThread {
     const out = await this.#ask(source, flags, texts);
     if (out) return out;
     throw new ArgumentError(
-      `The pattern was stopped after ${MILLISECONDS} ms: it tries too many ways to fit.`,
+      `The pattern was stopped: it took more than ${MILLISECONDS} ms over ${SLICE} texts, or ${MILLISECONDS_ALL} ms over all. It tries too many ways to fit.`,
       { hint: "Leave out a repetition inside a repetition, as in (a+)+." },
     );
   }
@@ -92,7 +102,8 @@ export class PatternThread {
     return new Promise((resolve) => {
       this.#waiting.set(id, { resolve });
       worker.postMessage({
-        ...{ id, list, source, flags, timeout: MILLISECONDS },
+        ...{ id, list, source, flags },
+        ...{ timeout: MILLISECONDS, slice: SLICE, all: MILLISECONDS_ALL },
         ...(known === undefined && { texts }),
       });
     });
