@@ -66,6 +66,9 @@ rsa DATA [DATA ...]     RDMs: compute, compare with models, test. Files (.npy, .
   --kind KIND           auto (default), rdms or patterns: what the files hold
   --rdm METHOD          correlation (default), euclidean, cosine, mahalanobis, poisson, crossnobis,
                         poisson-cv; --model-rdm METHOD for patterns of models
+  --transform NAME[,NAME]
+                        of every RDM, data and models: rank, sqrt, positive, min-max, geodesic, or
+                        geo-topological with --quantiles LOW,HIGH (default 0.2,0.8)
   --noise METHOD        of channels, for mahalanobis and crossnobis: full, diagonal, shrinkage-eye,
                         shrinkage-diagonal; from the runs, or from --residuals P[,P], one file each
   --movie               patterns have times as last axis: scores over time [--times FILE] [--bins N]

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRng, writeNpy } from "@penfield/core";
+import { createRng, readNpy, writeNpy } from "@penfield/core";
 import { readReport, readReportArray } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommandLine } from "../commandLine.ts";
@@ -129,6 +129,23 @@ describe("--movie", () => {
     const { shape } = await readReportArray(out, report, "movie.npy");
     expect(shape).toEqual([4, TIMES]);
     expect(report.settings["linalg"]).toMatch(/decompositions built-in/);
+  });
+
+  test("a time at which nothing varies is undefined, the others are as without it", async () => {
+    const { data } = readNpy(await readFile(at("movies/sub-1.npy")));
+    const silent = Float64Array.from(data, (v, k) => (k % TIMES === 2 ? 0 : Number(v)));
+    const shape = [N, CHANNELS, TIMES];
+    await writeFile(at("silent.npy"), writeNpy(silent, shape));
+    const words = [at("movies/sub-2.npy"), at("movies/sub-3.npy"), ...models(), "--movie"];
+    const [whole, holed] = [
+      await json([at("movies/sub-1.npy"), ...words]),
+      await json([at("silent.npy"), ...words]),
+    ];
+    for (const m of [0, 1]) {
+      expect(holed.models[m].score).toEqual(whole.models[m].score.with(2, null));
+      expect(holed.models[m].p).toEqual(whole.models[m].p.with(2, null));
+    }
+    expect(holed.ceiling.lower[2]).toBeNull();
   });
 
   test("bins, and a table for people", async () => {

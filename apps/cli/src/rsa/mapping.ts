@@ -58,6 +58,7 @@ import {
   readRdmFile,
 } from "./rdmFiles.ts";
 import type { RsaSettings } from "./rsa.ts";
+import { transformed, transformedAtPlaces, transformTitle } from "./transforms.ts";
 
 /** Where RDMs are computed: at times, or around places of a volume or surface. */
 export type PlacesWanted =
@@ -168,6 +169,7 @@ export async function mapModels(
     const inputs = [
       ...[...read.dataFiles, ...read.modelFiles].map(({ sha256, name }) => [name, sha256]),
       [wanted, settings.method, settings.modelMethod, settings.comparison, settings.noises],
+      settings.transform,
       // By content: files may change between a command and its resumption.
       await hashes([
         wanted.kind === "movie" ? wanted.times : wanted.file,
@@ -195,6 +197,7 @@ export async function mapModels(
     await clear();
     if (io.json) {
       const lists = {
+        transform: transformTitle(settings.transform),
         places: places.titles,
         models: result.names.map((name, m) => ({
           name,
@@ -242,7 +245,7 @@ interface Read {
 async function readAll(
   dataPaths: readonly string[],
   modelPaths: readonly string[],
-  { noises, method, modelMethod }: MapSettings,
+  { noises, method, modelMethod, transform }: MapSettings,
   wanted: PlacesWanted,
   linalg: Linalg,
 ): Promise<Read> {
@@ -281,7 +284,11 @@ async function readAll(
     files,
     dataFiles,
     modelFiles,
-    models: { ...joined, names: distinct(joined.names.map(String)), conditions },
+    models: {
+      ...transformed(joined, transform),
+      names: distinct(joined.names.map(String)),
+      conditions,
+    },
   };
 }
 
@@ -585,7 +592,7 @@ async function scoreBlock(
   places: Places,
   from: number,
   to: number,
-  { comparison }: MapSettings,
+  { comparison, transform }: MapSettings,
   linalg: Linalg,
   bar: ProgressBar,
   { signal }: Surroundings,
@@ -593,7 +600,7 @@ async function scoreBlock(
   const all: Rdms[] = [];
   for (const file of files) {
     throwIfAborted(signal, "rsa");
-    all.push(await places.rdmsOf(file, from, to, linalg));
+    all.push(transformedAtPlaces(await places.rdmsOf(file, from, to, linalg), transform));
   }
   const fixed = fixedModels(models);
   const n = files.length;
@@ -616,22 +623,34 @@ async function scoreBlock(
         conditions: models.conditions,
       })),
     );
-    const found = await evaluateModels(fixed, data, { method: comparison, linalg });
-    const p = found.variances && n > 1 ? testModels(found).zero : undefined;
+    const found = sharePair(data, models)
+      ? await evaluateModels(fixed, data, { method: comparison, linalg })
+      : undefined;
+    const p = found?.variances && n > 1 ? testModels(found).zero : undefined;
     fixed.forEach((_, m) => {
-      block.score[m]!.push(statistic(found.means[m]));
+      block.score[m]!.push(statistic(found?.means[m]));
       block.half[m]!.push(
-        statistic(quantile * Math.sqrt(found.variances?.models[m] ?? Number.NaN)),
+        statistic(quantile * Math.sqrt(found?.variances?.models[m] ?? Number.NaN)),
       );
       block.p[m]!.push(statistic(p?.[m]));
     });
-    block.lower.push(n < 2 ? null : statistic(found.ceiling.lower[0]));
-    block.upper.push(n < 2 ? null : statistic(found.ceiling.upper[0]));
+    block.lower.push(n < 2 ? null : statistic(found?.ceiling.lower[0]));
+    block.upper.push(n < 2 ? null : statistic(found?.ceiling.upper[0]));
     if (at % 16 === 0) {
       bar.onProgress({ stage: "comparing", done: at, total: places.count, unit: "places" });
     }
   }
   return block;
+}
+
+/** Whether any pair of conditions is in all RDMs: where channels are silent, correlation distances are of none. */
+function sharePair(...sets: readonly Rdms[]): boolean {
+  return Array.from({ length: sets[0]!.nPairs }, (_, at) => at).some((at) =>
+    sets.every(({ data, nRdms, nPairs }) => {
+      for (let k = 0; k < nRdms; k++) if (Number.isNaN(data[k * nPairs + at]!)) return false;
+      return true;
+    }),
+  );
 }
 
 type Rows = readonly (readonly (number | null)[])[];
@@ -687,7 +706,7 @@ function mapReport(
 ): { readonly report: Report; readonly arrays: Readonly<Record<string, ReportArray>> } {
   const { sections, arrays } = draw(read, result);
   const movie = wanted.kind === "movie";
-  const { method, modelMethod, comparison, noise, seed } = settings;
+  const { method, modelMethod, transform, comparison, noise, seed } = settings;
   const nFiles = read.files.length;
   return {
     arrays,
@@ -711,6 +730,7 @@ function mapReport(
       settings: {
         rdm: method,
         modelRdm: modelMethod,
+        transform: transformTitle(transform),
         comparison,
         noise: noise ?? null,
         ...(movie
@@ -749,13 +769,13 @@ function printMap(
   read: Read,
   { titles, count }: Places,
   result: MapResult,
-  { fdr }: MapSettings,
+  { fdr, transform }: MapSettings,
   io: Surroundings,
 ): void {
   const nFiles = read.files.length;
   const { names, score, q, lower, upper, measure } = result;
   io.out.write(
-    `${nFiles} ${nFiles === 1 ? "file" : "files"}, ${names.length} ${names.length === 1 ? "model" : "models"}, ${count} places\n${measure.title}; t tests over files, q by Benjamini-Hochberg over models and places\n\n`,
+    `${nFiles} ${nFiles === 1 ? "file" : "files"}, ${names.length} ${names.length === 1 ? "model" : "models"}, ${count} places\n${transform.length > 0 ? `Transformed: ${transformTitle(transform)}\n` : ""}${measure.title}; t tests over files, q by Benjamini-Hochberg over models and places\n\n`,
   );
   const rows = names.map((name, m) => {
     const values = score[m]!;

@@ -66,6 +66,7 @@ import {
   readRdmFile,
   readSubjects,
 } from "./rdmFiles.ts";
+import { type RdmTransform, readTransforms, transformed, transformTitle } from "./transforms.ts";
 
 const string = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
@@ -77,6 +78,8 @@ export const rsaOptions: Options = {
   kind: string,
   rdm: string,
   "model-rdm": string,
+  transform: string,
+  quantiles: string,
   noise: string,
   residuals: { type: "string", multiple: true },
   movie: flag,
@@ -130,6 +133,8 @@ export interface RsaSettings {
   readonly noise: NoiseMethodName | undefined;
   readonly method: RdmMethodName;
   readonly modelMethod: RdmMethodName;
+  /** What is done to every RDM of data and models, in this order. */
+  readonly transform: readonly RdmTransform[];
   readonly comparison: RdmComparison;
   readonly over: Over | undefined;
   readonly draws: number;
@@ -248,6 +253,11 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
       models: await readAll(modelFiles, settings.modelMethod, []),
     };
     checkConditions([...read.data, ...read.models]);
+    const change = (file: RdmFile): RdmFile => ({
+      ...file,
+      rdms: transformed(file.rdms, settings.transform),
+    });
+    read = { data: read.data.map(change), models: read.models.map(change) };
     const n = read.data[0]!.rdms.nConditions;
     const names = labelFile === undefined ? undefined : await readLabels(labelFile, n);
     const subjects = await subjectsOf(read.data, settings, subjectFile);
@@ -276,8 +286,9 @@ export async function rsa(args: readonly string[], io: Surroundings): Promise<vo
   }
   await clear();
   if (values["json"]) {
-    io.out.write(`${JSON.stringify(asJson(result, destination?.folder))}\n`);
-  } else print(result, destination?.folder, io);
+    const transform = transformTitle(settings.transform);
+    io.out.write(`${JSON.stringify({ transform, ...asJson(result, destination?.folder) })}\n`);
+  } else print(result, settings, destination?.folder, io);
 }
 
 function readRsaSettings(values: Values): RsaSettings {
@@ -339,6 +350,7 @@ function readRsaSettings(values: Values): RsaSettings {
     noise,
     method,
     modelMethod: choiceOption(values, "model-rdm", rdmMethodNames) ?? plain,
+    transform: readTransforms(values),
     comparison,
     over: test === "signed-rank" ? "none" : over,
     draws: numberOption(values, "draws", { whole: true, min: 10, max: 1_000_000 }) ?? 1000,
@@ -748,11 +760,13 @@ function rsaReport(
 ): { report: Report; arrays: Record<string, ReportArray> } {
   const all = models ? concatRdms([data, models]) : data;
   const allComputed = read.data.every((file) => file.computed);
-  const method = !computed
+  const transform = transformTitle(settings.transform);
+  const made = !computed
     ? "as given in the files"
     : allComputed
       ? settings.method
       : `${settings.method}, or as given in the files`;
+  const method = transform ? `${made}; then ${transform}` : made;
   const section: RdmsSection = {
     kind: "rdms",
     id: "rdms",
@@ -766,7 +780,8 @@ function rsaReport(
       role: i < data.nRdms ? "data" : "model",
     })),
     array: "rdms.npy",
-    map: conditionMap(data, allComputed),
+    // A transform makes other than squared distances of them.
+    map: conditionMap(data, allComputed && transform === null),
   };
   const { comparison: name, draws, test, fdr, byFile, modelMethod, seed } = settings;
   const shape = [all.nRdms, all.nRdms];
@@ -792,6 +807,7 @@ function rsaReport(
       settings: {
         rdm: settings.method,
         modelRdm: modelMethod,
+        transform,
         comparison: name,
         over,
         draws,
@@ -870,10 +886,15 @@ function asJson(result: Result, folder: string | undefined): object {
   };
 }
 
-function print(result: Result, folder: string | undefined, io: Surroundings): void {
+function print(
+  result: Result,
+  { transform }: RsaSettings,
+  folder: string | undefined,
+  io: Surroundings,
+): void {
   const { data, models, comparison, permutation, ceiling, among, warnings } = result;
   io.out.write(
-    `${data.nRdms} data ${data.nRdms === 1 ? "RDM" : "RDMs"}${models ? `, ${models.nRdms} model ${models.nRdms === 1 ? "RDM" : "RDMs"}` : ""} of ${data.nConditions} conditions\n`,
+    `${data.nRdms} data ${data.nRdms === 1 ? "RDM" : "RDMs"}${models ? `, ${models.nRdms} model ${models.nRdms === 1 ? "RDM" : "RDMs"}` : ""} of ${data.nConditions} conditions\n${transform.length > 0 ? `Transformed: ${transformTitle(transform)}\n` : ""}`,
   );
   if (comparison) printComparison(comparison, io);
   if (permutation) {
