@@ -39,9 +39,7 @@ export interface SpikingIntervention {
   readonly resetFollows?: boolean;
 }
 
-const FIELDS = [
-  ...["hook", "op", "units", "sources", "rows", "positions", "window", "resetFollows", "heads"],
-];
+const FIELDS = "hook, op, units, sources, rows, positions, window, resetFollows".split(", ");
 
 /** What a caller without types, or a file, may have got wrong: a misspelt field would lesion everything or nothing. */
 export function checkIntervention(intervention: SpikingIntervention): void {
@@ -57,8 +55,10 @@ export function checkIntervention(intervention: SpikingIntervention): void {
     fail(`{ type, ... } as op at ${hook}`, op);
   }
   for (const [field, value] of Object.entries(intervention)) {
-    if (value !== undefined && !FIELDS.includes(field)) {
-      fail(`fields of an intervention (${FIELDS.slice(0, -1).join(", ")}) at ${hook}`, field);
+    if (value === undefined) continue;
+    if (field === "heads") throw new HookPointError(`run: expected units, got heads at ${hook}`);
+    if (!FIELDS.includes(field)) {
+      fail(`fields of an intervention (${FIELDS.join(", ")}) at ${hook}`, field);
     }
   }
   for (const field of ["units", "sources", "rows", "positions"] as const) {

@@ -363,9 +363,6 @@ export class SpikingModel implements RecordingModel {
     return wanted.map((intervention) => {
       checkIntervention(intervention);
       const hook = this.hookPoint(intervention.hook);
-      if ("heads" in intervention && intervention.heads !== undefined) {
-        throw new HookPointError(`run: expected units, got heads at ${hook.name}`);
-      }
       if (intervention.resetFollows && hook.kind !== "spikes") {
         throw new HookPointError(`run: expected resetFollows at spikes alone, got ${hook.name}`);
       }

@@ -210,6 +210,12 @@ describe("a graph of one step", () => {
         interventions: [{ hook: "mem.spikes", op: { type: "zero" }, units: [1] }],
       }),
     ).rejects.toThrow(/units within 0..0, got 1/);
+    await expect(
+      model.run({
+        input,
+        interventions: [{ hook: "mem.spikes", op: { type: "zero" }, heads: [0] } as never],
+      }),
+    ).rejects.toThrow(/expected units, got heads at mem.spikes/);
     expect(() => StepModel.fromBytes(leakyStep(1), { states: [["mem", "gone"]] })).toThrow(
       ModelError,
     );
