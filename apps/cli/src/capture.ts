@@ -129,7 +129,11 @@ async function captureRecordings(
   options: CaptureOptions,
 ): Promise<CaptureSummary> {
   const { model, recordings } = await openRecordings("capture", name, values, TRIAL_SEED);
-  return captureActivations(model, recordings, out, options);
+  try {
+    return await captureActivations(model, recordings, out, options);
+  } finally {
+    await model.dispose();
+  }
 }
 
 async function inspect(values: Values, io: Surroundings): Promise<void> {

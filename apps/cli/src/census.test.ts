@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { censusOptions, describeOptions } from "./census.ts";
-import { helpText } from "./help.ts";
+import { helpOf } from "./help.ts";
 import { penfield } from "./testRun.ts";
 
 let root: string;
@@ -28,8 +28,11 @@ const HOOK = ["--hooks", "blocks.0.mlp.hook_post", "--threads", "1"];
 
 describe("penfield census and describe", () => {
   test("help names every option", () => {
-    for (const name of [...Object.keys(censusOptions), ...Object.keys(describeOptions)]) {
-      expect(helpText, name).toContain(`--${name}`);
+    for (const name of Object.keys(censusOptions)) {
+      expect(helpOf("census"), name).toContain(`--${name}`);
+    }
+    for (const name of Object.keys(describeOptions)) {
+      expect(helpOf("describe"), name).toContain(`--${name}`);
     }
   });
 
@@ -58,6 +61,12 @@ describe("penfield census and describe", () => {
     const again = ["describe", at("own"), "--units", `${hook}:3`, "--floor-units", "1"];
     const refused = await penfield([...again, "--max-length", "1"]);
     expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/--replace/)]);
+    // A word that is wrong takes nothing away.
+    const rules = await readFile(join(at("own"), "rules.jsonl"), "utf8");
+    expect(
+      (await penfield(["describe", at("own"), "--units", "nowhere:3", "--replace"])).code,
+    ).not.toBe(0);
+    expect(await readFile(join(at("own"), "rules.jsonl"), "utf8")).toBe(rules);
     const model = ["--model", "organism-a", "--output-score", "--threads", "1"];
     const replaced = await penfield([...again, "--max-length", "1", "--replace", ...model]);
     expect(replaced.code, replaced.err).toBe(0);

@@ -164,26 +164,32 @@ async function spikingSubject(name: string, values: Values, seed: number): Promi
   if (values["max-tokens"] !== undefined) {
     throw new UsageError("census: expected --max-tokens of texts, got it of a spiking network");
   }
-  const { model, channels, recordings } = await openRecordings("census", name, values, seed);
   const given = namesOf(values, "channels");
-  const names = given.length > 0 ? given : channels;
   const hooks = namesOf(values, "hooks");
-  const { source, documents } = spikingSource(model, recordings, {
-    hooks: hooks.length > 0 ? hooks : undefined,
-    binSteps: numberOption(values, "bin", { whole: true, min: 1 }),
-    channels: names && channelGroups(names),
-    naming: values["strongest"] ? "strongest" : "all",
-  });
-  return {
-    source,
-    documents,
-    async annotate(taken) {
-      const classes = await classifyUnits(taken);
-      await writeUnitNotes(taken.folder, "classes", classes);
-      return classes;
-    },
-    dispose: () => model.dispose(),
-  };
+  const binSteps = numberOption(values, "bin", { whole: true, min: 1 });
+  const { model, channels, recordings } = await openRecordings("census", name, values, seed);
+  try {
+    const names = given.length > 0 ? given : channels;
+    const { source, documents } = spikingSource(model, recordings, {
+      hooks: hooks.length > 0 ? hooks : undefined,
+      binSteps,
+      channels: names && channelGroups(names),
+      naming: values["strongest"] ? "strongest" : "all",
+    });
+    return {
+      source,
+      documents,
+      async annotate(taken) {
+        const classes = await classifyUnits(taken);
+        await writeUnitNotes(taken.folder, "classes", classes);
+        return classes;
+      },
+      dispose: () => model.dispose(),
+    };
+  } catch (cause) {
+    await model.dispose();
+    throw cause;
+  }
 }
 
 /** Channels of one name belong together; those called - have none. */
@@ -213,6 +219,9 @@ export async function census(args: readonly string[], io: Surroundings): Promise
   }
   const seed = numberOption(values, "seed", { whole: true, max: 2 ** 31 }) ?? 42;
   const keepShare = numberOption(values, "keep-share", { min: 0, max: 1 });
+  const beside = text("beside");
+  // Before the work: a name that is wrong must not cost it.
+  const other = beside === undefined ? undefined : await openCensus(resolve(beside));
   const bar = createProgressBar(io.err);
   try {
     const subject = spiking
@@ -229,10 +238,7 @@ export async function census(args: readonly string[], io: Surroundings): Promise
       });
       try {
         const classes = await subject.annotate(taken);
-        const beside = text("beside");
-        const other = beside === undefined ? undefined : await openCensus(resolve(beside));
         const shared = other && (await writeNeighbours(taken, other));
-        await other?.close();
         bar.finish();
         const sought = unitTypes.filter(
           (type) => type !== "topic" && !(spiking && LANGUAGE_TYPES.includes(type)),
@@ -246,6 +252,7 @@ export async function census(args: readonly string[], io: Surroundings): Promise
     }
   } finally {
     bar.finish();
+    await other?.close();
   }
 }
 
@@ -338,6 +345,9 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
         );
       }
     }
+    const units = unitsOption(text("units"), taken);
+    const written = model ? await writtenBy(model, taken) : {};
+    // Last of all, so that nothing is lost by a word that is wrong.
     if (values["replace"]) {
       for (const file of ["rules.jsonl", "descriptions.jsonl", "floors.json"]) {
         await rm(join(resolve(folder), file), { force: true });
@@ -345,9 +355,9 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
     }
     const found = await describeUnits(taken, {
       ...settings,
-      ...unitsOption(text("units"), taken),
+      ...units,
       ...(other ? { randomModel: other } : {}),
-      ...(model ? await writtenBy(model, taken) : {}),
+      ...written,
       ...(model && values["output-score"] ? { outputModel: model } : {}),
       folder: resolve(folder),
       onProgress: bar.onProgress,

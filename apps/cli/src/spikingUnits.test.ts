@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -179,6 +180,45 @@ describe("hooks of a spiking network", () => {
   });
 });
 
+const STEP = fileURLToPath(
+  new URL("../../../../shared/data/spiking/onnx/snntorch_step_20-50-10.onnx", import.meta.url),
+);
+describe.skipIf(!existsSync(STEP))(
+  "an ONNX graph of one time step (needs ../shared/data/spiking/onnx)",
+  () => {
+    const [nTrials, nSteps, nChannels] = [12, 8, 20];
+    beforeAll(async () => {
+      const rng = createRng(5);
+      const size = nTrials * nSteps * nChannels;
+      const data = Float32Array.from({ length: size }, () => Number(rng.uniform() < 0.3));
+      await writeFile(at("step.npy"), writeNpy(data, [nTrials, nSteps, nChannels]));
+    });
+    const on = (verb: string, ...more: string[]) =>
+      penfield([verb, "--model", STEP, "--recordings", at("step.npy"), ...more]);
+
+    test("has hooks, a census and a capture as a NIR file has", async () => {
+      const hooks = await penfield(["hooks", "--model", STEP, "--pattern", "*.spikes"]);
+      expect(hooks.code, hooks.err).toBe(0);
+      expect(hooks.out).toMatch(/: one time step with 2 states, dt not said\n\nmem1.spikes {2}/);
+      const census = await on("census", "--bin", "2", "--out", at("step-census"));
+      expect(census.code, census.err).toBe(0);
+      expect(census.out).toMatch(/^60 units over 48 time bins of 12 recordings/);
+      const capture = await on("capture", "--hooks", "*.v", "--out", at("step-store"));
+      expect(capture.code, capture.err).toBe(0);
+      expect(capture.out).toMatch(/^12 recordings, 96 steps, 96 rows at 2 hook points/);
+    });
+
+    test.each([["--dt", "1"], ["--preset", "norse"], ["--untrained"]])(
+      "has no %s",
+      async (...option) => {
+        const { code, err } = await on("census", ...option, "--out", at("no"));
+        expect(err).toContain(`expected no ${option[0]!.slice(2)} for a graph of one time step`);
+        expect(code).toBe(1);
+      },
+    );
+  },
+);
+
 describe("a census of a spiking network", () => {
   test("reads folders of recordings of any length, with their names", async () => {
     await mkdir(at("folder"));
@@ -224,7 +264,12 @@ describe("a census of a spiking network", () => {
       1,
     ],
     ["no file", ["--dt", "1", "--recordings", "none.npy"], /none.npy/, 1],
-    ["channels of another network", ["--dt", "1", "--recordings", "other.npy"], /6/, 1],
+    [
+      "channels of another network",
+      ["--dt", "1", "--recordings", "other.npy"],
+      /\[row, step, 6\], got \[1, 4, 3\]/,
+      1,
+    ],
     [
       "more names than channels",
       ["--dt", "1", "--recordings", "trials.npy", "--channels", "a,b,c,d,e,f,g"],
