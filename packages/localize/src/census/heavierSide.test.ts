@@ -132,6 +132,8 @@ test("errors, and another turning is another source", async () => {
     new ArgumentError("heavierSide: expected one of one, other, got none"),
   );
   await expect(heavierSide(source, [])).rejects.toThrow(DataError);
+  // It would never come to an end.
+  await expect(heavierSide(source, [[0]], { documentsPerRead: 0 })).rejects.toThrow(ArgumentError);
   const stop = AbortSignal.abort();
   await expect(heavierSide(source, [[0]], { signal: stop })).rejects.toThrow(InterruptedError);
   const [a, b, c] = await Promise.all([

@@ -43,7 +43,7 @@ export interface HeavierSideOptions extends LongWork {
  *
  * @param documents - Tokens, to take moments, deviations and sides from; where descriptions are to be scored, those that are not scored on.
  *   A leading beginning-of-text token is left out, as in a census.
- * @throws {ArgumentError} for a hook that the source does not have.
+ * @throws {ArgumentError} for a hook that the source does not have, and for `documentsPerRead` below 1.
  * @throws {DataError} without documents.
  *
  * Cost: the source's own for these documents; afterwards one more copy of the values of the turned hooks.
@@ -68,6 +68,11 @@ export async function heavierSide(
       `heavierSide: expected one of ${source.hooks.map((hook) => hook.name).join(", ")}, got ${name}`,
     );
   });
+  if (!(Number.isSafeInteger(documentsPerRead) && documentsPerRead >= 1)) {
+    throw new ArgumentError(
+      `heavierSide: expected documentsPerRead, a whole number from 1, got ${documentsPerRead}`,
+    );
+  }
   if (documents.length === 0) throw new DataError("heavierSide: expected a document, got none");
   const sums = indices.map((index) => emptySums(source.hooks[index]!.nUnits));
   for (let from = 0; from < documents.length; from += documentsPerRead) {
