@@ -174,7 +174,9 @@ export function createLinalg({
     const feeds = { a: feed(a), b: feed(b) };
     if (out) {
       const { c } = await open.run(feeds, { c: feed({ data: out, nRows, nColumns }) });
-      if (c!.data !== out) freeNow(c!.data as FloatArray);
+      const copy = c!.data as FloatArray;
+      // A view of the caller's memory would take it away.
+      if (copy.buffer !== out.buffer) freeNow(copy);
       return { data: out as never, nRows, nColumns };
     }
     const { c } = await open.run(feeds);
