@@ -7,6 +7,7 @@ import {
   openSpiking,
   type PresetName,
   SpikingModel,
+  StepModel,
 } from "@penfield/spiking";
 import { CHANNELS, makeTrials, TRIAL } from "../spiking-lesions/task.ts";
 
@@ -19,7 +20,7 @@ export interface OpenSpikingSettings extends Pick<OpenSpikingOptions, "threads" 
 
 /** A spiking network, and what its input channels are called if that is known. */
 export interface OpenedSpiking {
-  readonly model: SpikingModel;
+  readonly model: SpikingModel | StepModel;
   readonly channels: readonly string[] | undefined;
 }
 
@@ -28,14 +29,24 @@ export const isSpikingName = (name: string): boolean =>
   isSpikingOrganism(name) || /\.nir$/i.test(name);
 
 /**
- * Opens a spiking network: one that ships with Penfield by its name, a `.nir` file (which needs dt), or a folder with `config.json`.
+ * Opens a spiking network: one that ships with Penfield by its name, a `.nir` file (which needs dt), a folder with `config.json`, or an `.onnx` file with one time step.
  *
- * @throws As `SpikingModel.fromNir` and `openSpiking`.
+ * @throws As `SpikingModel.fromNir`, `openSpiking` and `StepModel.fromOnnx`; {ArgumentError} for settings that a graph of one step does not have.
  */
 export async function openSpikingModel(
   name: string,
   { dt, preset, threads, untrained }: OpenSpikingSettings = {},
 ): Promise<OpenedSpiking> {
+  if (/\.onnx$/i.test(name)) {
+    for (const [setting, value] of Object.entries({ dt, preset, untrained })) {
+      if (value === undefined) continue;
+      throw new ArgumentError(
+        `openSpikingModel: ${name}: expected no ${setting} for a graph of one time step, got ${value}`,
+        { hint: "Its steps are what the graph does; dt, preset and untrained are for NIR files." },
+      );
+    }
+    return { model: await StepModel.fromOnnx(name, { threads }), channels: undefined };
+  }
   // An unknown preset is refused where the model is opened, with the names of all.
   const options = { preset: preset as PresetName | undefined, threads, untrained };
   const folder = isSpikingOrganism(name) ? spikingOrganismFolder(name) : name;

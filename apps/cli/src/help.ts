@@ -120,7 +120,8 @@ census                  one pass over a corpus: what every unit of a model does
   --untrained           of the same model with its weights in random order: a floor for describe
   --beside DIR          another census of the same documents: which units are in both models
   --out DIR, --resume, --seed N
-                        of a spiking network (--model spiking-a, FILE.nir or a folder with config.json):
+                        of a spiking network (--model spiking-a, FILE.nir, a folder with config.json,
+                        or FILE.onnx with one time step):
   --recordings PATH     its input: a .npy [recording, step, channel], or a folder of [step, channel];
                         those that ship with Penfield have 400 trials of their own task
   --dt S, --preset NAME seconds of a step, and the simulator's conventions (default spec), where config.json has none

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { UsageError } from "@penfield/core";
+import { ModelError, UsageError } from "@penfield/core";
 import { HookedModel, type HookPoint } from "@penfield/hooks";
 import { isOrganism, organismFolder } from "@penfield/organisms";
-import { openSpikingModel } from "@penfield/probes";
+import { type OpenedSpiking, openSpikingModel } from "@penfield/probes";
 import { numberOption, type Options, readWords, refuseWords, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
 import { isSpikingCommand } from "./spikingRecordings.ts";
@@ -27,21 +27,42 @@ export async function hooks(args: readonly string[], io: Surroundings): Promise<
   const pattern = (values["pattern"] as string | undefined) ?? "*";
   const spiking =
     isSpikingCommand(name, values, ownSpikingOptions) || (await isSpikingFolder(name));
-  if (spiking) await spikingHooks(name, pattern, values, io);
-  else await transformerHooks(name, pattern, values, io);
+  const opened = spiking
+    ? await openSpikingHooks(name, values)
+    : await openTransformer(name, values, io);
+  if (opened instanceof HookedModel) printTransformer(opened, pattern, values, io);
+  else printSpiking(name, opened, pattern, values, io);
+  await ("model" in opened ? opened.model : opened).dispose();
 }
 
-async function transformerHooks(
+async function openTransformer(
   name: string,
+  values: Values,
+  io: Surroundings,
+): Promise<HookedModel | OpenedSpiking> {
+  const bar = createProgressBar(io.err);
+  return HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
+    file: values["file"] as string | undefined,
+    onProgress: bar.onProgress,
+  })
+    .catch((cause) => openStepGraph(name, cause))
+    .finally(bar.finish);
+}
+
+/** An .onnx file that is no transformer may be one time step of a spiking network. @throws What was wrong with it as a transformer. */
+async function openStepGraph(name: string, cause: unknown): Promise<OpenedSpiking> {
+  if (!(cause instanceof ModelError && /\.onnx$/i.test(name))) throw cause;
+  const opened = await openSpikingModel(name).catch(() => undefined);
+  if (opened?.model.hookPoints.some(({ kind }) => kind === "spikes")) return opened;
+  throw cause;
+}
+
+function printTransformer(
+  model: HookedModel,
   pattern: string,
   values: Values,
   io: Surroundings,
-): Promise<void> {
-  const bar = createProgressBar(io.err);
-  const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
-    file: values["file"] as string | undefined,
-    onProgress: bar.onProgress,
-  }).finally(bar.finish);
+): void {
   const found = model.listHooks(pattern);
   if (values["json"])
     io.out.write(`${JSON.stringify({ cfg: model.cfg, identity: model.identity, hooks: found })}\n`);
@@ -53,19 +74,13 @@ async function transformerHooks(
     );
     for (const hook of found) io.out.write(hookLine(hook));
   }
-  await model.dispose();
 }
 
 /** Hook points do not depend on it; all else does. */
 const ANY_DT = 0.001;
 
 /** A network whose dt nobody has said is opened with any: its hook points are the same. */
-async function spikingHooks(
-  name: string,
-  pattern: string,
-  values: Values,
-  io: Surroundings,
-): Promise<void> {
+async function openSpikingHooks(name: string, values: Values): Promise<OpenedSpiking> {
   if (isOrganism(name)) {
     throw new UsageError(`hooks: expected a spiking network with --dt or --preset, got ${name}`, {
       hint: "spiking-a, spiking-b, a .nir file, or a folder with config.json.",
@@ -74,25 +89,37 @@ async function spikingHooks(
   if (values["file"] !== undefined) {
     throw new UsageError("hooks: expected --file of a transformer, got it of a spiking network");
   }
-  const given = numberOption(values, "dt");
-  const isFile = /\.nir$/i.test(name);
-  const { model, channels } = await openSpikingModel(name, {
-    dt: given ?? (isFile ? ANY_DT : undefined),
+  return openSpikingModel(name, {
+    dt: numberOption(values, "dt") ?? (isNirFile(name) ? ANY_DT : undefined),
     preset: values["preset"] as string | undefined,
   });
-  const dt = isFile && given === undefined ? null : model.dt;
+}
+
+const isNirFile = (name: string): boolean => /\.nir$/i.test(name);
+
+function printSpiking(
+  name: string,
+  { model, channels }: OpenedSpiking,
+  pattern: string,
+  values: Values,
+  io: Surroundings,
+): void {
   const found = model.listHooks(pattern);
+  const unsaid = isNirFile(name) && values["dt"] === undefined;
+  const [what, dt, options] =
+    "network" in model
+      ? [`${model.network.nodes.length} nodes`, unsaid ? null : model.dt, model.options]
+      : [`one time step with ${model.states.length} states`, null, null];
   if (values["json"]) {
-    const { sha256, options } = model;
-    const described = { name: model.name, sha256, dt, options, channels: channels ?? null };
+    const { name: file, sha256 } = model;
+    const described = { name: file, sha256, dt, options, channels: channels ?? null };
     io.out.write(`${JSON.stringify({ model: described, hooks: found })}\n`);
   } else {
     io.out.write(
-      `${name}: ${model.network.nodes.length} nodes, ${dt === null ? "dt not said" : `dt ${dt} s`}${channels ? `, channels ${channels.join(", ")}` : ""}\n\n`,
+      `${name}: ${what}, ${dt === null ? "dt not said" : `dt ${dt} s`}${channels ? `, channels ${channels.join(", ")}` : ""}\n\n`,
     );
     for (const hook of found) io.out.write(hookLine(hook));
   }
-  await model.dispose();
 }
 
 function hookLine(hook: Omit<HookPoint, "kind" | "stack">): string {

@@ -47,7 +47,7 @@ export async function openRecordings(
 ): Promise<OpenedSpiking & { readonly recordings: readonly InputRecording[] }> {
   if (isOrganism(name)) {
     throw new UsageError(`${verb}: expected a spiking network, got ${name}`, {
-      hint: "--recordings, --dt and --preset are for spiking-a, spiking-b, a .nir file, or a folder with config.json.",
+      hint: "--recordings, --dt and --preset are for spiking-a, spiking-b, a .nir file, or a folder with config.json; --recordings also for an .onnx file with one time step.",
     });
   }
   const wrong = TEXT_OPTIONS.find((option) => values[option] !== undefined);
