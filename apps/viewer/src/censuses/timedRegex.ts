@@ -14,12 +14,13 @@ const IDLE_MILLISECONDS = 60_000;
 
 /**
  * The thread's program, as text: it is the same whether the viewer runs from source or from its build. The thread keeps the texts; the engine
- * stops a pattern there (`vm` with a timeout), so that neither the texts nor other requests are lost.
+ * stops a pattern there (`vm` with a timeout), so that neither the texts nor other requests are lost. Names of a context are slow to look
+ * up: the loop has them as its own.
  */
 const PROGRAM = `
 const { parentPort } = require("node:worker_threads");
 const { createContext, Script } = require("node:vm");
-const script = new Script("for (let i = from; i < to; i++) if (texts[i] !== '' && pattern.test(texts[i])) out[i] = 1;");
+const script = new Script("(function (pattern, texts, out, from, to) { for (let i = from; i < to; i++) if (texts[i] !== '' && pattern.test(texts[i])) out[i] = 1; })(pattern, texts, out, from, to)");
 const lists = new Map();
 parentPort.on("message", ({ id, list, texts, source, flags, forget, timeout, slice, all }) => {
   if (forget !== undefined) return void lists.delete(forget);
