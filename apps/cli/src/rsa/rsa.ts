@@ -153,6 +153,8 @@ interface Result {
   readonly comparison: ModelComparisonSection | undefined;
   readonly permutation: Permutation | undefined;
   readonly ceiling: { readonly lower: number | null; readonly upper: number | null } | null;
+  /** The lower bound that t tests took, where it is not that of `ceiling`. */
+  readonly testedLower: number | undefined;
   readonly among: { readonly section: MatrixSection; readonly values: Float64Array } | undefined;
   readonly over: Over;
   readonly warnings: readonly string[];
@@ -433,6 +435,7 @@ async function analyse(
   const over = settings.over ?? usualOver(method, nSubjects);
   let comparison: ModelComparisonSection | undefined;
   let permutation: Permutation | undefined;
+  let testedLower: number | undefined;
   if (models) {
     const { draws: nDraws, seed, combine } = settings;
     const combined = combine.map(
@@ -464,7 +467,16 @@ async function analyse(
         `${evaluation.nUndefined} of ${evaluation.nSamples} draws say nothing and are left out: fewer than three different conditions, or a model without variation among them. If they are many use --over subjects, or --comparison rho-a or tau-a, which are 0 there.`,
       );
     }
-    comparison = comparisonSection(evaluation, single, data, nSubjects, over, ceiling, settings);
+    testedLower = otherLower(evaluation, ceiling, settings);
+    comparison = comparisonSection(
+      evaluation,
+      single,
+      data,
+      nSubjects,
+      over,
+      { ceiling, testedLower },
+      settings,
+    );
     if (over === "none" && nSubjects < data.nRdms) {
       warnings.push(
         "Without draws every RDM counts by itself in intervals and tests, though several are of one subject: use --over subjects.",
@@ -478,7 +490,22 @@ async function analyse(
       ? undefined
       : await amongRdms(all, settings, linalg);
   const computed = dataFiles.some((file) => file.computed);
-  return { data, models, computed, comparison, permutation, ceiling, among, over, warnings };
+  return {
+    ...{ data, models, computed, comparison, permutation },
+    ...{ ceiling, testedLower, among, over, warnings },
+  };
+}
+
+/** The mean of the lower bound over draws or folds, which t tests take, where it is another than that of all data. */
+function otherLower(
+  { ceiling: { lower } }: Evaluation,
+  ceiling: Result["ceiling"],
+  { test }: RsaSettings,
+): number | undefined {
+  const defined = lower.filter((v) => !Number.isNaN(v));
+  if (test !== "t" || ceiling?.lower == null || defined.length === 0) return undefined;
+  const mean = defined.reduce((sum, v) => sum + v, 0) / defined.length;
+  return Math.abs(mean - ceiling.lower) < 1e-9 ? undefined : mean;
 }
 
 /** Models against their own RDMs with conditions in other orders. */
@@ -604,7 +631,7 @@ function comparisonSection(
   data: Rdms,
   nSubjects: number,
   over: Over,
-  ceiling: Result["ceiling"],
+  { ceiling, testedLower }: Pick<Result, "ceiling" | "testedLower">,
   { comparison, test, fdr, draws, combine }: RsaSettings,
 ): ModelComparisonSection {
   const { names, means, variances, degreesOfFreedom, nUndefined } = evaluation;
@@ -628,8 +655,7 @@ function comparisonSection(
     kind: "model-comparison",
     id: "models",
     title: "Which model predicts the data best",
-    reading:
-      "A model between both bounds of the noise ceiling explains what subjects share; below the lower one structure is left that it misses. Scores of other comparisons are not on this scale.",
+    reading: `A model between both bounds of the noise ceiling explains what subjects share; below the lower one structure is left that it misses. Scores of other comparisons are not on this scale.${testedLower === undefined ? "" : ` ${testedLowerSaid(testedLower, combine.length > 0)}.`}`,
     comparison: { name: comparison, title },
     design: `${combine.length > 0 ? `Cross-validated over ${nParts} folds. ` : ""}${designOf(over, draws)}`,
     generalizesTo: generalizes[over],
@@ -669,6 +695,10 @@ function comparisonSection(
     })),
   };
 }
+
+/** A model above the bound may well differ from it: that is no failing. */
+const testedLowerSaid = (lower: number, ofFolds: boolean): string =>
+  `p at ceiling: does a model differ, up or down, from the mean of the lower bound over ${ofFolds ? "draws and folds" : "draws"}, ${shown(lower)}`;
 
 const pairsOf = (n: number): (readonly [number, number])[] =>
   Array.from({ length: n }, (_, a) => a).flatMap((a) =>
@@ -856,7 +886,7 @@ function intervalMethod(
 }
 
 function asJson(result: Result, folder: string | undefined): object {
-  const { data, models, comparison, permutation, ceiling, among, warnings } = result;
+  const { data, models, comparison, permutation, ceiling, testedLower, among, warnings } = result;
   const listed = (set: Rdms | undefined): object[] =>
     set
       ? set.names.map((name, k) => ({
@@ -872,6 +902,7 @@ function asJson(result: Result, folder: string | undefined): object {
     data: listed(data),
     models: listed(models),
     ceiling,
+    testedLower: testedLower ?? null,
     comparison: comparison ?? null,
     permutation: permutation ?? null,
     among: among
@@ -888,11 +919,11 @@ function asJson(result: Result, folder: string | undefined): object {
 
 function print(
   result: Result,
-  { transform }: RsaSettings,
+  { transform, combine }: RsaSettings,
   folder: string | undefined,
   io: Surroundings,
 ): void {
-  const { data, models, comparison, permutation, ceiling, among, warnings } = result;
+  const { data, models, comparison, permutation, ceiling, testedLower, among, warnings } = result;
   io.out.write(
     `${data.nRdms} data ${data.nRdms === 1 ? "RDM" : "RDMs"}${models ? `, ${models.nRdms} model ${models.nRdms === 1 ? "RDM" : "RDMs"}` : ""} of ${data.nConditions} conditions\n${transform.length > 0 ? `Transformed: ${transformTitle(transform)}\n` : ""}`,
   );
@@ -911,7 +942,9 @@ function print(
     );
   }
   if (ceiling) {
-    io.out.write(`\nNoise ceiling: ${shown(ceiling.lower)} to ${shown(ceiling.upper)}\n`);
+    io.out.write(
+      `\nNoise ceiling: ${shown(ceiling.lower)} to ${shown(ceiling.upper)}\n${testedLower === undefined ? "" : `(${testedLowerSaid(testedLower, combine.length > 0)})\n`}`,
+    );
   }
   if (!comparison && among) printMatrix(among.section, among.values, io);
   for (const warning of warnings) io.out.write(`\nNote: ${warning}\n`);
