@@ -139,6 +139,7 @@ describe CENSUS         rules in words for its units, scored on documents they w
   --seed, --resume      as of census; what was found goes on, --replace begins again (for other options)
 corpora [fetch NAME]    list stimulus sets, or download a published one [--to DIR]
 view [DIR]              serve the reports and censuses in a folder (default reports) [--port N]
+  --host ADDRESS        listen on this address (default 127.0.0.1, this machine alone): asks for a token
   --model M, --file NAME
                         try texts on the pages of units: the model runs in a process of its own
   --export DIR|F.html   instead: write what the viewer shows as files, or one report as one file;

@@ -10,6 +10,7 @@ const json = { type: "boolean" } as const;
 export async function view(args: readonly string[], io: Surroundings): Promise<void> {
   const { values, positionals } = readWords(args, {
     port: { type: "string" },
+    host: { type: "string" },
     model: { type: "string" },
     file: { type: "string" },
     export: { type: "string" },
@@ -30,7 +31,8 @@ export async function view(args: readonly string[], io: Surroundings): Promise<v
       : (await import("./liveModel.ts")).liveModel(model, values["file"] as string | undefined);
   try {
     const asJson = Boolean(values["json"]);
-    await serve(folder, values["port"] as string | undefined, io, asJson, live);
+    const host = values["host"] as string | undefined;
+    await serve(folder, values["port"] as string | undefined, io, asJson, { live, host });
   } finally {
     await live?.dispose();
   }
@@ -67,7 +69,7 @@ export async function serve(
   portText: string | undefined,
   io: Surroundings,
   asJson: boolean,
-  live?: LiveModel | undefined,
+  { live, host }: { live?: LiveModel | undefined; host?: string | undefined } = {},
 ): Promise<void> {
   const port = portText === undefined ? undefined : Number(portText);
   if (
@@ -81,12 +83,13 @@ export async function serve(
   const viewer = await startViewer({
     reportsFolder: resolve(folder),
     live,
+    host,
     ...(port === undefined ? {} : { port }),
   });
   io.out.write(
     asJson
       ? `${JSON.stringify({ url: viewer.url })}\n`
-      : `\nThe viewer is at ${viewer.url}\nPress Ctrl-C to stop it.\n`,
+      : `\nThe viewer is at ${viewer.url}\n${host === undefined || host === "127.0.0.1" ? "" : "Whoever has this address can read it; what is sent is not encrypted.\n"}Press Ctrl-C to stop it.\n`,
   );
   await new Promise<void>((stop) => {
     if (io.signal.aborted) stop();
