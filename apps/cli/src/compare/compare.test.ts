@@ -122,6 +122,13 @@ describe("two files", () => {
     );
   });
 
+  test("a measure that shuffling leaves as it is says so", async () => {
+    const { warnings } = await json([
+      ...[at("a.npy"), at("c.npy"), "--metric", "linear-cka,magnitude-difference"],
+    ]);
+    expect(warnings).toEqual([expect.stringMatching(/^magnitude-difference: the same with/)]);
+  });
+
   test("measures that are not symmetric are given both ways", async () => {
     const { values } = await json([at("a.npy"), at("c.npy"), "--metric", "linear-regression"]);
     expect(values.map(({ a, b }: { a: number; b: number }) => [a, b])).toEqual([

@@ -362,6 +362,11 @@ async function measureFiles(
           progress,
         );
         values.push(pairValue(info.name, a!, b!, 0, one));
+        if (isSameShuffled(one)) {
+          warnings.add(
+            `${info.name}: the same with stimuli shuffled: here it does not depend on which stimulus is where`,
+          );
+        }
       }
       continue;
     }
@@ -406,6 +411,14 @@ async function measureFiles(
 }
 
 const statistic = (value: number): number | null => (Number.isFinite(value) ? value : null);
+
+/** Whether shuffled stimuli leave a value as it is, but for rounding. */
+function isSameShuffled({ values, draws }: MeasuredMatrix): boolean {
+  const value = values[0]!;
+  const isSame = (draw: Float64Array): boolean =>
+    Math.abs(draw[0]! - value) <= 1e-6 * Math.abs(value);
+  return draws.length > 0 && draws.every(isSame);
+}
 
 function pairValue(
   measure: string,
