@@ -118,6 +118,10 @@ describe("planted units", () => {
     expect(both.map((line) => JSON.parse(line).unit)).toEqual([0, 5, 7, 25, 26]);
     const kept = [0, 3, 4].map((i) => both[i]!);
     for (const line of kept) expect(first).toContain(line);
+    // Refusals by another limit do not stand among these.
+    await describeUnits(census, { units: [7], nFloorUnits: 1, folder, minR: 0.9 });
+    const strict = (await readFile(join(folder, "descriptions.jsonl"), "utf8")).trim().split("\n");
+    expect(strict.map((line) => JSON.parse(line).unit)).toEqual([7]);
   });
 
   test("objective pmi finds the plain ones too", async () => {

@@ -269,14 +269,23 @@ export async function describeUnits(
   }
   const descriptions = { units: out, floors: { shuffled, randomModel: random } };
   if (options.folder) {
-    const resumed = (kept?.known.size ?? 0) > 0;
+    const { minR = 0.3 } = options;
+    const floorsPath = join(options.folder, "floors.json");
+    // Rules do not depend on the limit, but who is refused does.
+    const resumed = (kept?.known.size ?? 0) > 0 && (await minROf(floorsPath)) === minR;
     await writeDescriptions(join(options.folder, "descriptions.jsonl"), out, resumed);
-    await writeFileAtomic(
-      join(options.folder, "floors.json"),
-      `${JSON.stringify(descriptions.floors)}\n`,
-    );
+    await writeFileAtomic(floorsPath, `${JSON.stringify({ ...descriptions.floors, minR })}\n`);
   }
   return descriptions;
+}
+
+/** The limit that the descriptions in a folder were refused by; undefined if it is not known. */
+async function minROf(floorsPath: string): Promise<unknown> {
+  try {
+    return (JSON.parse(await readFile(floorsPath, "utf8")) as { minR?: unknown } | null)?.minR;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes a line for each unit; those of units that were described before, if by the same options, stay. */
