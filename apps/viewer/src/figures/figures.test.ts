@@ -235,6 +235,7 @@ describe("comparisons", () => {
     }).drawing.content.markup;
     expect(heat.match(/rotate\(-90[^>]*>…tion-of-seed-b</)).not.toBeNull();
     expect(heat).toContain(`<title>${files[0]}, ${files[1]}: 1.000</title>`);
+    expect(heat.split(`<title>${files[1]}</title>`)).toHaveLength(3);
     expect(shortNames(["x.npy", "y.npy"])).toEqual(["x", "y"]);
     expect(shortNames(["x.npy", "x.mat"])).toEqual(["x.npy", "x.mat"]);
     expect(shortNames(["first of all the conditions", "second"])[0]).toBe("first of all t…");

@@ -106,6 +106,10 @@ function averaged(
   return { values: sums.map((sum, i) => sum / counts[i]!), nRows: r, nColumns: c, block };
 }
 
+/** A name that was cut, with the whole of it for who points at it: cells of large matrices cannot say it. */
+const whole = (name: string, shown: string, drawn: Html): Html =>
+  name === shown ? drawn : html`<g><title>${name}</title>${drawn}</g>`;
+
 /** A matrix as a picture, with its key and as many labels as have room; and what was averaged, if anything. */
 export function heatDrawing(heat: Heat): {
   readonly drawing: NonNullable<Exhibit["drawing"]>;
@@ -132,10 +136,14 @@ export function heatDrawing(heat: Heat): {
   const rowNames = Array.from({ length: nRows }, (_, i) => i)
     .filter((i) => i % rowStep === 0)
     .map((i) =>
-      label(left - 5, rowY(i) + height / 2 + 3.5, rowTexts[i * block]!, {
-        anchor: "end",
-        kind: "tick",
-      }),
+      whole(
+        rows[i * block]!,
+        rowTexts[i * block]!,
+        label(left - 5, rowY(i) + height / 2 + 3.5, rowTexts[i * block]!, {
+          anchor: "end",
+          kind: "tick",
+        }),
+      ),
     );
   const below = upright ? 8 + 5.6 * Math.max(...columnTexts.map((text) => text.length)) : 14;
   const columnNames = Array.from({ length: nColumns }, (_, j) => j)
@@ -143,7 +151,12 @@ export function heatDrawing(heat: Heat): {
     .map((j) => {
       const x = left + (j + 0.5) * width;
       if (upright) {
-        return html`<text x="${px(x + 3.5)}" y="${px(bottom + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(bottom + 5)})">${columnTexts[j * block]!}</text>`;
+        const text = columnTexts[j * block]!;
+        return whole(
+          columns[j * block]!,
+          text,
+          html`<text x="${px(x + 3.5)}" y="${px(bottom + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(bottom + 5)})">${text}</text>`,
+        );
       }
       return label(x, bottom + 13, counted ? columns[j * block]! : j * block + 1, {
         anchor: "middle",
