@@ -49,6 +49,8 @@ export interface RecordingModel {
   /** Seconds of a step, if the model knows it, and the simulator's conventions: the same file is another network with others. */
   readonly dt?: number | undefined;
   readonly options?: object | undefined;
+  /** `float32` where sums are rounded to it: other bits than in `float64`, the default. */
+  readonly precision?: "float64" | "float32" | undefined;
   readonly hookPoints: readonly RecordingHook[];
   listHooks(pattern?: string): readonly RecordingHook[];
   hookPoint(name: string): RecordingHook;

@@ -101,6 +101,7 @@ export class SpikingModel implements RecordingModel {
   readonly dt: number;
   /** The preset with all changes. */
   readonly options: SimulationOptions;
+  readonly precision: "float64" | "float32";
   readonly hookPoints: readonly SpikingHookPoint[];
   /** Nodes in the order of the file, with their shapes. */
   readonly network: Network;
@@ -125,6 +126,7 @@ export class SpikingModel implements RecordingModel {
     this.version = parts.version;
     this.dt = engine.dt;
     this.options = engine.simulation;
+    this.precision = engine.precision;
     this.warnings = [...network.warnings, ...conventionWarnings(network, engine.simulation)];
     this.hookPoints = listHookPoints(network);
     this.#byName = new Map(

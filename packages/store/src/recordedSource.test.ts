@@ -159,6 +159,11 @@ describe("recordings", () => {
   test.each<[RegExp, Partial<RecordingModel>, readonly InputRecording[]]>([
     [/a dt of 0.001 s/, { dt: 0.002 }, recordings],
     [/conventions of another simulator/, { options: { reset: "subtract" } }, recordings],
+    [
+      /conventions of another simulator, or another precision/,
+      { precision: "float32" },
+      recordings,
+    ],
     [/another model/, { sha256: "d".repeat(64) }, recordings],
     [
       /another corpus/,

@@ -26,7 +26,9 @@ export function recordedSource(
       name: model.name,
       sha256: model.sha256,
       ...(model.dt === undefined ? {} : { dt: model.dt }),
-      ...(model.options ? { conventions: JSON.parse(JSON.stringify(model.options)) } : {}),
+      ...(model.options || model.precision === "float32"
+        ? { conventions: conventionsOf(model) }
+        : {}),
     },
     corpus,
     hooks,
@@ -63,6 +65,12 @@ export function recordedSource(
       );
     },
   };
+}
+
+/** What the same file is run by. Double precision is not said. */
+function conventionsOf({ options, precision }: RecordingModel): Record<string, unknown> {
+  const own = precision === "float32" ? { ...options, precision } : { ...options };
+  return JSON.parse(JSON.stringify(own)) as Record<string, unknown>;
 }
 
 function chooseHooks(model: RecordingModel, wanted: string | readonly string[]): StoredHook[] {

@@ -47,12 +47,12 @@ export interface StoreIndex {
   readonly model: {
     readonly name: string;
     readonly sha256: string;
-    /** Of a spiking network: seconds of a step, and the simulator's conventions. The same file is another network with others. */
+    /** Of a spiking network: seconds of a step, and the conventions it is run by. The same file is another network with others. */
     readonly dt?: number;
     readonly conventions?: Readonly<Record<string, unknown>>;
   };
   readonly hooks: readonly StoredHook[];
-  /** The hash is of ids and tokens. */
+  /** The hash is of ids and tokens; of recordings of ids and all values. */
   readonly corpus: {
     readonly sha256: string;
     readonly nTexts: number;
@@ -187,7 +187,7 @@ export function differences(old: StoreIndex, wanted: StoreIndex): string[] {
     parts.push(`another model (${old.model.name}, sha256 ${old.model.sha256.slice(0, 12)})`);
   } else if (!same(old.model.dt, wanted.model.dt)) parts.push(`a dt of ${old.model.dt} s`);
   else if (!same(old.model.conventions, wanted.model.conventions)) {
-    parts.push("conventions of another simulator");
+    parts.push("conventions of another simulator, or another precision");
   }
   if (!same(old.corpus, wanted.corpus)) {
     parts.push(`another corpus (${old.corpus.nTexts} texts, ${old.corpus.nTokens} tokens)`);

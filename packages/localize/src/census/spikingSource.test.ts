@@ -160,11 +160,13 @@ describe("spikingSource", () => {
       of({}),
       of({ dt: 0.001 }),
       of({ options: { reset: "zero" } }),
+      of({ precision: "float32" }),
       of({}, two, 2),
       of({}, [two[0]!]),
     ];
-    expect(new Set(hashes).size).toBe(5);
+    expect(new Set(hashes).size).toBe(6);
     expect(of({})).toBe(hashes[0]);
+    expect(of({ precision: "float64" })).toBe(hashes[0]);
   });
 
   test("no value is lost or counted twice", async () => {

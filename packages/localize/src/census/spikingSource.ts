@@ -184,7 +184,11 @@ export function spikingSource(
     source: {
       name: model.name,
       sha256: sha256(
-        JSON.stringify([model.sha256, model.dt, model.options, binSteps, inputHash(recordings)]),
+        JSON.stringify([
+          ...[model.sha256, model.dt, model.options, binSteps, inputHash(recordings)],
+          // Double precision is not said.
+          ...(model.precision === "float32" ? ["float32"] : []),
+        ]),
       ),
       hooks,
       vocabularySize: symbols.length,
