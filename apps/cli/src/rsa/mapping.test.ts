@@ -133,7 +133,9 @@ describe("--movie", () => {
 
   test("a time at which nothing varies is undefined, the others are as without it", async () => {
     const { data } = readNpy(await readFile(at("movies/sub-1.npy")));
-    const silent = Float64Array.from(data, (v, k) => (k % TIMES === 2 ? 0 : Number(v)));
+    const silent = Float64Array.from({ length: data.length }, (_, k) =>
+      k % TIMES === 2 ? 0 : Number(data[k]),
+    );
     const shape = [N, CHANNELS, TIMES];
     await writeFile(at("silent.npy"), writeNpy(silent, shape));
     const words = [at("movies/sub-2.npy"), at("movies/sub-3.npy"), ...models(), "--movie"];
