@@ -78,7 +78,7 @@ ${rows.join("\n")}
   });
   const page = `# Every measure
 
-What \`penfield compare --list\` and \`measures\` of \`@penfield/compare\` say; each claim is tested. n: stimuli or conditions, p and q: units, r: repeats. With less than it needs a measure is computed and the
+What \`penfield compare --list\` and \`measures\` of \`@penfield/compare\` say; what is claimed of invariances, symmetry, axioms and data that do not vary is tested. n: stimuli or conditions, p and q: units, r: repeats. With less than it needs a measure is computed and the
 number noted, or refused where it is not defined. What for, and when it misleads: [similarity](similarity.md), [shapes, noise, dynamics](shape-metrics.md), [RSA](rsa.md).
 Written by \`npx vitest run packages/compare/src/registry.test.ts -u\`.
 
