@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import type { LongWork } from "@penfield/core";
 import { partOfSpeechLabels } from "@penfield/describe";
 import type { HookedModel } from "@penfield/hooks";
 import {
@@ -7,9 +8,12 @@ import {
   classifyUnits,
   compareUnits,
   outputRoles,
+  unitFacets,
   weightStatistics,
 } from "@penfield/localize";
 import {
+  openUnitNotes,
+  type UnitFacets,
   type UnitNeighbours,
   type UnitWeights,
   writeUnitNotes,
@@ -59,6 +63,28 @@ async function weights(census: Census, model: HookedModel): Promise<UnitWeights[
       }),
     );
   });
+}
+
+/** Writes the kinds of contexts of some units; notes on other units stay. */
+export async function writeFacets(
+  census: Census,
+  units: readonly number[],
+  work: LongWork,
+): Promise<void> {
+  const found = await unitFacets(census, { ...work, units });
+  const old = await openUnitNotes(census.folder, "facets", census.nUnits);
+  const own = new Set(units);
+  const kept: UnitFacets[] = [];
+  for (let unit = 0; old && unit < census.nUnits; unit++) {
+    const note = own.has(unit) ? undefined : await old.read(unit);
+    if (note !== undefined) kept.push(note as UnitFacets);
+  }
+  await old?.close();
+  await writeUnitNotes(
+    census.folder,
+    "facets",
+    [...kept, ...found].sort((a, b) => a.unit - b.unit),
+  );
 }
 
 /** Neighbours that a unit keeps in the other census. */

@@ -56,6 +56,13 @@ describe("penfield census and describe", () => {
     expect(said.out).toMatch(/^\d of 3 units have a reliable description/);
     expect(said.out).toMatch(/floor, random weights: .* of 2 units reach it/);
     expect(said.out).toMatch(/floor, rules of other units: median r -?\d/);
+    const facets = async () =>
+      (await readFile(join(at("own"), "facets.jsonl"), "utf8"))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).unit);
+    const described = await facets();
+    expect(described).toHaveLength(3);
     // Other options: refused as long as nobody says that the old ones may go.
     const hook = "blocks.0.mlp.hook_post";
     const again = ["describe", at("own"), "--units", `${hook}:3`, "--floor-units", "1"];
@@ -70,6 +77,8 @@ describe("penfield census and describe", () => {
     const model = ["--model", "organism-a", "--output-score", "--threads", "1"];
     const replaced = await penfield([...again, "--max-length", "1", "--replace", ...model]);
     expect(replaced.code, replaced.err).toBe(0);
+    // Those of units that were not asked about again stay.
+    expect(await facets()).toEqual([...new Set([3, ...described])].sort((a, b) => a - b));
     expect(replaced.out).toMatch(/0 of 1 units write something that their weights name/);
     const untrained = await penfield(["describe", at("floor"), ...model]);
     expect(untrained.err).toMatch(/expected the model of the census, .*untrained, got organism-a/);

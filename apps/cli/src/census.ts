@@ -26,7 +26,7 @@ import { isOrganism, organismFolder } from "@penfield/organisms";
 import { isSpikingName } from "@penfield/probes";
 import { quantile } from "@penfield/stats";
 import { loadCorpus } from "@penfield/store";
-import { annotateCensus, neuronLayers, writeNeighbours } from "./annotate.ts";
+import { annotateCensus, neuronLayers, writeFacets, writeNeighbours } from "./annotate.ts";
 import { columns, shown } from "./compare/record.ts";
 import {
   choiceOption,
@@ -363,6 +363,11 @@ export async function describe(args: readonly string[], io: Surroundings): Promi
       onProgress: bar.onProgress,
       signal: io.signal,
     });
+    await writeFacets(
+      taken,
+      found.units.map(({ unit }) => unit),
+      { onProgress: bar.onProgress, signal: io.signal },
+    );
     bar.finish();
     if (values["json"]) {
       io.out.write(`${JSON.stringify(found)}\n`);

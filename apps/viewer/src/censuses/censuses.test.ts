@@ -236,7 +236,12 @@ describe("pages", () => {
   test("a unit says what it does, with scores and floors, or why there is no description", async () => {
     const { body } = await get(`${a}/units/0/1`);
     expect(body).toMatch(/<h2 id="description">active on &#39; bank&#39;<\/h2>/);
-    expect(body).toContain("<td>the rule of another unit</td>");
+    expect(body).toMatch(
+      />precision<\/th><td[^>]*>0\.900<\/td><td[^>]*>0\.110<\/td><td>the rules of other units<\/td>/,
+    );
+    expect(body).toContain(
+      "Writes: promotes &#39;ing&#39;. Setting the unit moves those tokens by +0.400 nats; setting random units does by +0.010 (p 0.048), the tokens that other units name by +0.020 (p 0.030): this holds.",
+    );
     expect(body).toContain("held-out r 0.90 [0.50, 0.95]");
     expect(body).toMatch(/<mark class="m\d">bank<sub>/);
     const refused = (await get(`${a}/units/0/59`)).body;
@@ -246,6 +251,38 @@ describe("pages", () => {
     expect((await get("/censuses/toy-b/units/1/59")).body).toContain(
       "Nobody has described this unit",
     );
+  });
+
+  test("kinds of contexts have their names, shares and contexts; what is no context of the unit is left out", async () => {
+    const { facets } = await json(`${a}/units/0/1.json`);
+    expect(facets.kinds.map(({ phrase }: Loose) => phrase)).toEqual(["on ' the'", null]);
+    expect(facets.kinds.map(({ contexts }: Loose) => contexts.length)).toEqual([2, 2]);
+    const [context] = facets.kinds[0].contexts;
+    expect(context.tokens[context.peak]).toBe(" bank");
+    const { body } = await get(`${a}/units/0/1`);
+    expect(body).toContain('<h2 id="facets">2 kinds of contexts</h2>');
+    expect(body).toContain("Active on &#39; the&#39;");
+    expect(body).toMatch(/7 contexts · 90.* against 5/);
+    const folder = join(root, "facets");
+    await cp(join(root, "toy-b"), folder, { recursive: true });
+    const hostile = [
+      { unit: 1, facets: "x" },
+      {
+        unit: 2,
+        facets: [null, { phrase: 7, words: [{}, "<b>"], contexts: [{ start: 1e12, peak: -1 }] }],
+      },
+      { unit: 3, common: "<script>", facets: [{}] },
+    ];
+    await writeFile(
+      join(folder, "facets.jsonl"),
+      hostile.map((note) => `${JSON.stringify(note)}\n`).join(""),
+    );
+    const shown = async (unit: number) => (await get(`/censuses/facets/units/0/${unit}`)).body;
+    expect(await shown(1)).not.toContain('id="facets"');
+    expect(await shown(2)).toContain("2 kinds of contexts");
+    expect(await shown(2)).toContain("&lt;b&gt;");
+    expect(await shown(3)).toContain("All of them: &lt;script&gt;.");
+    await rm(folder, { recursive: true });
   });
 
   test("the .json of a unit has what the page shows", async () => {

@@ -1,6 +1,7 @@
 import { createRng } from "@penfield/core";
 import { type Census, takeCensus, type UnitSource } from "@penfield/localize";
 import {
+  type UnitFacets,
   type UnitNeighbours,
   type UnitWeights,
   writeUnitNotes,
@@ -104,7 +105,14 @@ export async function makeTestCensus(
           falsePositives: [{ document: 1, position: 3 }],
           falseNegatives: [{ document: 2, position: 0 }],
         },
-        output: { role: "promotes", raises: [], lowers: [], sentence: "promotes 'ing'" },
+        otherRule: { r: 0.02, precision: 0.11, recall: 0.12, f1: 0.1, fuzzingAuroc: 0.52 },
+        output: {
+          ...{ role: "promotes", raises: [], lowers: [], sentence: "promotes 'ing'" },
+          score: {
+            ...{ measure: "selectivity", value: 0.4, randomUnits: 0.01, p: 0.048 },
+            ...{ otherTokens: 0.02, otherTokensP: 0.03, holds: true, nContexts: 20 },
+          },
+        },
       };
     }),
   );
@@ -131,6 +139,26 @@ export async function makeTestCensus(
         ...{ vocabularySkewness: 0.5, vocabularyKurtosis: 3, role: null },
         top: [[unit % words.length, 0.8]],
         bottom: [[(unit + 1) % words.length, -0.8]],
+      }),
+    ),
+  );
+  await writeUnitNotes(
+    folder,
+    "facets",
+    await Promise.all(
+      units.slice(0, 20).map(async (unit): Promise<UnitFacets> => {
+        const { top } = await census.contexts(unit);
+        const places = top.map(({ start, peak, value }) => ({ start, peak, value: value ?? 0 }));
+        const kind = (phrase: string | null, from: number) => ({
+          ...{ phrase, words: phrase === null ? [] : [words[0]!], nContexts: 7 },
+          share: phrase === null ? null : 0.9,
+          otherShare: phrase === null ? null : 0.05,
+          contexts: places.slice(from, from + 2),
+        });
+        return {
+          ...{ unit, silhouette: 0.6, common: null },
+          facets: [kind(`on '${words[0]}'`, 0), kind(null, 2)],
+        };
       }),
     ),
   );

@@ -41,7 +41,29 @@ export interface ShownDescription {
   readonly output: {
     readonly role: string | null;
     readonly sentence: string | null;
+    readonly score: ShownOutputScore | null;
   } | null;
+}
+
+/** Whether setting the unit moves the tokens that its output sentence names, in nats, beside what it must beat. */
+interface ShownOutputScore {
+  readonly measure: string;
+  readonly value: number | null;
+  readonly randomUnits: number | null;
+  readonly p: number | null;
+  readonly otherTokens: number | null;
+  readonly otherTokensP: number | null;
+  readonly holds: boolean;
+}
+
+/** One kind of contexts that the unit answers to. */
+interface ShownFacet {
+  readonly phrase: string | null;
+  readonly words: readonly string[];
+  readonly share: number | null;
+  readonly otherShare: number | null;
+  readonly nContexts: number | null;
+  readonly contexts: readonly ShownContext[];
 }
 
 interface ShownNeighbour {
@@ -75,6 +97,7 @@ export interface UnitRecord {
     readonly top: readonly (readonly [token: string, score: number | null])[];
     readonly bottom: readonly (readonly [token: string, score: number | null])[];
   } | null;
+  readonly facets: { readonly common: string | null; readonly kinds: readonly ShownFacet[] } | null;
   readonly neighbours: readonly ShownNeighbour[];
   readonly histogram: {
     readonly low: number;
@@ -129,10 +152,11 @@ export async function readUnitRecord(
     census.positions(unit),
     census.contexts(unit),
   ]);
-  const [descriptionNote, classes, weights, neighbours] = await Promise.all([
+  const [descriptionNote, classes, weights, facets, neighbours] = await Promise.all([
     notes.descriptions?.read(unit),
     notes.classes?.read(unit),
     notes.weights?.read(unit),
+    notes.facets?.read(unit),
     notes.neighbours?.read(unit),
   ]);
   const shown = contextShower(open, word);
@@ -157,6 +181,7 @@ export async function readUnitRecord(
     classes: classes === undefined ? null : fieldsOf(classes),
     description: descriptionNote === undefined ? null : description(fieldsOf(descriptionNote)),
     weights: weights === undefined ? null : weightsOf(fieldsOf(weights), word),
+    facets: facets === undefined ? null : await facetsOf(fieldsOf(facets), contexts, shown),
     neighbours: await neighboursOf(open, fieldsOf(neighbours), censuses),
     histogram: {
       low: hook.histogram[0],
@@ -206,21 +231,22 @@ async function readStatistics(
 
 function description(note: Fields): ShownDescription {
   const scores = fieldsOf(note["scores"]);
+  const other = fieldsOf(note["otherRule"]);
   const otherRuleR = numberOf(note["otherRuleR"]);
   const [low, high] = [numberOf(scores["rLow"]), numberOf(scores["rHigh"])];
   const nCompared = numberOf(scores["nCompared"]);
+  // Descriptions of before other units' rules were asked for more than r are held against chance.
+  const score = (name: string, key: string, chance: number | null, what: string) => {
+    const floor = numberOf(other[key]);
+    return floor === null
+      ? { name, value: numberOf(scores[key]), floor: chance, what }
+      : { name, value: numberOf(scores[key]), floor, what: "the rules of other units" };
+  };
   const nTokens = numberOf(scores["nTokens"]);
-  const nRule = numberOf(scores["nRule"]);
-  const nActive = numberOf(scores["nActive"]);
-  const rate = (count: number | null): number | null =>
-    count === null || !nTokens ? null : count / nTokens;
-  const score = (name: string, key: string, floor: number | null, what: string) => ({
-    name,
-    value: numberOf(scores[key]),
-    floor,
-    what,
-  });
-  const output = note["output"] === undefined ? null : fieldsOf(note["output"]);
+  const rate = (key: string): number | null => {
+    const count = numberOf(scores[key]);
+    return count === null || !nTokens ? null : count / nTokens;
+  };
   return {
     source: textOf(note["source"], 100) ?? "rule",
     sentence: textOf(note["sentence"]) ?? "",
@@ -231,10 +257,8 @@ function description(note: Fields): ShownDescription {
     otherRuleR,
     scores: [
       {
-        name: "simulation r",
-        value: numberOf(note["r"]),
-        floor: otherRuleR,
-        what: "the rule of another unit",
+        ...{ name: "simulation r", value: numberOf(note["r"]), floor: otherRuleR },
+        what: "the rules of other units",
       },
       score("R²", "r2", 0, "predicting the mean"),
       score("detection AUROC", "detectionAuroc", 0.5, "guessing which stretches"),
@@ -242,20 +266,65 @@ function description(note: Fields): ShownDescription {
       score(
         "precision",
         "precision",
-        rate(nActive),
+        rate("nActive"),
         "the share of tokens on which the unit is active",
       ),
-      score("recall", "recall", rate(nRule), "the share of tokens where the rule holds"),
+      score("recall", "recall", rate("nRule"), "the share of tokens where the rule holds"),
       {
-        ...score("specificity rank", "specificityRank", null, ""),
+        ...{ name: "specificity rank", value: numberOf(scores["specificityRank"]), floor: null },
         what:
           nCompared === null
             ? "1 is best"
             : `of ${nCompared + 1} units, 1 is best; guessing gives ${(nCompared + 2) / 2}`,
       },
     ],
-    output: output && { role: textOf(output["role"], 40), sentence: textOf(output["sentence"]) },
+    output: note["output"] === undefined ? null : outputOf(fieldsOf(note["output"])),
   };
+}
+
+function outputOf(output: Fields): ShownDescription["output"] {
+  const score = output["score"] === undefined ? null : fieldsOf(output["score"]);
+  return {
+    role: textOf(output["role"], 40),
+    sentence: textOf(output["sentence"]),
+    score: score && {
+      measure: textOf(score["measure"], 40) ?? "",
+      value: numberOf(score["value"]),
+      randomUnits: numberOf(score["randomUnits"]),
+      p: numberOf(score["p"]),
+      otherTokens: numberOf(score["otherTokens"]),
+      otherTokensP: numberOf(score["otherTokensP"]),
+      holds: score["holds"] === true,
+    },
+  };
+}
+
+/** Contexts of facets are among those of the unit: what is not, is of another census and left out. */
+async function facetsOf(
+  note: Fields,
+  contexts: Readonly<Record<ContextKind, readonly CensusContext[]>>,
+  shown: Shower,
+): Promise<UnitRecord["facets"]> {
+  const key = (start: unknown, peak: unknown) => `${start}:${peak}`;
+  const known = new Map(
+    [...contexts.sampled, ...contexts.top].map((one) => [key(one.start, one.peak), one] as const),
+  );
+  const kinds = listOf(note["facets"], 12).map(async (item): Promise<ShownFacet> => {
+    const facet = fieldsOf(item);
+    const own = listOf(facet["contexts"], 5).flatMap((place) => {
+      const { start, peak } = fieldsOf(place);
+      return known.get(key(start, peak)) ?? [];
+    });
+    return {
+      phrase: textOf(facet["phrase"]),
+      words: listOf(facet["words"], 10).flatMap((word) => textOf(word, 60) ?? []),
+      share: numberOf(facet["share"]),
+      otherShare: numberOf(facet["otherShare"]),
+      nContexts: numberOf(facet["nContexts"]),
+      contexts: await Promise.all(own.map(shown)),
+    };
+  });
+  return { common: textOf(note["common"]), kinds: await Promise.all(kinds) };
 }
 
 function weightsOf(note: Fields, word: (token: number) => string): UnitRecord["weights"] {

@@ -63,6 +63,7 @@ ${descriptionCard(description)}
 ${live && liveSection(address, live.result, record)}
 <section aria-labelledby="contexts"><h2 id="contexts">Where it is active</h2>
 ${record.nActive === 0 ? html`<p class="notice">Never active on ${whole(meta.nTokens)} tokens: a dead unit, as far as this corpus goes.</p>` : contexts(record, meta.nBins, scale, address)}</section>
+${facets(record, scale)}
 ${counterexamples(record, scale)}
 <section aria-labelledby="values"><h2 id="values">Values, positions, tokens</h2><div class="figures">${unitFigures(record).map((exhibit) => figure(exhibit, address))}</div>${evidence(record)}${ngrams(record)}</section>
 ${output(record)}
@@ -92,7 +93,7 @@ function descriptionCard(description: ShownDescription | null): Html {
   const rule = description.rule === null ? undefined : JSON.stringify(description.rule);
   return html`<section class="card" aria-labelledby="description"><h2 id="description">${refusal === null ? sentence : "No reliable description"}</h2>
 <p class="about">by ${source}${refusal === null ? html` · held-out r ${fixed(r, 2)}${interval && ` [${fixed(interval[0], 2)}, ${fixed(interval[1], 2)}]`}` : html` · refused: ${refusal}`}</p>
-${written?.sentence && html`<p>Writes: ${written.sentence}.</p>`}
+${written?.sentence && html`<p>Writes: ${written.sentence}.${written.score && ` ${outputScore(written.score)}`}</p>`}
 ${
   scores.some(({ value }) => value !== null) &&
   html`${refusal !== null && html`<p class="notice">The scores below are those of the best rule that was found. They do not carry it.</p>`}${dataTable(
@@ -114,6 +115,23 @@ ${
   )}`
 }
 ${rule && html`<details><summary>The rule</summary><p><code>${rule.length > 2000 ? `${rule.slice(0, 2000)}…` : rule}</code></p></details>`}</section>`;
+}
+
+function outputScore({
+  measure,
+  value,
+  randomUnits,
+  p,
+  otherTokens,
+  otherTokensP,
+  holds,
+}: NonNullable<NonNullable<ShownDescription["output"]>["score"]>): string {
+  const what = measure === "entropy" ? "the entropy of the next token" : "those tokens";
+  const others =
+    otherTokens === null
+      ? ""
+      : `, the tokens that other units name by ${signed(otherTokens, 3)} (p ${fixed(otherTokensP, 3)})`;
+  return `Setting the unit moves ${what} by ${signed(value, 3)} nats; setting random units does by ${signed(randomUnits, 3)} (p ${fixed(p, 3)})${others}: ${holds ? "this holds" : "this does not hold"}.`;
 }
 
 function liveSection(address: string, result: LiveResult | undefined, record: UnitRecord): Html {
@@ -208,6 +226,19 @@ function counterexamples(
 <p class="reading">${description?.refusal === null ? "" : "Of the best rule that was found. "}Places in documents that it was not made from.</p>
 <div class="columns"><div><h3>It holds, and the unit is silent</h3>${falsePositives.length === 0 ? html`<p>None.</p>` : contextList(falsePositives.slice(0, N_OTHER), scale, "silent")}</div>
 <div><h3>The unit is active, and it does not hold</h3>${falseNegatives.length === 0 ? html`<p>None.</p>` : contextList(falseNegatives.slice(0, N_OTHER), scale, "active")}</div></div></section>`;
+}
+
+/** Kinds of contexts: one sentence about a unit that has several says too little. */
+function facets({ facets: found }: UnitRecord, scale: Scale): Part {
+  if (found === null || found.kinds.length === 0) return "";
+  const { common, kinds } = found;
+  const few = kinds.length === 1;
+  return html`<section aria-labelledby="facets"><h2 id="facets">${few ? "One kind of contexts" : `${kinds.length} kinds of contexts`}</h2>
+<p class="reading">Its contexts parted by the words in them${few ? " do not fall apart" : ""}.${common !== null && ` All of them: ${common}.`} A name holds for the share given first of a kind's contexts, and for the second of all others and random places.</p>
+${kinds.map(
+  ({ phrase, words, share: own, otherShare, nContexts, contexts: some }, i) =>
+    html`<h3>${phrase === null ? "Without a name" : `Active ${phrase}`}</h3><p class="reading">${whole(nContexts ?? 0)} contexts${own !== null && ` · ${share(own)} against ${share(otherShare ?? 0)}`}${words.length > 0 && html` · words that set it off: ${words.map((word, at) => [at > 0 && " ", tokenCode(word)])}`}</p>${some.length > 0 && contextList(some, scale, `kind-${i + 1}`)}`,
+)}</section>`;
 }
 
 /** By what its types were decided: the numbers behind the words, also of types that it is not of. */
