@@ -360,6 +360,10 @@ export function joined(type: "and" | "or", a: Uint8Array, b: Uint8Array): Uint8A
 /**
  * Where a rule holds in a text, one value per token.
  *
+ * @param tokens - As text, with their spaces.
+ * @param tokenKind - Of `symbols`, a rule about a language holds nowhere. Default `language`.
+ * @returns 1 where it holds, else 0, `[nTokens]`.
+ *
  * @example
  * runRule({ type: "word", offset: -1, words: ["the"] }, ["The", " cat", " saw", " the", " dog"]).join("") // => "01001"
  */
