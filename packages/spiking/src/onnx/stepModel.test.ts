@@ -216,6 +216,12 @@ describe("a graph of one step", () => {
         interventions: [{ hook: "mem.spikes", op: { type: "zero" }, heads: [0] } as never],
       }),
     ).rejects.toThrow(/expected units, got heads at mem.spikes/);
+    await expect(
+      model.run({
+        input,
+        interventions: [{ hook: "mem.spikes", op: { type: "zero" }, resetFollows: true }],
+      }),
+    ).rejects.toThrow(/expected resetFollows of NIR networks alone/);
     expect(() => StepModel.fromBytes(leakyStep(1), { states: [["mem", "gone"]] })).toThrow(
       ModelError,
     );

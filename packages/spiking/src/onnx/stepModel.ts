@@ -217,7 +217,12 @@ export class StepModel implements RecordingModel {
     const capture = chooseCaptures(request.capture ?? [], this);
     const interventions = (request.interventions ?? []).map((i) => {
       checkIntervention(i);
-      return { ...i, hook: this.hookPoint(i.hook).name };
+      const hook = this.hookPoint(i.hook).name;
+      if (!i.resetFollows) return { ...i, hook };
+      throw new HookPointError(
+        `run: expected resetFollows of NIR networks alone, got it at ${hook} of a graph`,
+        { hint: "Whether a changed spike resets its unit is in the graph." },
+      );
     });
     const wired = this.#spikes.filter((s) => interventions.some((i) => i.hook === s.name));
     const read = this.#spikes.filter((s) => [...capture.keys()].some((h) => h.name === s.name));
