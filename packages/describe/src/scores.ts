@@ -82,11 +82,7 @@ function correlationOf({ n, x, xx, m, xm }: PairSums): number {
 }
 
 /** Correlation of values with a mask on some tokens. */
-export function maskCorrelation(
-  values: Float32Array,
-  mask: Uint8Array,
-  tokens: Int32Array,
-): number {
+function maskCorrelation(values: Float32Array, mask: Uint8Array, tokens: Int32Array): number {
   const sums: PairSums = { n: tokens.length, x: 0, xx: 0, m: 0, xm: 0 };
   for (let j = 0; j < tokens.length; j++) add(sums, values[tokens[j]!]!, mask[tokens[j]!]!);
   return correlationOf(sums);
