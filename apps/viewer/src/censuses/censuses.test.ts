@@ -262,7 +262,9 @@ describe("pages", () => {
     const { body } = await get(`${a}/units/0/1`);
     expect(body).toContain('<h2 id="facets">2 kinds of contexts</h2>');
     expect(body).toContain("Active on &#39; the&#39;");
-    expect(body).toMatch(/7 contexts · 90.* against 5/);
+    expect(body).toContain(
+      "7 contexts; the name holds for 90 %, and for 5 % of the others and of random places",
+    );
     const folder = join(root, "facets");
     await cp(join(root, "toy-b"), folder, { recursive: true });
     const hostile = [
@@ -272,6 +274,7 @@ describe("pages", () => {
         facets: [null, { phrase: 7, words: [{}, "<b>"], contexts: [{ start: 1e12, peak: -1 }] }],
       },
       { unit: 3, common: "<script>", facets: [{}] },
+      { unit: 4, common: "<script>", facets: [{}, {}] },
     ];
     await writeFile(
       join(folder, "facets.jsonl"),
@@ -281,7 +284,8 @@ describe("pages", () => {
     expect(await shown(1)).not.toContain('id="facets"');
     expect(await shown(2)).toContain("2 kinds of contexts");
     expect(await shown(2)).toContain("&lt;b&gt;");
-    expect(await shown(3)).toContain("All of them: &lt;script&gt;.");
+    expect(await shown(3)).toContain("No words are common to them");
+    expect(await shown(4)).toContain("What they share: active &lt;script&gt;.");
     await rm(folder, { recursive: true });
   });
 

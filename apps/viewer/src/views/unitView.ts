@@ -232,13 +232,22 @@ function counterexamples(
 function facets({ facets: found }: UnitRecord, scale: Scale): Part {
   if (found === null || found.kinds.length === 0) return "";
   const { common, kinds } = found;
-  const few = kinds.length === 1;
-  return html`<section aria-labelledby="facets"><h2 id="facets">${few ? "One kind of contexts" : `${kinds.length} kinds of contexts`}</h2>
-<p class="reading">Its contexts parted by the words in them${few ? " do not fall apart" : ""}.${common !== null && ` All of them: ${common}.`} A name holds for the share given first of a kind's contexts, and for the second of all others and random places.</p>
-${kinds.map(
-  ({ phrase, words, share: own, otherShare, nContexts, contexts: some }, i) =>
-    html`<h3>${phrase === null ? "Without a name" : `Active ${phrase}`}</h3><p class="reading">${whole(nContexts ?? 0)} contexts${own !== null && ` · ${share(own)} against ${share(otherShare ?? 0)}`}${words.length > 0 && html` · words that set it off: ${words.map((word, at) => [at > 0 && " ", tokenCode(word)])}`}</p>${some.length > 0 && contextList(some, scale, `kind-${i + 1}`)}`,
-)}</section>`;
+  const held = ({ share, otherShare }: (typeof kinds)[number]): string =>
+    `${fixed(100 * (share ?? 0), 0)} %, and for ${fixed(100 * (otherShare ?? 0), 0)} %`;
+  const [only, ...more] = kinds;
+  if (more.length === 0) {
+    return html`<section aria-labelledby="facets"><h2 id="facets">One kind of contexts</h2><p>Parted by the words in them, its contexts do not fall into kinds. ${
+      only!.phrase === null
+        ? "No words are common to them and not to random places."
+        : html`<strong>Active ${only!.phrase}</strong>: this holds for ${held(only!)} of random places.`
+    }</p></section>`;
+  }
+  return html`<section aria-labelledby="facets"><h2 id="facets">${kinds.length} kinds of contexts</h2>
+<p class="reading">Its contexts, parted by the words in them.${common !== null && ` What they share: active ${common}.`}</p>
+${kinds.map((kind, i) => {
+  const { phrase, words, nContexts, contexts: some } = kind;
+  return html`<h3>${phrase === null ? "Without a name" : `Active ${phrase}`}</h3><p class="reading">${whole(nContexts ?? 0)} contexts${phrase !== null && html`; the name holds for ${held(kind)} of the others and of random places`}${words.length > 0 && html` · words that set it off: ${words.map((word, at) => [at > 0 && " ", tokenCode(word)])}`}</p>${some.length > 0 && contextList(some, scale, `kind-${i + 1}`)}`;
+})}</section>`;
 }
 
 /** By what its types were decided: the numbers behind the words, also of types that it is not of. */
