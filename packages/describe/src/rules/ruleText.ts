@@ -17,6 +17,12 @@ export interface Lexicon {
   readonly wordNet: WordNet;
 }
 
+/**
+ * The tagger, which is one for the process, and WordNet.
+ *
+ * @example
+ * createLexicon().tagger.tag(["The", " dog"])[1].tag // => "NOUN"
+ */
 export function createLexicon(): Lexicon {
   return { tagger: sharedTagger(), wordNet: new WordNet() };
 }

@@ -48,7 +48,7 @@ export interface SpikingSourceOptions {
 export interface SpikingSource {
   readonly source: UnitSource;
   /** A document for each recording under its id, a token for each time bin. */
-  readonly documents: readonly Required<CensusDocument>[];
+  readonly documents: readonly (CensusDocument & { readonly id: string })[];
   /** What each token stands for. */
   readonly symbols: readonly string[];
 }
