@@ -124,7 +124,12 @@ export class PatternThread {
       this.#waiting.get(id)?.resolve(out);
       this.#waiting.delete(id);
       if (this.#waiting.size > 0) return;
-      this.#idle = setTimeout(() => void worker.terminate(), IDLE_MILLISECONDS).unref();
+      this.#idle = setTimeout(() => {
+        // What is asked from now on goes to a new thread, not to one that is ending.
+        this.#worker = undefined;
+        this.#lists.clear();
+        void worker.terminate();
+      }, IDLE_MILLISECONDS).unref();
     });
     worker.on("exit", () => {
       if (this.#worker !== worker) return;

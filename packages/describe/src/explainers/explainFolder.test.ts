@@ -82,7 +82,11 @@ describe("explaining with a folder", () => {
     const result = await explainUnits(census, { explainer: model, judge: model, ...few });
     expect(await asked(async () => expect(await run("whole")).toEqual(result))).toBe(0);
     expect(await filesOf("whole")).toEqual(whole);
-    expect(Object.keys(whole)).toEqual(["answers.jsonl", "explained.jsonl", "floors.json"]);
+    expect(Object.keys(whole)).toEqual([
+      "answers.jsonl",
+      "explained-floors.json",
+      "explained.jsonl",
+    ]);
     expect(whole["explained.jsonl"]!.trim().split("\n").length).toBe(3);
     // Three units and two floor units were explained; each text was scored, and those of the three for another unit.
     expect(whole["answers.jsonl"]!.trim().split("\n").length).toBe(1 + 5 + 6 + 2);

@@ -99,7 +99,7 @@ export interface ExplainUnitsOptions extends LongWork {
  * another unit, texts for shuffled values, and texts for a model with random weights.
  *
  * With a `folder` a run that was stopped goes on: `answers.jsonl` there holds what each unit was called and how each text was scored, and at the end `explained.jsonl`
- * a unit a line, and `floors.json` the rest of the result. Interrupted or not, the files have the same bytes, if explainer and judge always answer the same.
+ * a unit a line, and `explained-floors.json` the rest of the result. Interrupted or not, the files have the same bytes, if explainer and judge always answer the same.
  *
  * @throws {DataError} if the census kept no values, or the random model's is of other documents or other hooks.
  * @throws {ArgumentError} if there is no unit.
@@ -223,7 +223,7 @@ async function openFile(
 async function writeResult(folder: string, { units, ...rest }: ExplainedUnits): Promise<void> {
   const lines = units.map((unit) => `${JSON.stringify(unit)}\n`).join("");
   await writeFileAtomic(join(folder, "explained.jsonl"), lines);
-  await writeFileAtomic(join(folder, "floors.json"), `${JSON.stringify(rest)}\n`);
+  await writeFileAtomic(join(folder, "explained-floors.json"), `${JSON.stringify(rest)}\n`);
 }
 
 /** Where units are, and where answers about them go. */
