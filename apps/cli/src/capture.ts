@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import { UsageError } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
-import { isOrganism, organismFolder } from "@penfield/organisms";
 import {
   type CaptureOptions,
   type CaptureSummary,
@@ -18,7 +17,7 @@ import {
   type Values,
 } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
-import { corpusPath } from "./shippedCorpora.ts";
+import { corpusPath, modelPath } from "./shipped.ts";
 import { isSpikingCommand, openRecordings, spikingOptions } from "./spikingRecordings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -107,7 +106,7 @@ async function captureTexts(
   options: CaptureOptions,
 ): Promise<CaptureSummary> {
   const corpus = await loadCorpus(corpusPath(corpusName));
-  const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
+  const model = await HookedModel.fromPretrained(modelPath(name), {
     file: values["file"] as string | undefined,
     threads: numberOption(values, "threads", { whole: true, min: 1, max: 256 }),
     onProgress: options.onProgress,

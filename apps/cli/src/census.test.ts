@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { censusOptions, describeOptions } from "./census.ts";
+import { censusOptions } from "./census.ts";
+import { describeOptions } from "./describe.ts";
 import { helpOf } from "./help.ts";
 import { penfield } from "./testRun.ts";
 

@@ -2,10 +2,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ModelError, UsageError } from "@penfield/core";
 import { HookedModel, type HookPoint } from "@penfield/hooks";
-import { isOrganism, organismFolder } from "@penfield/organisms";
+import { isOrganism } from "@penfield/organisms";
 import { type OpenedSpiking, openSpikingModel } from "@penfield/probes";
 import { numberOption, type Options, readWords, refuseWords, type Values } from "./options.ts";
 import { createProgressBar } from "./progressBar.ts";
+import { modelPath } from "./shipped.ts";
 import { isSpikingCommand } from "./spikingRecordings.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -41,7 +42,7 @@ async function openTransformer(
   io: Surroundings,
 ): Promise<HookedModel | OpenedSpiking> {
   const bar = createProgressBar(io.err);
-  return HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
+  return HookedModel.fromPretrained(modelPath(name), {
     file: values["file"] as string | undefined,
     onProgress: bar.onProgress,
   })

@@ -8,9 +8,10 @@ import {
 } from "@penfield/core";
 import { HookedModel } from "@penfield/hooks";
 import { batchesByLength, type UnitKind, unitHook } from "@penfield/localize";
-import { isOrganism, organismFolder } from "@penfield/organisms";
+import { isOrganism } from "@penfield/organisms";
 import type { WorkStore } from "@penfield/probes";
 import type { ReportModel } from "@penfield/report";
+import { modelPath } from "./shipped.ts";
 
 /** How a model reads stimuli. */
 export interface Reading {
@@ -52,7 +53,7 @@ export async function readLayers(
 ): Promise<Layers> {
   const stage = `reading ${name.replace(/^.*[\\/]/, "")}${untrained === undefined ? "" : ", untrained"}`;
   onProgress({ stage, done: 0, total: texts.length, unit: "texts" });
-  const model = await HookedModel.fromPretrained(isOrganism(name) ? organismFolder(name) : name, {
+  const model = await HookedModel.fromPretrained(modelPath(name), {
     file,
     threads,
     untrained,

@@ -4,7 +4,7 @@ import { loadStimulusSet, type StimulusSet } from "@penfield/recordings";
 import { type MatrixSection, type Report, type ReportArray, writeReport } from "@penfield/report";
 import { type Layers, type Reading, readLayers } from "../layers.ts";
 import { createProgressBar } from "../progressBar.ts";
-import { corpusPath } from "../shippedCorpora.ts";
+import { corpusPath } from "../shipped.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { PairMeasure } from "./measures.ts";
 import {

@@ -95,6 +95,9 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join("");
 }
 
+/** A share as it is printed. */
+export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
 /** A number for a terminal: four decimals, or three digits where it is large or tiny. */
 export function shown(value: number | null | undefined): string {
   if (value === null || value === undefined || Number.isNaN(value)) return "undefined";

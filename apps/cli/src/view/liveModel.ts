@@ -1,7 +1,7 @@
 import { ArgumentError, createRng, PenfieldError, permutation } from "@penfield/core";
 import { type Intervention, type IsolatedModel, openIsolated } from "@penfield/hooks";
-import { isOrganism, organismFolder } from "@penfield/organisms";
 import type { LiveLesion, LiveModel } from "@penfield/viewer";
+import { modelPath } from "../shipped.ts";
 
 /** Other units of the hook point that are silenced one by one, to compare with. */
 const N_OTHERS = 16;
@@ -13,7 +13,7 @@ const N_OTHERS = 16;
 export function liveModel(name: string, file?: string): LiveModel & { dispose(): Promise<void> } {
   let opened: Promise<IsolatedModel> | undefined;
   const open = (): Promise<IsolatedModel> => {
-    opened ??= openIsolated(isOrganism(name) ? organismFolder(name) : name, {
+    opened ??= openIsolated(modelPath(name), {
       file,
       verify: "none",
     }).catch((error) => {
