@@ -9,6 +9,7 @@ import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommandLine } from "../commandLine.ts";
 import { helpOf } from "../help.ts";
+import { penfield as run } from "../testRun.ts";
 import { compareOptions } from "./compare.ts";
 
 let root: string;
@@ -52,16 +53,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-async function penfield(words: readonly string[], signal = new AbortController().signal) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(["compare", ...words], {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal,
-  });
-  return { code, out, err };
-}
+const penfield = (words: readonly string[], signal?: AbortSignal) =>
+  run(["compare", ...words], signal);
 const json = async (words: readonly string[]) => {
   const { code, out, err } = await penfield([...words, "--threads", "1", "--json"]);
   expect({ code, err: err.replace(/^(comparing|reading).*\n/gm, "") }).toEqual({

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createRng, readNpy, writeNpy } from "@penfield/core";
 import { readReport, readReportArray } from "@penfield/report";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runCommandLine } from "../commandLine.ts";
+import { penfield as run } from "../testRun.ts";
 
 const N = 12;
 const TIMES = 8;
@@ -16,16 +16,7 @@ const CHANNELS = 20;
 let root: string;
 const at = (name: string): string => join(root, name);
 
-async function penfield(words: readonly string[], signal = new AbortController().signal) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(["rsa", ...words], {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal,
-  });
-  return { code, out, err };
-}
+const penfield = (words: readonly string[], signal?: AbortSignal) => run(["rsa", ...words], signal);
 const json = async (words: readonly string[]) => {
   const { code, out, err } = await penfield([...words, "--threads", "1", "--json"]);
   expect([code, err.includes("Error")], err).toEqual([0, false]);

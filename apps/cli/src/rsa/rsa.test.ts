@@ -8,6 +8,7 @@ import { type ModelComparisonSection, readReport, readReportArray } from "@penfi
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCommandLine } from "../commandLine.ts";
 import { helpOf } from "../help.ts";
+import { penfield as run } from "../testRun.ts";
 import { rsaOptions } from "./rsa.ts";
 
 let root: string;
@@ -95,16 +96,7 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-async function penfield(words: readonly string[], signal = new AbortController().signal) {
-  let out = "";
-  let err = "";
-  const code = await runCommandLine(["rsa", ...words], {
-    out: { write: (text) => (out += text) },
-    err: { write: (text) => (err += text) },
-    signal,
-  });
-  return { code, out, err };
-}
+const penfield = (words: readonly string[], signal?: AbortSignal) => run(["rsa", ...words], signal);
 const json = async (words: readonly string[]) => {
   const { code, out, err } = await penfield([
     ...words,
