@@ -85,25 +85,42 @@ function stepOf(value: number, [low, high]: readonly [number, number]): number {
 const colour = (step: number): string => interpolateCividis(step / (STEPS - 1));
 
 /** Averages blocks of cells, so that no side has more than `MOST_CELLS`. */
-function averaged(
+function reduced(
   values: ArrayLike<number>,
   nRows: number,
   nColumns: number,
-): { values: Float64Array; nRows: number; nColumns: number; block: number } {
+): Averaged & { block: number } {
   const block = Math.max(1, Math.ceil(Math.max(nRows, nColumns) / MOST_CELLS));
-  const [r, c] = [Math.ceil(nRows / block), Math.ceil(nColumns / block)];
+  return { ...averaged(values, nRows, nColumns, block, block), block };
+}
+
+interface Averaged {
+  readonly values: Float64Array;
+  readonly nRows: number;
+  readonly nColumns: number;
+}
+
+/** Means over blocks of rows and columns, of the finite values; NaN where a block has none. */
+export function averaged(
+  values: ArrayLike<number>,
+  nRows: number,
+  nColumns: number,
+  perRow: number,
+  perColumn: number,
+): Averaged {
+  const [r, c] = [Math.ceil(nRows / perRow), Math.ceil(nColumns / perColumn)];
   const sums = new Float64Array(r * c);
   const counts = new Float64Array(r * c);
   for (let i = 0; i < nRows; i++) {
     for (let j = 0; j < nColumns; j++) {
       const v = values[i * nColumns + j]!;
       if (!Number.isFinite(v)) continue;
-      const at = Math.floor(i / block) * c + Math.floor(j / block);
+      const at = Math.floor(i / perRow) * c + Math.floor(j / perColumn);
       sums[at]! += v;
       counts[at]!++;
     }
   }
-  return { values: sums.map((sum, i) => sum / counts[i]!), nRows: r, nColumns: c, block };
+  return { values: sums.map((sum, i) => sum / counts[i]!), nRows: r, nColumns: c };
 }
 
 /** A name that was cut, with the whole of it for who points at it: cells of large matrices cannot say it. */
@@ -117,7 +134,7 @@ export function heatDrawing(heat: Heat): {
 } {
   const { rows, columns, upwards = false } = heat;
   const ends = heat.ends ?? endsOf(heat.values);
-  const small = averaged(heat.values, rows.length, columns.length);
+  const small = reduced(heat.values, rows.length, columns.length);
   const { block, nRows, nColumns } = small;
   const counted = isCounted(columns);
   const rowTexts = shortNames(rows);

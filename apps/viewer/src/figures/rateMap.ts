@@ -3,7 +3,7 @@ import { scaleLinear } from "d3";
 import { fixed, short } from "../format.ts";
 import { type Html, html } from "../html.ts";
 import { axisBelow, type Exhibit, label, px, WIDTH } from "./exhibit.ts";
-import { key as colourKey, paths as colourPaths, endsOf } from "./heat.ts";
+import { averaged, key as colourKey, paths as colourPaths, endsOf } from "./heat.ts";
 import type { FieldMaps } from "./scoreMap.ts";
 import { bandsCaption, unitBands } from "./unitBands.ts";
 
@@ -158,29 +158,6 @@ function conditionAxis(
       : html`<text x="${px(x + 3.5)}" y="${px(y + 5)}" class="tick" text-anchor="end" transform="rotate(-90 ${px(x + 3.5)} ${px(y + 5)})">${cut(text)}</text>`;
   })}${label((LEFT + RIGHT) / 2, y + room + 14, title, { anchor: "middle" })}`;
   return { content, bottom: y + room + 22 };
-}
-
-/** Means over blocks of rows and columns. */
-function averaged(
-  values: Float64Array,
-  nRows: number,
-  nColumns: number,
-  perRow: number,
-  perColumn: number,
-): { values: Float64Array; nRows: number; nColumns: number } {
-  const [r, c] = [Math.ceil(nRows / perRow), Math.ceil(nColumns / perColumn)];
-  const sums = new Float64Array(r * c);
-  const counts = new Float64Array(r * c);
-  for (let i = 0; i < nRows; i++) {
-    for (let j = 0; j < nColumns; j++) {
-      const v = values[i * nColumns + j]!;
-      if (!Number.isFinite(v)) continue;
-      const at = Math.floor(i / perRow) * c + Math.floor(j / perColumn);
-      sums[at]! += v;
-      counts[at]!++;
-    }
-  }
-  return { values: sums.map((sum, i) => sum / counts[i]!), nRows: r, nColumns: c };
 }
 
 function distinct(labels: readonly string[]): readonly string[] {
