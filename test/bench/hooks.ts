@@ -145,7 +145,7 @@ function ourSide(name: string, model: HookedModel): Side {
 function peerSide(name: string, peer: Peer, batch?: number): Side {
   const dump = join(scratch, name.replaceAll(/\W+/g, "-"));
   let extra: Record<string, unknown> = batch === undefined ? {} : { batch };
-  const run = (job: Record<string, unknown>): Promise<Time> => peer.do({ ...job, ...extra });
+  const run = (job: Record<string, unknown>): Promise<Time> => peer.ask({ ...job, ...extra });
   const side: Side = {
     name,
     ours: false,
@@ -397,7 +397,7 @@ async function peerMemory(): Promise<void> {
       const now = resident(peer.pid);
       if (now && now.rss > peak.rss) peak = now;
     }, 5);
-    for (let i = 0; i < runs; i++) await peer.do({ do: "capture", ids: batch });
+    for (let i = 0; i < runs; i++) await peer.ask({ do: "capture", ids: batch });
     clearInterval(timer);
     console.log(
       `  ${nameOf(kind, peer)}: before ${mib(before)}; while capturing at most ${mib(peak)}`,

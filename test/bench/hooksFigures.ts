@@ -1,9 +1,9 @@
-import { type ChildProcess, fork, spawn } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { OpenOptions } from "@penfield/hooks";
 import { quantile } from "@penfield/stats";
+import { type PeerProcess, startPython } from "./peers.ts";
 
 /** What is captured: the residual stream after all blocks, and the MLP neurons of all blocks. */
 export const CAPTURED: readonly string[] = ["blocks.*.hook_resid_post", "blocks.*.mlp.hook_post"];
@@ -98,12 +98,7 @@ interface PeerAnswer extends Time {
 }
 
 /** A library in a Python process. */
-export interface Peer {
-  readonly about: Record<string, unknown>;
-  readonly pid: number;
-  do(job: Record<string, unknown>): Promise<PeerAnswer>;
-  close(): void;
-}
+export type Peer = PeerProcess<Record<string, unknown>, PeerAnswer>;
 
 /** Starts a peer; undefined if its Python has not what it needs. */
 export async function startPeer(
@@ -113,31 +108,12 @@ export async function startPeer(
   threads: number,
 ): Promise<Peer | string> {
   const script = fileURLToPath(new URL("peers_hooks.py", import.meta.url));
-  const child = spawn(python, [script, kind, folder, String(threads)]);
-  let errors = "";
-  child.stderr.on("data", (chunk) => {
-    errors = `${errors}${chunk}`.slice(-2000);
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const failed = new Promise<undefined>((resolve) => {
-    child.on("error", () => resolve(undefined));
-    child.on("close", () => resolve(undefined));
-  });
-  const answer = async (): Promise<string | undefined> =>
-    (await Promise.race([lines.next(), failed]))?.value;
-  const first = await answer();
-  if (first === undefined) return errors.trim().split("\n").at(-1) || "it does not start";
-  return {
-    about: JSON.parse(first),
-    pid: child.pid!,
-    async do(job) {
-      child.stdin.write(`${JSON.stringify(job)}\n`);
-      const line = await answer();
-      if (line === undefined) throw new Error(`${kind} stopped: ${errors}`);
-      return JSON.parse(line);
-    },
-    close: () => child.stdin.end(),
-  };
+  const peer = await startPython<Peer["about"], PeerAnswer>(python, script, [
+    kind,
+    folder,
+    String(threads),
+  ]);
+  return peer === "" ? "it does not start" : peer;
 }
 
 /** Median with smallest and largest. */
