@@ -26,8 +26,8 @@ export default defineConfig({
     pool: "forks",
     // One process per core: by itself vitest leaves one core idle, which of two is half of the machine.
     maxWorkers: availableParallelism(),
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     projects: [
       {
         extends: true,

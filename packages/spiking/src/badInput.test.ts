@@ -527,7 +527,7 @@ describe("damaged files", () => {
         { numRuns: 12 },
       );
     },
-    120_000,
+    60_000,
   );
 
   test("a delay of years costs no memory and gives silence", async () => {
